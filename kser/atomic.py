@@ -1,0 +1,52 @@
+"""Files that appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+from kser.errors import KserError
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Yields a temporary path in the directory of `path`, and moves it to `path` when the block ends well.
+
+    Raises:
+      KserError: the disk is full, or the directory cannot be written to.
+    """
+    directory, name = os.path.split(os.path.abspath(path))
+    try:
+        os.makedirs(directory, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=os.path.splitext(name)[1], dir=directory)
+    except OSError as error:
+        raise KserError(f"Cannot write {path}: {error.strerror}.") from error
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise KserError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes `data` to `path` in one step; raises KserError where that fails."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes `text` in UTF-8 to `path` in one step; raises KserError where that fails."""
+    write_bytes(path, text.encode())

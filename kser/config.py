@@ -1,0 +1,221 @@
+"""Frozen, validated settings, one dataclass per subsystem; each makes the JSON round trip, an unknown key is an error.
+
+A field carries its own range and help text, so that validation and command-line flags follow from it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from dataclasses import dataclass, field
+
+from kser.errors import ConfigError
+
+SAMPLE_RATE_HZ = 16000
+
+
+def _setting(default, help: str, low: float = -math.inf, high: float = math.inf, choices: tuple[str, ...] = ()):
+    """A field with its help text and its values: numbers from `low` to `high` (whole if the default is), or choices."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+def _check_number(name: str, value, whole: bool, low: float, high: float) -> None:
+    kind = "a whole number" if whole else "a number"
+    number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    upper = f" to {high:g}" if high < math.inf else " up"
+    _require(number and low <= value <= high, f"{name} must be {kind} from {low:g}{upper}, not {value!r}.")
+
+
+class _Settings:
+    """Checks every field against what it says of itself."""
+
+    def __post_init__(self):
+        for setting in dataclasses.fields(self):
+            if "help" in setting.metadata:
+                self._check(setting, getattr(self, setting.name))
+
+    def _check(self, setting: dataclasses.Field, value) -> None:
+        low, high, choices = (setting.metadata[key] for key in ("low", "high", "choices"))
+        if choices:
+            _require(value in choices, f"{setting.name} must be one of {', '.join(choices)}, not {value!r}.")
+        elif isinstance(setting.default, (bool, str)):
+            kind = type(setting.default)
+            _require(isinstance(value, kind), f"{setting.name} must be of type {kind.__name__}, not {value!r}.")
+        elif isinstance(setting.default, tuple):
+            _require(
+                isinstance(value, tuple) and len(value) > 0,
+                f"{setting.name} must be a list of whole numbers, not {value!r}.",
+            )
+            for item in value:
+                _check_number(setting.name, item, True, low, high)
+        else:
+            _check_number(setting.name, value, isinstance(setting.default, int), low, high)
+
+
+@dataclass(frozen=True)
+class FeatureConfig(_Settings):
+    """Log-mel front end at 16 kHz: `ln(|STFT|^2 @ mel + log_floor)` of a clip of fixed length."""
+
+    window_ms: float = _setting(32.0, "Length of the analysis window in milliseconds.", 4, 128)
+    hop_ms: float = _setting(16.0, "Distance of successive windows in milliseconds.", 1, 128)
+    num_mels: int = _setting(40, "Number of mel bands.", 4, 128)
+    lower_hz: float = _setting(60.0, "Lower edge of the lowest mel band in Hz.", 0, SAMPLE_RATE_HZ / 2)
+    upper_hz: float = _setting(7600.0, "Upper edge of the highest mel band in Hz.", 1, SAMPLE_RATE_HZ / 2)
+    log_floor: float = _setting(1e-4, "Power added to every mel band before the logarithm.", 1e-12, 1)
+    noise_dbfs: float = _setting(
+        -75.0, "Level of the white noise that stands for a microphone's own in every clip, padding included.", -120, -20
+    )
+    clip_seconds: float = _setting(3.0, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(self.lower_hz < self.upper_hz, f"lower_hz ({self.lower_hz:g}) must be below upper_hz ({self.upper_hz:g}).")
+        _require(self.hop_ms <= self.window_ms, f"hop_ms ({self.hop_ms:g}) must not exceed window_ms ({self.window_ms:g}).")
+        _require(
+            self.clip_samples >= self.window_samples,
+            f"clip_seconds ({self.clip_seconds:g}) is shorter than one window of {self.window_ms:g} ms.",
+        )
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_ms * SAMPLE_RATE_HZ / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        return round(self.hop_ms * SAMPLE_RATE_HZ / 1000)
+
+    @property
+    def fft_length(self) -> int:
+        """The smallest power of two that holds the window."""
+        return 1 << (self.window_samples - 1).bit_length()
+
+    @property
+    def clip_samples(self) -> int:
+        return round(self.clip_seconds * SAMPLE_RATE_HZ)
+
+    @property
+    def num_frames(self) -> int:
+        return 1 + (self.clip_samples - self.window_samples) // self.hop_samples
+
+
+HRF_INIT = ("spectral", "identity", "glorot")
+
+
+@dataclass(frozen=True)
+class HRFConfig(_Settings):
+    """High-rank factorization of the feed-forward Dense layers; `expansion` 0 is the plain network."""
+
+    expansion: int = _setting(
+        0, "Inner width of HRF in multiples of a layer's input width; 0 trains the plain network.", 0, 64
+    )
+    where: str = _setting(
+        "both", "Dense layers of each feed-forward network that HRF factorizes.", choices=("first", "second", "both")
+    )
+    init: str = _setting("spectral", "Start of HRF's factors.", choices=HRF_INIT)
+    inner_bias: bool = _setting(False, "Whether HRF's inserted layer has a bias.")
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Settings):
+    """A backbone's dimensions."""
+
+    backbone: str = _setting("conformer", "Architecture.", choices=("conformer",))
+    num_layers: int = _setting(2, "Number of blocks.", 1, 64)
+    num_heads: int = _setting(4, "Attention heads; they divide hidden_dim.", 1, 64)
+    hidden_dim: int = _setting(32, "Width of a token.", 1, 4096)
+    ffn_dim: int = _setting(64, "Inner width of the feed-forward networks.", 1, 16384)
+    kernel_size: int = _setting(15, "Tokens the depthwise convolutions span; odd.", 1, 255)
+    stem_channels: tuple[int, ...] = _setting((8, 16), "Filters of the stride-2 convolutions before the blocks.", 1, 512)
+    activation: str = _setting("swish", "Activation function.", choices=("relu", "swish"))
+    norm: str = _setting("rms", "Normalization of tokens.", choices=("layer", "rms"))
+    pooling: str = _setting("mean", "How tokens become one vector.", choices=("mean", "attention"))
+    dropout: float = _setting(0.1, "Share of activations dropped in training.", 0, 0.9)
+    hrf: HRFConfig = field(default_factory=HRFConfig)
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(
+            self.hidden_dim % self.num_heads == 0,
+            f"hidden_dim ({self.hidden_dim}) must be a multiple of num_heads ({self.num_heads}).",
+        )
+        _require(self.kernel_size % 2 == 1, f"kernel_size must be odd, not {self.kernel_size}.")
+
+
+@dataclass(frozen=True)
+class AugmentConfig(_Settings):
+    """Augmentation of log-mel clips in training; 0 switches a part off."""
+
+    freq_masks: int = _setting(2, "Frequency masks of SpecAugment per clip.", 0, 8)
+    freq_mask_mels: int = _setting(8, "Widest frequency mask in mel bands.", 0, 128)
+    time_masks: int = _setting(2, "Time masks of SpecAugment per clip.", 0, 8)
+    time_mask_frames: int = _setting(20, "Widest time mask in frames.", 0, 1000)
+    gain_db: float = _setting(6.0, "Gain drawn within this many dB up or down.", 0, 40)
+    shift_ms: float = _setting(200.0, "Shift in time drawn within this many milliseconds either way.", 0, 10000)
+    noise_snr_db: float = _setting(10.0, "Lowest signal-to-noise ratio of the additive noise in dB; 0: no noise.", 0, 80)
+    stretch: float = _setting(0.1, "Tempo drawn within this share up or down.", 0, 0.5)
+    pitch: float = _setting(0.1, "Frequencies scaled by a factor drawn within this share up or down.", 0, 0.5)
+    mixup: float = _setting(0.2, "Parameter of the Beta distribution mixup draws its shares from.", 0, 10)
+
+
+AUGMENT_OFF = AugmentConfig(**{setting.name: 0 for setting in dataclasses.fields(AugmentConfig)})
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Settings):
+    """One run: corpus, split, optimiser, schedule."""
+
+    dataset: str = _setting("synthetic", "Corpus to train on.")
+    split: int = _setting(1, "Which of the corpus' speaker-disjoint splits, counted from 1.", 1, 1000)
+    validation_speakers: int = _setting(3, "Speakers taken from the training part to choose the best epoch by.", 1, 1000)
+    epochs: int = _setting(100, "Passes over the training part.", 1, 100000)
+    batch_size: int = _setting(32, "Clips per step.", 1, 65536)
+    learning_rate: float = _setting(2e-3, "Peak learning rate of Adam.", 1e-8, 10)
+    warmup_share: float = _setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)
+    weight_decay: float = _setting(0.05, "Decoupled weight decay of the kernels, per unit of learning rate.", 0, 1)
+    label_smoothing: float = _setting(0.1, "Share of the target spread evenly over all classes.", 0, 0.9)
+    class_weight_power: float = _setting(
+        0.0, "Weigh clips by label count to this power, inverted; 0 alike, 1 balanced.", 0, 1
+    )
+    seed: int = _setting(
+        0, "Seed of everything drawn: start, order, augmentation, dropout, validation speakers.", 0, 2**31 - 1
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run computes."""
+
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def to_dict(config) -> dict:
+    """The settings as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(cls, values: typing.Mapping):
+    """The inverse of `to_dict`.
+
+    Raises:
+      ConfigError: `values` is no mapping, has an unknown key, or a value out of range.
+    """
+    _require(isinstance(values, typing.Mapping), f"{cls.__name__} must be a mapping of settings, not {values!r}.")
+    types = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(types))
+    _require(not unknown, f"{cls.__name__} has no setting {', '.join(map(repr, unknown))}; known: {', '.join(types)}.")
+    return cls(**{name: _from_json(types[name], value) for name, value in values.items()})
+
+
+def _from_json(kind, value):
+    if dataclasses.is_dataclass(kind):
+        return from_dict(kind, value)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,29 @@
+"""The one exception type that commands turn into a one-sentence message."""
+
+
+class KserError(Exception):
+    """Something the user can mend: what is wrong, where, and what to do, in one sentence."""
+
+
+class ConfigError(KserError, ValueError):
+    """A setting is out of range, unknown, or does not fit the others."""
+
+
+class AudioError(KserError):
+    """An audio file is missing, unreadable, or holds nothing usable."""
+
+
+class DatasetError(KserError):
+    """A corpus is not where or what it should be."""
+
+
+class RunError(KserError):
+    """A run directory is missing, incomplete, corrupt, or of another version."""
+
+
+class FoldError(KserError):
+    """A fold left something unfolded or changed the function beyond rounding."""
+
+
+class ModelFileError(KserError):
+    """A .tflite file is unreadable, lacks kser's metadata, or does not run."""
