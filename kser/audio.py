@@ -1,0 +1,120 @@
+"""Audio files to mono float32 at 16 kHz, and clips to one fixed length."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import numpy as np
+import soundfile
+import soxr
+
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from kser.errors import AudioError
+
+MIN_SECONDS = 0.1
+MAX_CHANNELS = 2
+# -80 dBFS: below any voice, above the dither of a 16-bit recording.
+SILENCE_PEAK = 1e-4
+ACTIVITY_FRAME_SAMPLES = 320
+ACTIVITY_RANGE_DB = 35.0
+NOISE_SEED = 16000
+
+
+def load(path: str, upper_hz: float = 0.0) -> np.ndarray:
+    """Reads a PCM or FLAC file as (num_samples,) float32 in [-1, 1] at 16 kHz, the mean of its one or two channels.
+
+    Args:
+      upper_hz: the highest frequency that will be looked at; a file sampled too slowly to hold it is refused.
+
+    Raises:
+      AudioError: the file is missing, empty, truncated, no audio, too short, silent, has more than two channels (which
+        of them carries the voice is unknown), or is sampled below `2 * upper_hz`.
+    """
+    samples, sample_rate_hz = _read(path)
+    if samples.shape[1] > MAX_CHANNELS:
+        raise AudioError(f"{path} has {samples.shape[1]} channels; extract the one that carries the voice first.")
+    if sample_rate_hz < 2 * upper_hz:
+        raise AudioError(
+            f"{path} is sampled at {sample_rate_hz} Hz and holds nothing above {sample_rate_hz / 2:g} Hz, but the features "
+            f"reach {upper_hz:g} Hz; use a recording of {SAMPLE_RATE_HZ} Hz or more, or a lower upper_hz."
+        )
+    if len(samples) < MIN_SECONDS * sample_rate_hz:
+        raise AudioError(
+            f"{path} holds {len(samples)} samples at {sample_rate_hz} Hz; at least {MIN_SECONDS:g} s are needed."
+        )
+    mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path} has samples that are not finite numbers.")
+    if np.abs(mono).max() < SILENCE_PEAK:
+        raise AudioError(f"{path} is silent; there is no voice in it.")
+    return resample(mono, sample_rate_hz)
+
+
+def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    """(num_samples,) at `sample_rate_hz` to float32 at 16 kHz."""
+    if sample_rate_hz == SAMPLE_RATE_HZ:
+        return samples.astype(np.float32)
+    return soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
+
+
+def _read(path: str) -> tuple[np.ndarray, int]:
+    if not os.path.isfile(path):
+        raise AudioError(f"There is no audio file {path}.")
+    if os.path.getsize(path) == 0:
+        raise AudioError(f"{path} is empty.")
+    try:
+        _check_riff_length(path)
+        return soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
+
+
+def _check_riff_length(path: str) -> None:
+    """libsndfile reads a cut-off WAV without a word; its header still tells the length it had."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    declared = int.from_bytes(head[4:8], "little")
+    streamed = declared in (0, 0xFFFFFFFF)
+    if head[:4] == b"RIFF" and not streamed and os.path.getsize(path) < declared:
+        raise AudioError(f"{path} is truncated: its header announces {declared + 8} bytes, it has {os.path.getsize(path)}.")
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".").strip()
+
+
+def active_range(samples: np.ndarray) -> tuple[int, int]:
+    """First and one-past-last sample of the part within 35 dB of the loudest 20 ms; (num_samples,) in."""
+    num_frames = max(1, len(samples) // ACTIVITY_FRAME_SAMPLES)
+    frames = samples[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
+    energy = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    active = np.flatnonzero(energy >= energy.max() * 10 ** (-ACTIVITY_RANGE_DB / 10))
+    return int(active[0]) * ACTIVITY_FRAME_SAMPLES, min(len(samples), (int(active[-1]) + 1) * ACTIVITY_FRAME_SAMPLES)
+
+
+def fix_clip(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """A clip of exactly `config.clip_samples`: the window around the middle of the active part, plus microphone noise.
+
+    Samples outside the recording are zero before the noise is added. The noise is the same for every clip and covers all
+    of it, so a padded end cannot be told from a studio recording's digital zeros: the recording's length does not show.
+
+    Args:
+      samples: (num_samples,) float32 at 16 kHz.
+    Returns:
+      (clip_samples,) float32.
+    """
+    begin, end = active_range(samples)
+    start = (begin + end - config.clip_samples) // 2
+    source = samples[max(0, start) : max(0, start + config.clip_samples)]
+    clip = np.zeros(config.clip_samples, np.float32)
+    offset = max(0, -start)
+    clip[offset : offset + len(source)] = source
+    return clip + microphone_noise(config.clip_samples, config.noise_dbfs)
+
+
+@functools.lru_cache(maxsize=4)
+def microphone_noise(num_samples: int, level_dbfs: float) -> np.ndarray:
+    """(num_samples,) float32 of white Gaussian noise at an RMS of `level_dbfs`; the same at every call."""
+    noise = np.random.default_rng(NOISE_SEED).standard_normal(num_samples)
+    return (noise * 10 ** (level_dbfs / 20)).astype(np.float32)

@@ -1,0 +1,118 @@
+"""The log-mel front end, as a tf.signal graph and as a plain NumPy twin with the same numbers, and its normalization."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from kser.errors import ConfigError
+
+# A band that hardly varies in training must not be blown up to unit variance.
+MIN_STD = 1e-2
+
+
+def hz_to_mel(frequency_hz):
+    """HTK mel scale, the one of tf.signal: 1127 ln(1 + f / 700)."""
+    return 1127.0 * np.log1p(np.asarray(frequency_hz, np.float64) / 700.0)
+
+
+@functools.lru_cache(maxsize=8)
+def mel_matrix(config: FeatureConfig) -> np.ndarray:
+    """(fft_length / 2 + 1, num_mels) float64 triangles of peak 1, evenly spaced and linear in mel; DC has no weight.
+
+    Raises:
+      ConfigError: a band is so narrow that no FFT bin lies in it.
+    """
+    bins = hz_to_mel(np.linspace(0, SAMPLE_RATE_HZ / 2, config.fft_length // 2 + 1))[:, None]
+    edges = np.linspace(hz_to_mel(config.lower_hz), hz_to_mel(config.upper_hz), config.num_mels + 2)
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    weights = np.maximum(0, np.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)))
+    weights[0] = 0
+    empty = np.flatnonzero(weights.sum(axis=0) == 0)
+    if len(empty):
+        raise ConfigError(
+            f"{len(empty)} of {config.num_mels} mel bands hold no FFT bin (the first is band {empty[0]}); "
+            "use fewer mels, a longer window or a higher lower_hz."
+        )
+    return weights
+
+
+@functools.lru_cache(maxsize=8)
+def analysis_window(config: FeatureConfig) -> np.ndarray:
+    """(window_samples,) float64 periodic Hann window."""
+    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.window_samples) / config.window_samples)
+
+
+def log_mel_numpy(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """`ln(|STFT|^2 @ mel + log_floor)` without TensorFlow: the reference for the device's front end.
+
+    Args:
+      samples: (num_samples,) at 16 kHz.
+    Returns:
+      (num_frames, num_mels) float32; frames that do not fit wholly are dropped.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(samples, config.window_samples)[:: config.hop_samples]
+    spectrum = np.fft.rfft(frames * analysis_window(config), config.fft_length)
+    power = spectrum.real**2 + spectrum.imag**2
+    return np.log(power @ mel_matrix(config) + config.log_floor).astype(np.float32)
+
+
+def log_mel_graph(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
+    """The tf.signal twin of `log_mel_numpy`: (..., num_samples) float32 to (..., num_frames, num_mels) float32.
+
+    It computes in float32 at three times the speed of the twin's float64; `log_floor` bounds what the rounding of a loud
+    band does to a quiet one.
+    """
+    spectrum = tf.signal.stft(
+        samples,
+        config.window_samples,
+        config.hop_samples,
+        config.fft_length,
+        window_fn=lambda length, dtype: tf.signal.hann_window(length, periodic=True, dtype=dtype),
+    )
+    power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
+    mels = tf.signal.linear_to_mel_weight_matrix(
+        config.num_mels, config.fft_length // 2 + 1, SAMPLE_RATE_HZ, config.lower_hz, config.upper_hz, tf.float64
+    )
+    return tf.math.log(tf.matmul(power, tf.cast(mels, tf.float32)) + config.log_floor)
+
+
+@functools.lru_cache(maxsize=8)
+def batch_extractor(config: FeatureConfig):
+    """A compiled function of (batch, clip_samples) float32 to (batch, num_frames, num_mels) float32."""
+    mel_matrix(config)  # refuses empty bands, which tf.signal does not
+    signature = [tf.TensorSpec([None, config.clip_samples], tf.float32)]
+    return tf.function(lambda samples: log_mel_graph(samples, config), input_signature=signature, autograph=False)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-mel mean and standard deviation, (num_mels,) float32 each."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    def apply(self, features: np.ndarray) -> np.ndarray:
+        """(..., num_mels) to zero mean and unit variance in the training part."""
+        return ((features - self.mean) / self.std).astype(np.float32)
+
+    def to_dict(self) -> dict:
+        return {"mean": [float(v) for v in self.mean], "std": [float(v) for v in self.std]}
+
+    @classmethod
+    def from_dict(cls, values) -> Normalization:
+        mean, std = (np.asarray(values[key], np.float32) for key in ("mean", "std"))
+        if mean.shape != std.shape or mean.ndim != 1 or not np.all(std > 0):
+            raise ConfigError("The normalization needs as many positive standard deviations as means.")
+        return cls(mean, std)
+
+
+def estimate_normalization(features: np.ndarray) -> Normalization:
+    """From the training part's (num_clips, num_frames, num_mels), accumulated in float64."""
+    mean = features.mean(axis=(0, 1), dtype=np.float64)
+    std = features.std(axis=(0, 1), dtype=np.float64)
+    return Normalization(mean.astype(np.float32), np.maximum(std, MIN_STD).astype(np.float32))
