@@ -1,0 +1,116 @@
+"""The fold: HRF's factors become the plain Dense layers they always were a factorization of, and the proof that they did.
+
+`FOLD_RULES` maps a layer class to a function of one layer that returns the plain layer's class-free description; the pass
+below knows nothing of what it replaces, so a new factorized layer is one more rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras as keras
+
+from kser.errors import FoldError
+from kser.evaluate import predict_logits
+from kser.layers import HRFDense
+
+# Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.
+MAX_LOGIT_DIFFERENCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A plain layer and the weights it takes, in the order of its `set_weights`."""
+
+    layer: keras.layers.Layer
+    weights: list[np.ndarray]
+
+
+def fold_hrf_dense(layer: HRFDense) -> Folded:
+    """`kernel = W1 W2`, `bias = b1 W2 + b`, accumulated in float64 and cast once."""
+    weights = [w.astype(np.float64) for w in layer.get_weights()]
+    first, second, bias = weights[0], weights[1], weights[-1]
+    if layer.inner_bias:
+        bias = weights[2] @ second + bias
+    plain = keras.layers.Dense(layer.units, activation=layer.activation, name=layer.name)
+    return Folded(plain, [(first @ second).astype(np.float32), bias.astype(np.float32)])
+
+
+FOLD_RULES: dict[type, Callable[[keras.layers.Layer], Folded]] = {HRFDense: fold_hrf_dense}
+
+
+def fold_model(model: keras.Model) -> keras.Model:
+    """A new model with a plain layer of the same name for every layer that has a rule; `model` is left as it was.
+
+    Raises:
+      FoldError: something foldable is left, in a nested model or a wrapper for instance.
+    """
+    out_of_reach = set(foldable_layers(model)) - {layer.name for layer in model.layers}
+    if out_of_reach:
+        raise FoldError(
+            f"Cannot fold {', '.join(sorted(out_of_reach))}: a factorized layer must stand in the flat graph itself, "
+            "not in a nested model or a wrapper."
+        )
+    folded = {layer.name: FOLD_RULES[type(layer)](layer) for layer in model.layers if type(layer) in FOLD_RULES}
+
+    def replace(layer):
+        return folded[layer.name].layer if layer.name in folded else layer.__class__.from_config(layer.get_config())
+
+    result = keras.models.clone_model(model, clone_function=replace)
+    for layer in result.layers:
+        source = model.get_layer(layer.name)
+        layer.set_weights(folded[layer.name].weights if layer.name in folded else source.get_weights())
+    return result
+
+
+def foldable_layers(model: keras.Model) -> list[str]:
+    """Names of all layers that have a rule, however nested."""
+    return [layer.name for layer in model._flatten_layers(include_self=False) if type(layer) in FOLD_RULES]
+
+
+@dataclass(frozen=True)
+class FoldProof:
+    """What the fold changed: logits on real clips, decisions, and the size against the plain network built from scratch."""
+
+    clips: int
+    max_logit_difference: float
+    argmax_agreement: float
+    parameters_before: int
+    parameters_after: int
+    parameters_plain: int
+
+
+def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features: np.ndarray) -> FoldProof:
+    """Measures `folded` against `model` on (n, num_frames, num_mels) normalized clips.
+
+    Args:
+      plain: the network without HRF, built from its settings.
+
+    Raises:
+      FoldError: a bound is broken.
+    """
+    before, after = predict_logits(model, features), predict_logits(folded, features)
+    proof = FoldProof(
+        clips=len(features),
+        max_logit_difference=float(np.abs(before - after).max()),
+        argmax_agreement=float(np.mean(before.argmax(1) == after.argmax(1))),
+        parameters_before=model.count_params(),
+        parameters_after=folded.count_params(),
+        parameters_plain=plain.count_params(),
+    )
+    _check(proof)
+    return proof
+
+
+def _check(proof: FoldProof) -> None:
+    broken = []
+    if not proof.max_logit_difference <= MAX_LOGIT_DIFFERENCE:
+        broken.append(f"a logit changed by {proof.max_logit_difference:.2e}, more than {MAX_LOGIT_DIFFERENCE:.0e}")
+    if proof.argmax_agreement < 1:
+        broken.append(f"the decision changed on {1 - proof.argmax_agreement:.2%} of {proof.clips} clips")
+    if proof.parameters_after != proof.parameters_plain:
+        broken.append(f"there are {proof.parameters_after} parameters where the plain network has {proof.parameters_plain}")
+    if broken:
+        raise FoldError(f"The fold is not exact: {'; '.join(broken)}. Nothing was written.")
