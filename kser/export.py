@@ -1,0 +1,108 @@
+"""A trained network to what a board runs: fold, proof, int8 conversion, and each form measured on the held-out speakers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from importlib import metadata as packages
+
+import numpy as np
+
+from kser import __version__, convert, rundir, tflite
+from kser.backbones import build_model, plain
+from kser.config import to_dict
+from kser.errors import ModelFileError
+from kser.evaluate import predict_logits
+from kser.fold import FoldProof, fold_model, prove
+from kser.metrics import Scores, score
+from kser.pipeline import Part
+from kser.rundir import Run
+
+CHECKED_CLIPS = 4
+
+
+@dataclass(frozen=True)
+class Export:
+    """Both models, the scores of every form by its name, and `report`, all figures as JSON values."""
+
+    int8_model: bytes
+    float_model: bytes
+    scores: dict[str, Scores]
+    report: dict
+
+
+def export(run: Run, representative: np.ndarray, test: Part) -> Export:
+    """Folds and converts the run's network.
+
+    Args:
+      representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
+
+    Raises:
+      FoldError: the fold is not exact.
+      KserError: the network does not convert, or the result does not run in TFLM.
+    """
+    model = rundir.load_model(run)
+    folded = fold_model(model)
+    proof = prove(model, folded, build_model(plain(run.config.model), run.config.features, len(run.labels)), test.features)
+    float_model = convert.to_float_tflite(folded)
+    int8_model = convert.to_int8_tflite(folded, representative)
+    tflm = tflite.TFLMRunner(int8_model)
+    logits = {
+        "keras": predict_logits(model, test.features),
+        "folded": predict_logits(folded, test.features),
+        "tflite": tflite.LiteRTRunner(int8_model).logits(test.features),
+        "tflm": tflm.logits(test.features),
+    }
+    scores = {name: score(test.labels, values.argmax(1), len(run.labels)) for name, values in logits.items()}
+    arena = {**dataclasses.asdict(tflm.arena()), "smallest_that_loads": tflite.smallest_arena_bytes(int8_model)}
+    int8_model = tflite.add_metadata(int8_model, model_metadata(run, scores["tflm"], arena["total"]))
+    _check_unchanged(int8_model, test.features[:CHECKED_CLIPS], logits["tflm"][:CHECKED_CLIPS])
+    return Export(int8_model, float_model, scores, _report(int8_model, proof, logits, scores, arena, len(representative)))
+
+
+def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
+    """What travels inside the .tflite: all that bin/predict or a board needs to know of it, and where it came from."""
+    return {
+        "kser": __version__,
+        "labels": list(run.labels),
+        "features": to_dict(run.config.features),
+        "normalization": run.normalization.to_dict(),
+        "model": to_dict(run.config.model),
+        "corpus": run.config.train.dataset,
+        "split": run.config.train.split,
+        "test_speakers": list(run.test_speakers),
+        "test_UA": scores.UA,
+        "arena_bytes": arena_bytes,
+        "arena_tflm": packages.version("tflite-micro"),
+    }
+
+
+def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
+    if not np.array_equal(tflite.TFLMRunner(model_bytes).logits(features), logits):
+        raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
+
+
+def _report(int8_model: bytes, proof: FoldProof, logits: dict, scores: dict, arena: dict, num_representative: int) -> dict:
+    description = tflite.describe(int8_model)
+    return {
+        "sha256": hashlib.sha256(int8_model).hexdigest(),
+        "bytes": description.num_bytes,
+        "parameters": proof.parameters_after,
+        "multiply_accumulates": tflite.multiply_accumulates(int8_model),
+        "nodes": description.num_nodes,
+        "ops": description.ops,
+        "arena_bytes": arena,
+        "tflite_micro": packages.version("tflite-micro"),
+        "representative_clips": num_representative,
+        "fold": dataclasses.asdict(proof),
+        "scores": {
+            name: {key: value for key, value in s.to_dict().items() if key != "confusion"} for name, s in scores.items()
+        },
+        "agreement_with_keras": {
+            name: float(np.mean(values.argmax(1) == logits["keras"].argmax(1))) for name, values in logits.items()
+        },
+        "mean_logit_difference_from_keras": {
+            name: float(np.abs(values - logits["keras"]).mean()) for name, values in logits.items()
+        },
+    }
