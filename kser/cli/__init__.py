@@ -1,0 +1,1 @@
+"""One module per command: flags to settings, one library call, one printed block."""

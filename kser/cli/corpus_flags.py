@@ -1,0 +1,14 @@
+"""Flags of the commands that work on a run and its corpus."""
+
+from __future__ import annotations
+
+from absl import flags
+
+
+def define(run_dir_help: str) -> None:
+    flags.DEFINE_string("run_dir", "", run_dir_help)
+    flags.DEFINE_string(
+        "data_dir", "", "Directory of the corpus; default: where bin/train found it ('synthetic' makes its own)."
+    )
+    flags.DEFINE_string("cache_dir", "", "Directory of cached features; default: $KSER_CACHE_DIR or the user's cache.")
+    flags.DEFINE_integer("threads", 0, "Threads TensorFlow may use; 0: as many as there are cores.", lower_bound=0)

@@ -1,0 +1,58 @@
+"""The whole path on the embedded corpus: train with HRF, fold, convert to int8, run in TensorFlow Lite Micro, predict."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+
+from absl import flags
+
+from kser.cli import command
+from kser.cli.progress import Progress
+
+FLAGS = flags.FLAGS
+EPOCHS = 25
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("out_dir", "", "Directory to write to; default: a new one in the system's temporary directory.")
+    flags.DEFINE_integer("epochs", EPOCHS, "Passes over the training part.", lower_bound=1)
+
+
+def main(_) -> None:
+    from kser import workflow
+    from kser.backbones import preset
+    from kser.config import HRFConfig, RunConfig, TrainConfig
+    from kser.predict import Predictor
+    from kser.report import export_text, scores_text
+
+    start = time.monotonic()
+    out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")
+    corpus_dir, run_dir = os.path.join(out_dir, "corpus"), os.path.join(out_dir, "run")
+    model = dataclasses.replace(preset("conformer", "micro"), hrf=HRFConfig(expansion=4))
+    config = RunConfig(model=model, train=TrainConfig(dataset="synthetic", epochs=FLAGS.epochs, validation_speakers=2))
+    run, scores = workflow.train_new(run_dir, config, corpus_dir, os.path.join(out_dir, "cache"), Progress())
+    _, result = workflow.fold_and_convert(run_dir, "", os.path.join(out_dir, "cache"), num_representative=100)
+    clip = workflow.test_clips(run_dir)[0]
+    prediction = Predictor(run.file(workflow.MODEL_FILE)).predict(clip.path)
+    print()
+    print(scores_text(run, scores))
+    print(export_text(run, result.report))
+    share = prediction.probabilities.max()
+    print(f"predict      {os.path.basename(clip.path)}: {prediction.label} ({share:.2f}), spoken {clip.label}")
+    print(f"model        {run.file(workflow.MODEL_FILE)}")
+    print(f"C++ source   {run.file(workflow.CC_NAME + '.cc')}")
+    print(f"confusion    {run.file('confusion.png')}")
+    print(f"corpus       {corpus_dir} (generated sounds: a smoke test, its scores are no result)")
+    print(f"took         {time.monotonic() - start:.0f} s")
+
+
+def run() -> None:
+    define_flags()
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

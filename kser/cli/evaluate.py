@@ -1,0 +1,38 @@
+"""Scores one form of a run's model on the held-out speakers."""
+
+from __future__ import annotations
+
+import json
+
+from absl import flags
+
+from kser.cli import command, corpus_flags
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    corpus_flags.define("Directory bin/train wrote.")
+    flags.DEFINE_enum(
+        "model", "keras", ("keras", "folded", "tflite", "tflm"), "Form to score; the last two run model.tflite."
+    )
+    flags.DEFINE_bool("json", False, "Print one JSON object instead of text.")
+
+
+def main(_) -> None:
+    from kser import workflow
+    from kser.report import scores_text
+    from kser.threads import use_threads
+
+    use_threads(FLAGS.threads)
+    run, scores = workflow.evaluate(FLAGS.run_dir, FLAGS.model, FLAGS.data_dir, FLAGS.cache_dir)
+    print(json.dumps({"model": FLAGS.model, **scores.to_dict()}) if FLAGS.json else scores_text(run, scores))
+
+
+def run() -> None:
+    define_flags()
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,26 @@
+"""How far a training is, on stderr."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar over all steps of a training, with the time left and the last epoch's scores."""
+
+    def start(self, done: int, total: int, steps: int) -> None:
+        self._bar = tqdm(
+            total=total * steps, initial=done * steps, desc="training", unit="step", mininterval=1, dynamic_ncols=True
+        )
+        self._best = 0.0
+
+    def step(self) -> None:
+        self._bar.update()
+
+    def epoch(self, row: dict) -> None:
+        self._best = max(self._best, row["val_UA"])
+        self._bar.set_postfix_str(
+            f"epoch {row['epoch']} loss {row['loss']:.3f} val UA {row['val_UA']:.3f} (best {self._best:.3f})"
+        )
+        if self._bar.n >= self._bar.total:
+            self._bar.close()

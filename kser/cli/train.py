@@ -1,0 +1,43 @@
+"""Trains a network on a corpus and scores it on the held-out speakers."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from kser.cli import command, corpus_flags, settings
+from kser.cli.progress import Progress
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    corpus_flags.define("Directory to write the run to.")
+    flags.DEFINE_string("preset", "micro", "Sizes of the network: micro or light; single sizes are changed by their flags.")
+    flags.DEFINE_bool("resume", False, "Continue the killed run in --run_dir; its own settings hold.")
+    settings.define_run()
+
+
+def main(_) -> None:
+    # Imported here so that --help and a wrong flag answer at once.
+    from kser import workflow
+    from kser.backbones import preset
+    from kser.report import scores_text
+    from kser.threads import use_threads
+
+    use_threads(FLAGS.threads)
+    if FLAGS.resume:
+        run, scores = workflow.resume(FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, Progress())
+    else:
+        config = settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
+        run, scores = workflow.train_new(FLAGS.run_dir, config, FLAGS.data_dir, FLAGS.cache_dir, Progress())
+    print(scores_text(run, scores))
+    print(f"written to {run.path}")
+
+
+def run() -> None:
+    define_flags()
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

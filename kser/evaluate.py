@@ -1,0 +1,24 @@
+"""Logits and scores of a Keras model on prepared clips."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+BATCH_CLIPS = 128
+
+
+def predict_logits(model: keras.Model, features: np.ndarray) -> np.ndarray:
+    """(n, num_frames, num_mels) normalized log-mel to (n, num_classes) float32 logits, in inference mode."""
+    call = _compiled(model)
+    batches = [call(tf.constant(features[i : i + BATCH_CLIPS])).numpy() for i in range(0, len(features), BATCH_CLIPS)]
+    return np.concatenate(batches)
+
+
+def _compiled(model: keras.Model):
+    """The model's inference graph, traced once and kept with the model."""
+    if not hasattr(model, "_kser_inference"):
+        spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
+        model._kser_inference = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
+    return model._kser_inference

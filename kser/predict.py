@@ -1,0 +1,75 @@
+"""Emotions of audio files, by a .tflite alone: all that is needed to know travels in its metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from kser import audio, tflite
+from kser.config import FeatureConfig, from_dict
+from kser.datasets.files import find_audio
+from kser.errors import AudioError, KserError, ModelFileError
+from kser.features import Normalization, log_mel_numpy
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A file's probabilities, (num_classes,) float32, and the label of the largest."""
+
+    path: str
+    label: str
+    probabilities: np.ndarray
+
+
+class Predictor:
+    """A .tflite with the front end it was trained with.
+
+    Raises:
+      ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
+    """
+
+    def __init__(self, model_path: str, interpreter: str = "tflm"):
+        model_bytes = tflite.read_model_file(model_path)
+        metadata = tflite.read_metadata(model_bytes, model_path)
+        try:
+            self.labels = tuple(metadata["labels"])
+            self.config = from_dict(FeatureConfig, metadata["features"])
+            self.normalization = Normalization.from_dict(metadata["normalization"])
+        except (KeyError, TypeError, ValueError, KserError) as error:
+            raise ModelFileError(
+                f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
+            ) from error
+        self._runner = tflite.open_runner(interpreter, model_bytes, model_path)
+
+    def predict(self, path: str) -> Prediction:
+        """One audio file.
+
+        Raises:
+          AudioError: the file cannot be used.
+        """
+        clip = audio.fix_clip(audio.load(path, self.config.upper_hz), self.config)
+        features = self.normalization.apply(log_mel_numpy(clip, self.config))
+        probabilities = softmax(self._runner.logits(features[np.newaxis])[0])
+        return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(..., num_classes) logits to probabilities."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def audio_files(paths: list[str]) -> Iterator[str]:
+    """The files among `paths` as they are, and for a directory the audio files below it.
+
+    Raises:
+      AudioError: a directory holds none.
+    """
+    for path in paths:
+        found = list(find_audio(path)) if os.path.isdir(path) else [path]
+        if not found:
+            raise AudioError(f"No .wav or .flac file lies below {path}.")
+        yield from found

@@ -1,0 +1,188 @@
+"""The run directory: what a training leaves behind and every later command reads."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+
+import tf_keras as keras
+
+from kser import __version__
+from kser.atomic import replacing, write_text
+from kser.backbones import build_model
+from kser.config import RunConfig, from_dict, to_dict
+from kser.datasets.corpus import Corpus, Split
+from kser.errors import KserError, RunError
+from kser.features import Normalization
+
+# Raised when an older run directory can no longer be read.
+FORMAT = 1
+CONFIG, WEIGHTS, HISTORY, METRICS, CONFUSION = "config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png"
+RECORDED_PACKAGES = (
+    "tensorflow",
+    "tf_keras",
+    "tensorflow-model-optimization",
+    "tensorflow-io",
+    "tflite-micro",
+    "numpy",
+    "soxr",
+    "soundfile",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory and what its config.json says. `corpus` is the fingerprint of the corpus trained on."""
+
+    path: str
+    config: RunConfig
+    data_dir: str
+    corpus: str
+    labels: tuple[str, ...]
+    validation_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    normalization: Normalization
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.path, name)
+
+
+def create(path: str, config: RunConfig, data_dir: str, corpus: Corpus, split: Split, normalization: Normalization) -> Run:
+    """Makes the directory and writes config.json.
+
+    Raises:
+      RunError: there is already something at `path`.
+    """
+    require_free(path)
+    data_dir = os.path.abspath(data_dir) if data_dir else ""
+    speakers = split.validation_speakers, split.test_speakers
+    run = Run(path, config, data_dir, corpus.fingerprint(), corpus.labels, *speakers, normalization)
+    write_text(run.file(CONFIG), json.dumps(_to_json(run), indent=1) + "\n")
+    return run
+
+
+def require_free(path: str) -> None:
+    """Raises RunError unless a new run can be made at `path` without touching anything that is there."""
+    if not path:
+        raise RunError("A run needs --run_dir, the directory to write to.")
+    if os.path.exists(os.path.join(path, CONFIG)):
+        raise RunError(f"{path} already holds a run; continue it with --resume or choose another --run_dir.")
+    if os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise RunError(f"{path} exists and is not an empty directory; choose another --run_dir.")
+
+
+def _to_json(run: Run) -> dict:
+    return {
+        "format": FORMAT,
+        "kser": __version__,
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in RECORDED_PACKAGES}},
+        "data_dir": run.data_dir,
+        "corpus": run.corpus,
+        "labels": list(run.labels),
+        "validation_speakers": list(run.validation_speakers),
+        "test_speakers": list(run.test_speakers),
+        "normalization": run.normalization.to_dict(),
+        "config": to_dict(run.config),
+    }
+
+
+def load(path: str) -> Run:
+    """Reads a run directory's config.json.
+
+    Raises:
+      RunError: there is no run at `path`, it is of another format, or config.json is damaged.
+    """
+    file = os.path.join(path, CONFIG)
+    if not os.path.isfile(file):
+        raise RunError(
+            f"{path or 'The empty path'} is no run directory (it has no {CONFIG}); point --run_dir at what bin/train wrote."
+        )
+    try:
+        with open(file, encoding="utf-8") as stream:
+            values = json.load(stream)
+        version = values.get("format")
+    except (ValueError, AttributeError, OSError) as error:
+        raise RunError(f"{file} is damaged ({error}); train again into another directory.") from error
+    if version != FORMAT:
+        raise RunError(
+            f"{path} is a run of format {version!r} (kser {values.get('kser', 'unknown')}); this kser {__version__} reads "
+            f"format {FORMAT}: train again, or use that version."
+        )
+    try:
+        return _from_json(path, values)
+    except (KeyError, TypeError, ValueError, KserError) as error:
+        raise RunError(
+            f"{file} is damaged ({type(error).__name__}: {error}); train again into another directory."
+        ) from error
+
+
+def _from_json(path: str, values: dict) -> Run:
+    return Run(
+        path,
+        from_dict(RunConfig, values["config"]),
+        values["data_dir"],
+        values["corpus"],
+        *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
+        Normalization.from_dict(values["normalization"]),
+    )
+
+
+def new_model(run: Run) -> keras.Model:
+    """The run's network with its starting weights."""
+    return build_model(run.config.model, run.config.features, len(run.labels), run.config.train.seed)
+
+
+def save_weights(run: Run, model: keras.Model) -> None:
+    """Writes the model's weights as the run's; the old ones stay until the new ones are complete."""
+    with replacing(run.file(WEIGHTS)) as temporary:
+        model.save_weights(temporary, save_format="h5")
+
+
+def load_model(run: Run) -> keras.Model:
+    """The run's network with the best weights.
+
+    Raises:
+      RunError: the weights are missing, damaged, or of another network.
+    """
+    model = new_model(run)
+    path = run.file(WEIGHTS)
+    if not os.path.isfile(path):
+        raise RunError(f"{run.path} has no {WEIGHTS} yet; finish it with bin/train --resume --run_dir={run.path}.")
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise RunError(f"{path} is damaged or of another network; train again into another directory.") from error
+    return model
+
+
+def write_history(run: Run, rows: list[dict]) -> None:
+    """Writes one row per epoch as CSV."""
+    with replacing(run.file(HISTORY)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(run: Run, num_epochs: int) -> list[dict]:
+    """The first `num_epochs` rows written by `write_history`, numbers exactly as they were.
+
+    Raises:
+      RunError: the file is missing, damaged or shorter.
+    """
+    if num_epochs == 0:
+        return []
+    try:
+        with open(run.file(HISTORY), newline="", encoding="utf-8") as stream:
+            rows = [{k: int(v) if k == "epoch" else float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{run.file(HISTORY)} is missing or damaged; train again into another directory.") from error
+    if len(rows) < num_epochs:
+        raise RunError(
+            f"{run.file(HISTORY)} has {len(rows)} epochs where the checkpoint has {num_epochs}; "
+            "train again into another directory."
+        )
+    return rows[:num_epochs]

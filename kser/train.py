@@ -1,0 +1,162 @@
+"""Training: batches to weights, the best epoch chosen by unweighted recall on the validation speakers alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras as keras
+
+from kser import rundir
+from kser.config import TrainConfig
+from kser.errors import RunError
+from kser.evaluate import predict_logits
+from kser.layers import HRFDense
+from kser.metrics import score
+from kser.pipeline import Part, TrainingData, training_batches
+from kser.rundir import Run
+
+CLIP_NORM = 5.0
+# The cosine schedule ends at this share of the peak learning rate.
+FINAL_LEARNING_RATE = 0.01
+
+
+def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0, then half a cosine down to 1 % of the peak (Loshchilov & Hutter 2017)."""
+    warmup = round(config.warmup_share * config.epochs * steps_per_epoch)
+    rest = max(1, config.epochs * steps_per_epoch - warmup)
+    peak = config.learning_rate
+    if warmup == 0:
+        return keras.optimizers.schedules.CosineDecay(peak, rest, FINAL_LEARNING_RATE)
+    return keras.optimizers.schedules.CosineDecay(0.0, rest, FINAL_LEARNING_RATE, warmup_target=peak, warmup_steps=warmup)
+
+
+def decay_kernels(model: keras.Model, rate) -> None:
+    """Decoupled weight decay (Loshchilov & Hutter 2019) of the kernels the network acts with.
+
+    A plain kernel shrinks by `rate * W`. The factors of an HRFDense follow the gradient of the same penalty
+    `||W1 W2||^2 / 2` of their product (Khodak et al. 2021, arXiv 2105.01029), so that both networks are held alike.
+    """
+    for layer in model.layers:
+        if isinstance(layer, HRFDense):
+            kernel = layer.effective_kernel()
+            first = tf.matmul(kernel, layer.factor_2, transpose_b=True)
+            second = tf.matmul(layer.factor_1, kernel, transpose_a=True)
+            layer.factor_1.assign_sub(rate * first)
+            layer.factor_2.assign_sub(rate * second)
+            continue
+        for name in ("kernel", "depthwise_kernel"):
+            variable = getattr(layer, name, None)
+            if variable is not None:
+                variable.assign_sub(rate * variable)
+
+
+class Trainer:
+    """The state of a training, and the steps that change it."""
+
+    def __init__(self, run: Run, data: TrainingData):
+        self.run, self.data = run, data
+        config = run.config.train
+        # Dropout draws from generators that are part of the checkpoint; legacy ones would start anew on resuming.
+        keras.backend.experimental.enable_tf_random_generator()
+        self.model = rundir.new_model(run)
+        self.steps_per_epoch = max(1, len(data.labels) // config.batch_size)
+        schedule = learning_rate_schedule(config, self.steps_per_epoch)
+        self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
+        self.optimizer.build(self.model.trainable_variables)
+        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+        self.epoch = tf.Variable(0, dtype=tf.int64)
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer, epoch=self.epoch)
+        self.checkpoints = tf.train.CheckpointManager(checkpoint, run.file("checkpoint"), max_to_keep=1)
+        # Nothing here needs AutoGraph, which would take ten times as long to trace.
+        self._step = tf.function(self._train_step, autograph=False)
+
+    def restore(self) -> int:
+        """Continues from the last checkpoint, if there is one; returns the number of epochs already done.
+
+        Raises:
+          RunError: the checkpoint is damaged.
+        """
+        try:
+            self.checkpoints.restore_or_initialize()
+        except (tf.errors.OpError, ValueError, AssertionError, KeyError) as error:
+            where = self.run.file("checkpoint")
+            raise RunError(f"The checkpoint in {where} is damaged; train again into another directory.") from error
+        return int(self.epoch.numpy())
+
+    def train_epoch(self, on_step: Callable[[], None]) -> float:
+        """One pass over the training part; returns the mean loss."""
+        config = self.run.config
+        batches = training_batches(
+            self.data, config.features, config.augment, config.train.batch_size, config.train.seed, int(self.epoch.numpy())
+        )
+        losses = []
+        for batch in batches:
+            losses.append(self._step(*batch))
+            on_step()
+        self.epoch.assign_add(1)
+        return float(tf.reduce_mean(tf.stack(losses)))
+
+    def _train_step(self, clips, targets, weights):
+        with tf.GradientTape() as tape:
+            loss = self.loss(targets, self.model(clips, training=True), weights)
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        decay_kernels(self.model, self.run.config.train.weight_decay * self.optimizer.learning_rate)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return loss
+
+
+def validate(model: keras.Model, part: Part, num_classes: int) -> dict[str, float]:
+    """Loss (cross-entropy in nats) and UA on a part."""
+    logits = predict_logits(model, part.features)
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(part.labels, logits)
+    return {"val_loss": float(tf.reduce_mean(loss)), "val_UA": score(part.labels, logits.argmax(1), num_classes).UA}
+
+
+def best_row(rows: list[dict]) -> dict:
+    """The epoch with the highest validation UA, the lower loss deciding between equals."""
+    return max(rows, key=lambda row: (row["val_UA"], -row["val_loss"]))
+
+
+def fit(run: Run, data: TrainingData, validation: Part, progress) -> list[dict]:
+    """Trains to the configured number of epochs, from the last checkpoint where there is one; keeps the best weights.
+
+    Args:
+      progress: an object with `start(done, total, steps)`, `step()` and `epoch(row)`, told how far the training is.
+    Returns:
+      One row per epoch: epoch, loss, val_loss, val_UA, learning_rate.
+    """
+    trainer = Trainer(run, data)
+    epochs = run.config.train.epochs
+    rows = rundir.read_history(run, trainer.restore())
+    writer = tf.summary.create_file_writer(os.path.join(run.path, "tensorboard"))
+    progress.start(len(rows), epochs, trainer.steps_per_epoch)
+    while len(rows) < epochs:
+        loss = trainer.train_epoch(progress.step)
+        row = {"epoch": len(rows) + 1, "loss": loss, **validate(trainer.model, validation, data.num_classes)}
+        row["learning_rate"] = float(trainer.optimizer.learning_rate)
+        rows.append(row)
+        _keep(run, trainer, rows, writer)
+        progress.epoch(row)
+    return rows
+
+
+def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:
+    """The checkpoint last: whatever a kill leaves newer than it is written again, with the same values, on resuming."""
+    if best_row(rows) is rows[-1]:
+        rundir.save_weights(run, trainer.model)
+    rundir.write_history(run, rows)
+    try:
+        _write_scalars(writer, rows[-1])
+        trainer.checkpoints.save()
+    except (tf.errors.OpError, OSError) as error:
+        raise RunError(f"Cannot write to {run.path}; is the disk full? Free some and continue with --resume.") from error
+
+
+def _write_scalars(writer, row: dict) -> None:
+    with writer.as_default(step=row["epoch"]):
+        for name in row.keys() - {"epoch"}:
+            tf.summary.scalar(name, row[name])
+    writer.flush()
