@@ -13,7 +13,7 @@ from kser import __version__, convert, rundir, tflite
 from kser.backbones import build_model, plain
 from kser.config import to_dict
 from kser.errors import ModelFileError
-from kser.evaluate import predict_logits
+from kser.inference import predict_logits
 from kser.fold import FoldProof, fold_model, prove
 from kser.metrics import Scores, score
 from kser.pipeline import Part

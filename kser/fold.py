@@ -13,7 +13,7 @@ import numpy as np
 import tf_keras as keras
 
 from kser.errors import FoldError
-from kser.evaluate import predict_logits
+from kser.inference import predict_logits
 from kser.layers import HRFDense
 
 # Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.

@@ -11,7 +11,7 @@ import tf_keras as keras
 from kser import rundir
 from kser.config import TrainConfig
 from kser.errors import RunError
-from kser.evaluate import predict_logits
+from kser.inference import predict_logits
 from kser.layers import HRFDense
 from kser.metrics import score
 from kser.pipeline import Part, TrainingData, training_batches
@@ -52,13 +52,18 @@ def decay_kernels(model: keras.Model, rate) -> None:
                 variable.assign_sub(rate * variable)
 
 
+def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
+    """The state of all dropout: Keras 2 keeps it in a private attribute, and out of its own checkpoints."""
+    return [layer._random_generator._generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+
+
 class Trainer:
     """The state of a training, and the steps that change it."""
 
     def __init__(self, run: Run, data: TrainingData):
         self.run, self.data = run, data
         config = run.config.train
-        # Dropout draws from generators that are part of the checkpoint; legacy ones would start anew on resuming.
+        # Dropout then draws from generators that a checkpoint can hold; its default would start anew on resuming.
         keras.backend.experimental.enable_tf_random_generator()
         self.model = rundir.new_model(run)
         self.steps_per_epoch = max(1, len(data.labels) // config.batch_size)
@@ -67,7 +72,9 @@ class Trainer:
         self.optimizer.build(self.model.trainable_variables)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
         self.epoch = tf.Variable(0, dtype=tf.int64)
-        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.optimizer, epoch=self.epoch)
+        checkpoint = tf.train.Checkpoint(
+            model=self.model, optimizer=self.optimizer, epoch=self.epoch, dropout=dropout_generators(self.model)
+        )
         self.checkpoints = tf.train.CheckpointManager(checkpoint, run.file("checkpoint"), max_to_keep=1)
         # Nothing here needs AutoGraph, which would take ten times as long to trace.
         self._step = tf.function(self._train_step, autograph=False)

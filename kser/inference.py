@@ -1,4 +1,4 @@
-"""Logits and scores of a Keras model on prepared clips."""
+"""Logits of a Keras model on prepared clips."""
 
 from __future__ import annotations
 

@@ -1,0 +1,75 @@
+"""Packaging of kser: what it needs, and why; `requirements.lock` pins the versions that are known to work together."""
+
+import re
+import sys
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    sys.exit("kser needs Python 3.10, 3.11 or 3.12; this is Python " + ".".join(map(str, sys.version_info[:2])) + ".")
+
+ROOT = Path(__file__).parent
+
+COMMANDS = ("train", "fold_and_convert", "evaluate", "predict", "demo")
+
+INSTALL_REQUIRES = [
+    # Training and conversion; the last release tensorflow-io's native ops load beside.
+    "tensorflow~=2.16.2",
+    # Keras 2, the only Keras that tensorflow-model-optimization works with; its version is TensorFlow's.
+    "tf_keras~=2.16.0",
+    # Quantization-aware training.
+    "tensorflow-model-optimization~=0.8.0",
+    # SpecAugment's masks as graph ops.
+    "tensorflow-io~=0.37.1",
+    # The TensorFlow Lite Micro interpreter. There are only pre-releases, and no two promise the same behaviour.
+    "tflite-micro==0.dev20261023182759",
+    # The feature front end's reference form; TensorFlow 2.16 is built for NumPy 1.
+    "numpy~=1.26.4",
+    # Writes the metadata into a .tflite file, which is a flatbuffer.
+    "flatbuffers>=23.5.26",
+    # Reads WAV and FLAC; its wheel brings libsndfile.
+    "soundfile>=0.12,<1",
+    # Resampling of band-limited quality, as a wheel without further needs.
+    "soxr>=0.5,<2",
+    # The confusion matrix as a picture.
+    "matplotlib>=3.8,<4",
+    # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
+    "absl-py~=1.2",
+    # Progress with the time left.
+    "tqdm>=4.66,<5",
+]
+
+EXTRAS_REQUIRE = {
+    "dev": [
+        # Runs the tests.
+        "pytest>=8,<10",
+        # Lints; a new minor version brings new rules.
+        "ruff~=0.17.6",
+    ],
+    "benchmarks": [
+        # What benchmarks/features.py measures the front end against.
+        "librosa>=0.10,<1",
+    ],
+}
+
+
+def read_version():
+    """The version in kser/__init__.py, read as text: importing kser is not possible before it is installed."""
+    text = (ROOT / "kser" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
+
+
+setup(
+    name="kser",
+    version=read_version(),
+    description="Lightweight speech-emotion Transformers, from Keras training to TensorFlow Lite Micro",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["kser", "kser.*"]),
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={
+        "console_scripts": [f"kser-{name.replace('_', '-')}=kser.cli.{name}:run" for name in COMMANDS],
+    },
+)

@@ -1,0 +1,125 @@
+"""Training: what a killed run is continued to, how weights decay, which epoch is kept."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+
+from kser import rundir, workflow
+from kser.config import TrainConfig
+from kser.errors import RunError
+from kser.layers import HRFDense
+from kser.train import best_row, decay_kernels, learning_rate_schedule
+from tests import tiny
+
+
+class Silent:
+    """Progress that can be told to break off in the middle of an epoch, as a kill does."""
+
+    def __init__(self, break_at_step: int | None = None):
+        self.steps, self.break_at_step = 0, break_at_step
+
+    def start(self, done, total, steps):
+        self.done = done
+
+    def step(self):
+        self.steps += 1
+        if self.steps == self.break_at_step:
+            raise KeyboardInterrupt
+
+    def epoch(self, row):
+        pass
+
+
+@pytest.fixture
+def train_tiny(tmp_path, monkeypatch):
+    """A function that trains the tiny run in a directory of `tmp_path`."""
+    (tmp_path / "audio").mkdir()
+    corpus = tiny.make_corpus(str(tmp_path / "audio"))
+    monkeypatch.setattr(workflow, "load_corpus", lambda name, data_dir: corpus)
+
+    def train(name: str, progress, resume: bool = False, **settings):
+        run_dir, cache = str(tmp_path / name), str(tmp_path / "cache")
+        if resume:
+            return workflow.resume(run_dir, "", cache, progress)
+        return workflow.train_new(run_dir, tiny.run_config(**settings), "", cache, progress)
+
+    return train
+
+
+def test_a_killed_run_resumes_to_the_same_bits(train_tiny):
+    whole, whole_scores = train_tiny("whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny("killed", Silent(break_at_step=3))
+    progress = Silent()
+    killed, killed_scores = train_tiny("killed", progress, resume=True)
+    assert progress.done == 1  # the first epoch was not done again
+    assert rundir.read_history(whole, 3) == rundir.read_history(killed, 3)
+    for a, b in zip(rundir.load_model(whole).get_weights(), rundir.load_model(killed).get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert whole_scores.to_dict() == killed_scores.to_dict()
+
+
+def test_another_seed_gives_another_run(train_tiny):
+    first, _ = train_tiny("first", Silent(), epochs=1)
+    second, _ = train_tiny("second", Silent(), epochs=1, seed=1)
+    assert rundir.read_history(first, 1)[0]["loss"] != rundir.read_history(second, 1)[0]["loss"]
+
+
+def test_the_tones_are_learned(train_tiny):
+    _, scores = train_tiny("run", Silent(), epochs=25, learning_rate=1e-2)
+    assert scores.UA > 0.6  # three classes: chance is 0.33
+
+
+def test_a_run_leaves_what_later_commands_need(train_tiny):
+    run, _ = train_tiny("run", Silent())
+    for name in ("config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png", "checkpoint", "tensorboard"):
+        assert os.path.exists(run.file(name)), name
+    assert os.listdir(run.file("tensorboard"))
+
+
+def test_a_damaged_checkpoint_is_told(train_tiny, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny("run", Silent(break_at_step=3))
+    for index in (tmp_path / "run" / "checkpoint").glob("*.index"):
+        index.write_bytes(b"garbage")
+    with pytest.raises(RunError, match="damaged"):
+        train_tiny("run", Silent(), resume=True)
+
+
+def test_product_decay_is_the_gradient_of_the_products_norm():
+    layer = HRFDense(3, 2)
+    model = keras.Sequential([keras.Input((4,)), layer])
+    with tf.GradientTape() as tape:
+        penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
+    expected = [
+        w - 0.1 * g
+        for w, g in zip(layer.get_weights(), tape.gradient(penalty, [layer.factor_1, layer.factor_2]), strict=False)
+    ]
+    decay_kernels(model, tf.constant(0.1))
+    for weight, value in zip(layer.get_weights()[:2], expected, strict=True):
+        np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
+
+
+def test_plain_kernels_shrink_and_biases_stay():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, bias_initializer="ones")])
+    kernel, bias = model.get_weights()
+    decay_kernels(model, tf.constant(0.25))
+    np.testing.assert_allclose(model.get_weights()[0], 0.75 * kernel, rtol=1e-6)
+    np.testing.assert_array_equal(model.get_weights()[1], bias)
+
+
+def test_schedule_rises_then_falls():
+    schedule = learning_rate_schedule(TrainConfig(epochs=10, learning_rate=1e-3, warmup_share=0.2), steps_per_epoch=10)
+    rates = [float(schedule(step)) for step in range(100)]
+    assert rates[0] == 0 and np.argmax(rates) in (19, 20) and max(rates) == pytest.approx(1e-3)
+    assert np.all(np.diff(rates[20:]) < 0) and rates[-1] < 2e-5
+
+
+def test_best_epoch_is_by_validation_recall_then_loss():
+    rows = [{"val_UA": 0.5, "val_loss": 1.0}, {"val_UA": 0.6, "val_loss": 2.0}, {"val_UA": 0.6, "val_loss": 1.5}]
+    assert best_row(rows) is rows[2]
