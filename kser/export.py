@@ -13,8 +13,8 @@ from kser import __version__, convert, rundir, tflite
 from kser.backbones import build_model, plain
 from kser.config import to_dict
 from kser.errors import ModelFileError
-from kser.inference import predict_logits
 from kser.fold import FoldProof, fold_model, prove
+from kser.inference import predict_logits
 from kser.metrics import Scores, score
 from kser.pipeline import Part
 from kser.rundir import Run

@@ -77,7 +77,7 @@ class Trainer:
         )
         self.checkpoints = tf.train.CheckpointManager(checkpoint, run.file("checkpoint"), max_to_keep=1)
         # Nothing here needs AutoGraph, which would take ten times as long to trace.
-        self._step = tf.function(self._train_step, autograph=False)
+        self.step = tf.function(self._train_step, autograph=False)
 
     def restore(self) -> int:
         """Continues from the last checkpoint, if there is one; returns the number of epochs already done.
@@ -100,7 +100,7 @@ class Trainer:
         )
         losses = []
         for batch in batches:
-            losses.append(self._step(*batch))
+            losses.append(self.step(*batch))
             on_step()
         self.epoch.assign_add(1)
         return float(tf.reduce_mean(tf.stack(losses)))

@@ -14,8 +14,8 @@ from kser.config import RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus, Split, Utterance, make_split
 from kser.errors import ConfigError, RunError
-from kser.inference import predict_logits
 from kser.fold import fold_model
+from kser.inference import predict_logits
 from kser.metrics import Scores, score
 from kser.pipeline import Part, evaluation_part, load_features, training_data
 from kser.rundir import Run

@@ -1,0 +1,76 @@
+"""What HRF costs in training: the step of a factorized network against that of the plain one, in turns in one process.
+
+.venv/bin/python benchmarks/hrf_step.py
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import time
+
+import numpy as np
+from absl import app, flags
+
+from kser import pipeline, rundir
+from kser.backbones import preset
+from kser.config import FeatureConfig, HRFConfig, RunConfig, TrainConfig
+from kser.features import Normalization
+from kser.threads import use_threads
+from kser.train import Trainer
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("presets", "micro,light", "Presets to measure.")
+flags.DEFINE_integer("expansion", 4, "HRF's expansion, before both Dense layers.", lower_bound=1)
+flags.DEFINE_integer("steps", 60, "Steps of each network, taken in turns.", lower_bound=1)
+flags.DEFINE_integer("threads", 1, "Threads TensorFlow may use.", lower_bound=0)
+
+NUM_CLASSES = 8
+WARM_UP_STEPS = 3
+
+
+def make_trainer(name: str, expansion: int, directory: str) -> Trainer:
+    """The trainer of a preset on random clips."""
+    model = dataclasses.replace(preset("conformer", name), hrf=HRFConfig(expansion=expansion))
+    config = RunConfig(model=model, train=TrainConfig())
+    features = FeatureConfig()
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((config.train.batch_size, features.num_frames, features.num_mels)).astype(np.float32)
+    labels = rng.integers(0, NUM_CLASSES, len(clips))
+    unit = Normalization(np.zeros(features.num_mels, np.float32), np.ones(features.num_mels, np.float32))
+    data = pipeline.TrainingData(clips, labels, NUM_CLASSES, unit, np.ones(NUM_CLASSES, np.float32))
+    names = tuple(map(str, range(NUM_CLASSES)))
+    return Trainer(rundir.Run(directory, config, "", "", names, (), (), unit), data)
+
+
+def step_seconds(trainer: Trainer, batch) -> float:
+    """Seconds of one training step."""
+    start = time.perf_counter()
+    trainer.step(*batch).numpy()
+    return time.perf_counter() - start
+
+
+def measure(name: str) -> str:
+    """One line: median milliseconds of both and the median of their ratios, pair by pair."""
+    with tempfile.TemporaryDirectory() as directory:
+        trainers = [make_trainer(name, expansion, directory) for expansion in (0, FLAGS.expansion)]
+        run, data = trainers[0].run, trainers[0].data
+        augment, batch_size = run.config.augment, run.config.train.batch_size
+        batch = next(iter(pipeline.training_batches(data, run.config.features, augment, batch_size, seed=0, epoch=0)))
+        for _ in range(WARM_UP_STEPS):
+            [step_seconds(trainer, batch) for trainer in trainers]
+        pairs = [[step_seconds(trainer, batch) for trainer in trainers] for _ in range(FLAGS.steps)]
+    plain, hrf = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    return f"{name}: plain {plain:.1f} ms, HRF x{FLAGS.expansion} {hrf:.1f} ms per step, median ratio {ratio:.3f}"
+
+
+def main(_) -> None:
+    use_threads(FLAGS.threads)
+    for name in FLAGS.presets:
+        print(measure(name), flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
