@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 
 from kser.errors import KserError
@@ -18,27 +18,21 @@ def replacing(path: str) -> Iterator[str]:
       KserError: the disk is full, or the directory cannot be written to.
     """
     directory, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(directory, f".{name}.{uuid.uuid4().hex}{os.path.splitext(name)[1]}")
     try:
         os.makedirs(directory, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=os.path.splitext(name)[1], dir=directory)
+        # Not mkstemp: its files are the owner's alone, and to widen that means to touch the umask of the whole process.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise KserError(f"Cannot write {path}: {error.strerror}.") from error
-    os.close(handle)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         raise KserError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_bytes(path: str, data: bytes) -> None:

@@ -47,10 +47,11 @@ def fold_model(model: keras.Model) -> keras.Model:
     Raises:
       FoldError: something foldable is left, in a nested model or a wrapper for instance.
     """
-    out_of_reach = set(foldable_layers(model)) - {layer.name for layer in model.layers}
+    flat = set(map(id, model.layers))
+    out_of_reach = sorted(layer.name for layer in _foldable(model) if id(layer) not in flat)
     if out_of_reach:
         raise FoldError(
-            f"Cannot fold {', '.join(sorted(out_of_reach))}: a factorized layer must stand in the flat graph itself, "
+            f"Cannot fold {', '.join(out_of_reach)}: a factorized layer must stand in the flat graph itself, "
             "not in a nested model or a wrapper."
         )
     folded = {layer.name: FOLD_RULES[type(layer)](layer) for layer in model.layers if type(layer) in FOLD_RULES}
@@ -67,7 +68,11 @@ def fold_model(model: keras.Model) -> keras.Model:
 
 def foldable_layers(model: keras.Model) -> list[str]:
     """Names of all layers that have a rule, however nested."""
-    return [layer.name for layer in model._flatten_layers(include_self=False) if type(layer) in FOLD_RULES]
+    return [layer.name for layer in _foldable(model)]
+
+
+def _foldable(model: keras.Model) -> list[keras.layers.Layer]:
+    return [layer for layer in model._flatten_layers(include_self=False) if type(layer) in FOLD_RULES]
 
 
 @dataclass(frozen=True)

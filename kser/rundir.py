@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
 
+import h5py
 import tf_keras as keras
+from tf_keras.src.saving.legacy import hdf5_format
 
 from kser import __version__
-from kser.atomic import replacing, write_text
+from kser.atomic import replacing, write_bytes, write_text
 from kser.backbones import build_model
 from kser.config import RunConfig, from_dict, to_dict
 from kser.datasets.corpus import Corpus, Split
@@ -138,8 +141,11 @@ def new_model(run: Run) -> keras.Model:
 
 def save_weights(run: Run, model: keras.Model) -> None:
     """Writes the model's weights as the run's; the old ones stay until the new ones are complete."""
-    with replacing(run.file(WEIGHTS)) as temporary:
-        model.save_weights(temporary, save_format="h5")
+    # By way of memory: on a full disk HDF5 does not fail to write, it crashes.
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        hdf5_format.save_weights_to_hdf5_group(file, model)
+    write_bytes(run.file(WEIGHTS), image.getvalue())
 
 
 def load_model(run: Run) -> keras.Model:

@@ -66,7 +66,8 @@ def read_targets() -> dict[str, Target]:
 
 def _target(call: ast.Call) -> Target:
     values = {k.arg: k.value for k in call.keywords}
-    lists = {name: _literal_list(values.get(name)) for name in ("srcs", "deps", "args")}
+    lists = {name: _literal_list(values.get(name)) for name in ("srcs", "hdrs", "deps", "args")}
+    lists["srcs"] += lists.pop("hdrs")
     name = ast.literal_eval(values["name"]) if "name" in values else ""
     return Target(rule=call.func.id, name=name, **lists)
 
@@ -78,6 +79,13 @@ def _literal_list(node) -> tuple[str, ...]:
 def python_files() -> list[str]:
     """Every Python file of the library, the tests and the benchmarks, relative to the root."""
     return sorted(str(path.relative_to(ROOT)) for top in FIRST_PARTY for path in (ROOT / top).rglob("*.py"))
+
+
+def cc_files() -> list[str]:
+    """Every C++ file of the tree, relative to the root."""
+    folders = [ROOT / top for top in ("deploy", "tests")]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".h", ".cc", ".cpp")]
+    return sorted(str(path.relative_to(ROOT)) for path in paths)
 
 
 def module_file(module: str) -> str | None:
@@ -178,6 +186,11 @@ def setup_constants() -> dict:
 def test_every_python_file_is_in_exactly_one_target(targets):
     python_srcs = Counter(s for t in targets.values() for s in t.srcs if s.endswith(".py"))
     assert python_srcs == Counter(python_files())
+
+
+def test_every_cc_file_is_in_exactly_one_target(targets):
+    cc_srcs = Counter(s for t in targets.values() if t.rule.startswith("cc_") for s in t.srcs)
+    assert cc_srcs == Counter(cc_files())
 
 
 def test_every_source_exists(targets):

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from kser import convert, tflite
 from kser.errors import ConfigError, KserError
 from tests import toy_model
 from tests.toy_model import NUM_CLASSES, NUM_FRAMES, NUM_MELS
+
+MICRO = Path(__file__).resolve().parent / "micro"
 
 
 @pytest.fixture(scope="module")
@@ -110,20 +113,14 @@ def test_names_that_are_not_identifiers_are_refused(name, namespace):
 
 
 _CHECK_PROGRAM = """\
-#include "speech.h"
-
-#include <cstdint>
 #include <cstdio>
 
+#include "array_check.h"
+#include "speech.h"
+
 int main() {
-  std::uint32_t a = 1, b = 0;  // Adler-32, RFC 1950
-  for (std::size_t i = 0; i < emotion::kModelSize; ++i) {
-    a = (a + emotion::kModelData[i]) % 65521;
-    b = (b + a) % 65521;
-  }
-  const bool aligned = reinterpret_cast<std::uintptr_t>(emotion::kModelData) % 16 == 0;
-  std::printf("%d %lu %lu", aligned, static_cast<unsigned long>(emotion::kModelSize),
-              static_cast<unsigned long>((b << 16) | a));
+  std::printf("%d %lu %lu", kser_test::IsAligned(emotion::kModelData, 16), static_cast<unsigned long>(emotion::kModelSize),
+              static_cast<unsigned long>(kser_test::Adler32(emotion::kModelData, emotion::kModelSize)));
 }
 """
 
@@ -133,7 +130,19 @@ def test_cc_sources_compile_as_cpp11(int8_bytes, tmp_path):
     header, source = convert.cc_sources(int8_bytes, "speech", namespace="emotion")
     for name, text in (("speech.h", header), ("speech.cc", source), ("main.cc", _CHECK_PROGRAM)):
         (tmp_path / name).write_text(text)
-    command = ["g++", "-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "speech.cc", "main.cc", "-o", "check"]
+    command = [
+        "g++",
+        "-std=c++11",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        f"-I{MICRO}",
+        "speech.cc",
+        "main.cc",
+        "-o",
+        "check",
+    ]
     subprocess.run(command, cwd=tmp_path, check=True)
     printed = subprocess.run([tmp_path / "check"], check=True, capture_output=True, text=True).stdout
     assert printed == f"1 {len(int8_bytes)} {zlib.adler32(int8_bytes)}"

@@ -220,3 +220,12 @@ def test_setup_py_names_the_supported_versions(version, supported):
     else:
         assert result.returncode != 0 and "Traceback" not in result.stderr
         assert SUPPORTED in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_environment_of_someone_elses_is_left_alone(tree):
+    keepsake = tree.root / ".venv" / "keepsake"
+    keepsake.parent.mkdir()
+    keepsake.touch()
+    result = tree.setup()
+    assert result.returncode == 1 and "was not made by kser" in result.stderr
+    assert keepsake.exists() and tree.calls() == []

@@ -122,7 +122,9 @@ def test_expansion_0_is_the_plain_network_bit_for_bit():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("where", "positions"), [("first", {"first"}), ("second", {"second"}), ("both", {"first", "second"})])
+@pytest.mark.parametrize(
+    ("where", "positions"), [("first", {"first"}), ("second", {"second"}), ("both", {"first", "second"})]
+)
 def test_hrf_stands_exactly_where_it_is_put(where, positions):
     model = tiny_model(hrf=HRFConfig(expansion=3, where=where, inner_bias=True))
     factorized = {layer.name for layer in model.layers if isinstance(layer, HRFDense)}

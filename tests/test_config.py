@@ -1,0 +1,187 @@
+"""Settings: what is accepted, what is refused in which words, what follows from them, and the way through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import pytest
+
+from kser.config import (
+    AUGMENT_OFF,
+    SAMPLE_RATE_HZ,
+    AugmentConfig,
+    FeatureConfig,
+    HRFConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    from_dict,
+    to_dict,
+)
+from kser.errors import ConfigError
+
+# Every setting differs from its default, so that one that is lost on the way shows.
+UNUSUAL = RunConfig(
+    FeatureConfig(25.0, 10.0, 24, 80.0, 7000.0, 1e-3, -60.0, 2.5),
+    ModelConfig(
+        "conformer", 3, 2, 48, 96, 7, (4, 6, 8), "relu", "layer", "attention", 0.2, HRFConfig(4, "first", "identity", True)
+    ),
+    AugmentConfig(1, 3, 4, 5, 6.5, 7.5, 8.5, 0.05, 0.06, 0.4),
+    TrainConfig("ravdess", 2, 4, 7, 16, 1e-3, 0.1, 0.01, 0.2, 0.5, 3),
+)
+
+
+def through_json(config):
+    return from_dict(type(config), json.loads(json.dumps(to_dict(config))))
+
+
+def refusal(make) -> str:
+    """The message of the ConfigError that `make` ends in: one sentence."""
+    with pytest.raises(ConfigError) as error:
+        make()
+    message = str(error.value)
+    assert message.endswith(".") and ". " not in message and "\n" not in message, message
+    return message
+
+
+def test_the_unusual_run_has_no_default_left():
+    for part in dataclasses.fields(RunConfig):
+        ours, default = to_dict(getattr(UNUSUAL, part.name)), to_dict(getattr(RunConfig(), part.name))
+        assert [name for name in ours if ours[name] == default[name]] in ([], ["backbone"])
+
+
+@pytest.mark.parametrize("config", [RunConfig(), UNUSUAL], ids=["default", "unusual"])
+def test_json_round_trip(config):
+    assert through_json(config) == config
+    assert isinstance(through_json(config).model.stem_channels, tuple)  # hashable again
+
+
+def test_a_missing_setting_takes_its_default():
+    assert from_dict(RunConfig, {"features": {"num_mels": 32}}) == RunConfig(features=FeatureConfig(num_mels=32))
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FeatureConfig().num_mels = 3
+
+
+@pytest.mark.parametrize(
+    ("values", "unknown", "owner"),
+    [
+        ({"colour": "red"}, "colour", "RunConfig"),
+        ({"features": {"n_mels": 40}}, "n_mels", "FeatureConfig"),
+        ({"model": {"hrf": {"rank": 4}}}, "rank", "HRFConfig"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_known_ones(values, unknown, owner):
+    message = refusal(lambda: from_dict(RunConfig, values))
+    known = {"RunConfig": "features", "FeatureConfig": "num_mels", "HRFConfig": "expansion"}[owner]
+    assert repr(unknown) in message and owner in message and known in message
+
+
+@pytest.mark.parametrize("values", [3, "features", None, ["features"]])
+def test_what_is_no_mapping_is_refused(values):
+    assert "RunConfig" in refusal(lambda: from_dict(RunConfig, values))
+    assert "FeatureConfig" in refusal(lambda: from_dict(RunConfig, {"features": values}))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "value"),
+    [
+        (FeatureConfig, "num_mels", -40),
+        (FeatureConfig, "num_mels", 0),
+        (FeatureConfig, "num_mels", 129),
+        (FeatureConfig, "num_mels", 40.0),
+        (FeatureConfig, "num_mels", True),
+        (FeatureConfig, "num_mels", "40"),
+        (FeatureConfig, "num_mels", None),
+        (FeatureConfig, "window_ms", -25.0),
+        (FeatureConfig, "window_ms", math.nan),
+        (FeatureConfig, "hop_ms", 0.0),
+        (FeatureConfig, "clip_seconds", math.inf),
+        (FeatureConfig, "clip_seconds", True),
+        (FeatureConfig, "log_floor", 0.0),
+        (FeatureConfig, "upper_hz", SAMPLE_RATE_HZ / 2 + 1),
+        (FeatureConfig, "noise_dbfs", 0.0),
+        (HRFConfig, "expansion", -1),
+        (HRFConfig, "inner_bias", 1),
+        (ModelConfig, "num_layers", 0),
+        (ModelConfig, "hidden_dim", -32),
+        (ModelConfig, "dropout", 1.0),
+        (ModelConfig, "stem_channels", ()),
+        (ModelConfig, "stem_channels", (8, -16)),
+        (ModelConfig, "stem_channels", (8, True)),
+        (ModelConfig, "stem_channels", 8),
+        (AugmentConfig, "gain_db", -1.0),
+        (AugmentConfig, "freq_masks", 9),
+        (AugmentConfig, "stretch", math.nan),
+        (TrainConfig, "dataset", 3),
+        (TrainConfig, "split", 0),
+        (TrainConfig, "epochs", -1),
+        (TrainConfig, "batch_size", 0),
+        (TrainConfig, "learning_rate", 0.0),
+        (TrainConfig, "seed", -1),
+    ],
+)
+def test_a_value_out_of_range_is_told_in_one_sentence(cls, name, value):
+    message = refusal(lambda: cls(**{name: value}))
+    assert message.startswith(name) and (repr(value) in message or repr(value[-1]) in message)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "choices"),
+    [
+        (HRFConfig, "where", ("first", "second", "both")),
+        (HRFConfig, "init", ("spectral", "identity", "glorot")),
+        (ModelConfig, "backbone", ("conformer",)),
+        (ModelConfig, "activation", ("relu", "swish")),
+        (ModelConfig, "norm", ("layer", "rms")),
+        (ModelConfig, "pooling", ("mean", "attention")),
+    ],
+)
+def test_choices(cls, name, choices):
+    for choice in choices:
+        assert getattr(cls(**{name: choice}), name) == choice
+    message = refusal(lambda: cls(**{name: "gelu"}))
+    assert message.startswith(name) and "'gelu'" in message and all(choice in message for choice in choices)
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "names"),
+    [
+        (FeatureConfig, {"lower_hz": 4000.0, "upper_hz": 4000.0}, ("lower_hz", "upper_hz")),
+        (FeatureConfig, {"window_ms": 20.0, "hop_ms": 20.5}, ("window_ms", "hop_ms")),
+        (FeatureConfig, {"window_ms": 128.0, "clip_seconds": 0.1}, ("clip_seconds", "128 ms")),
+        (ModelConfig, {"hidden_dim": 30, "num_heads": 4}, ("hidden_dim", "num_heads")),
+        (ModelConfig, {"kernel_size": 4}, ("kernel_size", "odd")),
+    ],
+)
+def test_settings_that_do_not_fit_each_other(cls, values, names):
+    message = refusal(lambda: cls(**values))
+    assert all(name in message for name in names)
+
+
+def test_a_whole_number_will_do_for_a_fraction():
+    assert FeatureConfig(window_ms=32, hop_ms=16) == FeatureConfig(window_ms=32.0, hop_ms=16.0)
+
+
+@pytest.mark.parametrize(
+    ("window_ms", "samples", "fft_length"), [(4.0, 64, 64), (16.0, 256, 256), (16.0625, 257, 512), (25.0, 400, 512)]
+)
+def test_window_and_fft_length(window_ms, samples, fft_length):
+    config = FeatureConfig(window_ms=window_ms, hop_ms=4.0)
+    assert (config.window_samples, config.fft_length) == (samples, fft_length)
+
+
+@pytest.mark.parametrize(
+    ("clip_samples", "num_frames"), [(1600, 1), (1600 + 159, 1), (1600 + 160, 2), (1600 + 161, 2), (48000, 291)]
+)
+def test_num_frames_counts_the_windows_that_fit_wholly(clip_samples, num_frames):
+    config = FeatureConfig(window_ms=100.0, hop_ms=10.0, clip_seconds=clip_samples / SAMPLE_RATE_HZ)
+    assert (config.clip_samples, config.num_frames) == (clip_samples, num_frames)
+
+
+def test_augment_off_switches_every_part_off():
+    assert set(to_dict(AUGMENT_OFF).values()) == {0}

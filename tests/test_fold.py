@@ -1,0 +1,230 @@
+"""The fold: exact for every kind of HRFDense, in a new model, complete or refused, and proven by bounds that bite."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from kser import fold
+from kser.backbones import build_model, plain
+from kser.config import HRF_INIT, HRFConfig
+from kser.errors import FoldError
+from kser.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove
+from kser.inference import predict_logits
+from kser.layers import HRFDense
+from tests import tiny
+
+NUM_CLASSES = 5
+KINDS = [(init, inner_bias) for init in HRF_INIT for inner_bias in (False, True)]
+
+
+def clips(num_clips: int = 32) -> np.ndarray:
+    shape = (num_clips, tiny.FEATURES.num_frames, tiny.FEATURES.num_mels)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def tiny_model(hrf: HRFConfig) -> keras.Model:
+    return build_model(dataclasses.replace(tiny.MODEL, hrf=hrf), tiny.FEATURES, NUM_CLASSES)
+
+
+def perturb(model: keras.Model) -> None:
+    """Moves every weight off its start, norms and biases too, so that nothing hides behind ones and zeros."""
+    rng = np.random.default_rng(1)
+    model.set_weights([(w + 0.2 * np.abs(rng.normal(size=w.shape))).astype(np.float32) for w in model.get_weights()])
+
+
+def scale_logits(model: keras.Model, size: float) -> None:
+    """Brings the largest logit to `size`."""
+    classifier = model.get_layer("classifier")
+    factor = size / np.abs(predict_logits(model, clips())).max()
+    classifier.set_weights([factor * w for w in classifier.get_weights()])
+
+
+@pytest.fixture(scope="module")
+def plain_model():
+    return build_model(plain(tiny.MODEL), tiny.FEATURES, NUM_CLASSES)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = tiny_model(HRFConfig(4, inner_bias=True))
+    perturb(model)
+    return model
+
+
+@pytest.fixture
+def folded(model):
+    """Folded anew for each test, for some change it."""
+    return fold_model(model)
+
+
+def weights_of(model: keras.Model) -> list[np.ndarray]:
+    return [w.copy() for w in model.get_weights()]
+
+
+# --- The rule ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("init", "inner_bias"), KINDS)
+def test_one_layer_folds_to_the_product_rounded_once(init, inner_bias):
+    layer = HRFDense(9, 4, init, inner_bias, activation="swish", name="dense")
+    layer.build((None, 7))
+    rng = np.random.default_rng(2)
+    layer.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in layer.get_weights()])
+    folded = fold_hrf_dense(layer)
+    exact = [w.astype(np.longdouble) for w in layer.get_weights()]
+    kernel, bias = exact[0] @ exact[1], exact[-1] + (exact[2] @ exact[1] if inner_bias else 0)
+    for value, expected in zip(folded.weights, (kernel, bias), strict=True):
+        assert value.dtype == np.float32
+        # Half a unit in the last place of float32, plus float64 sums that cancel.
+        np.testing.assert_array_less(np.abs(value - expected), 2.0**-24 * np.abs(expected) + 1e-12)
+    assert type(folded.layer) is keras.layers.Dense and folded.layer.name == "dense"
+    assert folded.layer.activation is keras.activations.swish
+
+
+# --- The pass ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("init", "inner_bias"), KINDS)
+def test_a_folded_network_decides_the_same(init, inner_bias, plain_model):
+    model = tiny_model(HRFConfig(4, init=init, inner_bias=inner_bias))
+    perturb(model)
+    scale_logits(model, size=10)
+    folded = fold_model(model)
+    proof = prove(model, folded, plain_model, clips())
+    assert proof.max_logit_difference <= 1e-5 and proof.argmax_agreement == 1 and proof.clips == 32
+    assert proof.parameters_after == proof.parameters_plain < proof.parameters_before
+    assert np.abs(predict_logits(folded, clips())).max() == pytest.approx(10, rel=1e-4)
+
+
+def test_a_fold_keeps_names_and_shapes_and_leaves_plain_layers_only(model, folded, plain_model):
+    assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]
+    assert [type(layer) for layer in folded.layers] == [type(layer) for layer in plain_model.layers]
+    assert [w.shape for w in folded.get_weights()] == [w.shape for w in plain_model.get_weights()]
+    assert foldable_layers(folded) == [] and len(foldable_layers(model)) == 4
+    assert folded.input_shape == model.input_shape and folded.output_shape == model.output_shape
+
+
+def test_a_fold_leaves_its_model_alone(model):
+    before = weights_of(model)
+    folded = fold_model(model)
+    assert not {id(layer) for layer in folded.layers} & {id(layer) for layer in model.layers}
+    folded.set_weights([np.zeros_like(w) for w in folded.get_weights()])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_plain_network_folds_to_its_copy(plain_model):
+    folded = fold_model(plain_model)
+    np.testing.assert_array_equal(predict_logits(folded, clips()), predict_logits(plain_model, clips()))
+
+
+def test_a_folded_network_folds_to_itself(folded):
+    for a, b in zip(fold_model(folded).get_weights(), folded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_layer_used_twice_is_folded_once():
+    shared = HRFDense(6, 3, inner_bias=True, activation="relu", name="shared")
+    x = keras.Input((4, 6))
+    model = keras.Model(x, keras.layers.Dense(3, name="out")(shared(shared(x))))
+    perturb(model)
+    folded = fold_model(model)
+    assert [layer.name for layer in folded.layers].count("shared") == 1
+    assert folded.count_params() == 6 * 6 + 6 + 6 * 3 + 3
+    values = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)
+    np.testing.assert_allclose(folded(values), model(values), rtol=1e-5)
+
+
+def _inside_a_model(name: str) -> keras.Model:
+    x = keras.Input((4, 6))
+    return keras.Model(x, HRFDense(6, 2, name=name)(x), name="inner")
+
+
+def _inside_a_wrapper(name: str) -> keras.layers.Layer:
+    return keras.layers.TimeDistributed(HRFDense(6, 2, name=name), name="wrapper")
+
+
+@pytest.mark.parametrize("inside", [_inside_a_model, _inside_a_wrapper])
+@pytest.mark.parametrize("name", ["hidden", "flat"])
+def test_a_factorized_layer_out_of_reach_is_refused(inside, name):
+    """Also where a layer of the same name stands in the flat graph."""
+    x = keras.Input((4, 6))
+    model = keras.Model(x, HRFDense(3, 2, name="flat")(inside(name)(x)))
+    with pytest.raises(FoldError, match=f"Cannot fold {name}: .*flat graph"):
+        fold_model(model)
+
+
+def test_a_new_factorized_layer_is_one_more_rule(monkeypatch, plain_model):
+    class Doubled(keras.layers.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    def fold_doubled(layer):
+        return fold.Folded(keras.layers.Dense(layer.units, name=layer.name), [2 * w for w in layer.get_weights()])
+
+    monkeypatch.setitem(FOLD_RULES, Doubled, fold_doubled)
+    x = keras.Input((6,))
+    model = keras.Model(x, Doubled(4)(x))
+    values = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    np.testing.assert_array_equal(fold_model(model)(values), model(values))
+
+
+# --- The proof --------------------------------------------------------------------------------------------------------
+
+
+def change(model: keras.Model, name: str, index: int, delta) -> None:
+    weights = model.get_layer(name).get_weights()
+    weights[index] += np.float32(delta)
+    model.get_layer(name).set_weights(weights)
+
+
+@pytest.mark.parametrize(
+    ("layer", "index", "delta"),
+    [("classifier", 1, 1e-3), ("block_0_ffn1_first", 1, 0.1), ("block_0_ffn2_second", 0, 0.01), ("block_0_norm", 0, 0.01)],
+)
+def test_a_changed_weight_breaks_the_proof(model, folded, plain_model, layer, index, delta):
+    change(folded, layer, index, delta)
+    with pytest.raises(FoldError, match=r"not exact: a logit changed by .*, more than 1e-05.*Nothing was written"):
+        prove(model, folded, plain_model, clips())
+
+
+def test_a_fold_that_forgets_the_inner_bias_breaks_the_proof(model, plain_model, monkeypatch):
+    def forgetful(layer):
+        right = fold_hrf_dense(layer)
+        return dataclasses.replace(right, weights=[right.weights[0], layer.get_weights()[-1]])
+
+    monkeypatch.setitem(FOLD_RULES, HRFDense, forgetful)
+    with pytest.raises(FoldError, match="a logit changed"):
+        prove(model, fold_model(model), plain_model, clips())
+
+
+def test_a_changed_decision_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
+    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    weakest = predict_logits(model, clips()).argmin(1)[0]
+    delta = np.zeros(NUM_CLASSES)
+    delta[weakest] = 1e6
+    change(folded, "classifier", 1, delta)
+    with pytest.raises(FoldError, match=r"not exact: the decision changed on \d+\.\d+% of 32 clips. Nothing"):
+        prove(model, folded, plain_model, clips())
+
+
+def test_a_wrong_number_of_parameters_breaks_the_proof_by_itself(model, folded):
+    with pytest.raises(FoldError, match=r"not exact: there are \d+ parameters where the plain network has \d+. Nothing"):
+        prove(model, folded, plain=model, features=clips(2))
+
+
+def test_nan_breaks_the_proof(model, folded, plain_model):
+    change(folded, "classifier", 1, np.nan)
+    with pytest.raises(FoldError, match="a logit changed by nan"):
+        prove(model, folded, plain_model, clips(2))
+
+
+def test_nan_on_both_sides_breaks_the_proof(plain_model):
+    broken = fold_model(plain_model)
+    change(broken, "classifier", 0, np.nan)
+    with pytest.raises(FoldError, match="a logit changed by nan"):
+        prove(broken, broken, plain_model, clips(2))

@@ -1,0 +1,33 @@
+"""Logits in batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import tf_keras as keras
+
+from kser.inference import BATCH_CLIPS, predict_logits
+
+
+def model_with_dropout() -> keras.Model:
+    x = keras.Input((3, 2))
+    hidden = keras.layers.BatchNormalization()(keras.layers.Dropout(0.5)(keras.layers.Flatten()(x)))
+    return keras.Model(x, keras.layers.Dense(4)(hidden))
+
+
+def test_any_number_of_clips_goes_through_in_inference_mode():
+    model = model_with_dropout()
+    kernel = model.layers[-1].get_weights()[0]
+    clips = np.random.default_rng(0).normal(size=(2 * BATCH_CLIPS + 1, 3, 2)).astype(np.float32)
+    logits = predict_logits(model, clips)
+    assert logits.dtype == np.float32 and logits.shape == (len(clips), 4)
+    expected = clips.reshape(len(clips), 6) / np.sqrt(1 + 1e-3) @ kernel  # BatchNorm's starting statistics
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(predict_logits(model, clips), logits)
+
+
+def test_new_weights_are_seen():
+    model = model_with_dropout()
+    clips = np.ones((1, 3, 2), np.float32)
+    predict_logits(model, clips)
+    model.layers[-1].set_weights([np.zeros((6, 4)), np.arange(4)])
+    np.testing.assert_array_equal(predict_logits(model, clips), [[0, 1, 2, 3]])
