@@ -28,6 +28,8 @@ INSTALL_REQUIRES = [
     "numpy~=1.26.4",
     # Writes the metadata into a .tflite file, which is a flatbuffer.
     "flatbuffers>=23.5.26",
+    # Puts the weights file together in memory; Keras 2 writes it straight to the disk.
+    "h5py>=3.10,<4",
     # Reads WAV and FLAC; its wheel brings libsndfile.
     "soundfile>=0.12,<1",
     # Resampling of band-limited quality, as a wheel without further needs.

@@ -78,7 +78,7 @@ def add_noise(clip: tf.Tensor, snr_db: float, features: FeatureConfig) -> tf.Ten
 def mask(clip: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
     """SpecAugment (Park et al. 2019) by tensorflow-io, on a normalized clip: masked cells become 0, the training mean."""
     for _ in range(config.freq_masks if config.freq_mask_mels else 0):
-        clip = tfio.audio.freq_mask(clip, min(config.freq_mask_mels, clip.shape[1]) + 1)
+        clip = tfio.audio.freq_mask(clip, min(config.freq_mask_mels, clip.shape[1] - 1) + 1)
     for _ in range(config.time_masks if config.time_mask_frames else 0):
         clip = tfio.audio.time_mask(clip, min(config.time_mask_frames, clip.shape[0] - 1) + 1)
     return clip

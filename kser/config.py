@@ -71,6 +71,9 @@ class FeatureConfig(_Settings):
     noise_dbfs: float = _setting(
         -75.0, "Level of the white noise that stands for a microphone's own in every clip, padding included.", -120, -20
     )
+    remove_level: bool = _setting(
+        True, "Whether each clip's mean log-mel is subtracted, so that neither microphone gain nor distance matters."
+    )
     clip_seconds: float = _setting(3.0, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
 
     def __post_init__(self):
@@ -155,7 +158,7 @@ class AugmentConfig(_Settings):
     freq_mask_mels: int = _setting(8, "Widest frequency mask in mel bands.", 0, 128)
     time_masks: int = _setting(2, "Time masks of SpecAugment per clip.", 0, 8)
     time_mask_frames: int = _setting(20, "Widest time mask in frames.", 0, 1000)
-    gain_db: float = _setting(6.0, "Gain drawn within this many dB up or down.", 0, 40)
+    gain_db: float = _setting(6.0, "Gain drawn within this many dB up or down; of no effect with remove_level.", 0, 40)
     shift_ms: float = _setting(200.0, "Shift in time drawn within this many milliseconds either way.", 0, 10000)
     noise_snr_db: float = _setting(10.0, "Lowest signal-to-noise ratio of the additive noise in dB; 0: no noise.", 0, 80)
     stretch: float = _setting(0.1, "Tempo drawn within this share up or down.", 0, 0.5)

@@ -91,28 +91,39 @@ def batch_extractor(config: FeatureConfig):
 
 @dataclass(frozen=True)
 class Normalization:
-    """Per-mel mean and standard deviation, (num_mels,) float32 each."""
+    """Per-mel mean and standard deviation, (num_mels,) float32 each, and whether a clip's own level goes first."""
 
     mean: np.ndarray
     std: np.ndarray
+    remove_level: bool = False
 
     def apply(self, features: np.ndarray) -> np.ndarray:
-        """(..., num_mels) to zero mean and unit variance in the training part."""
+        """(..., num_frames, num_mels) to zero mean and unit variance in the training part, float32."""
+        if self.remove_level:
+            features = features - features.mean(axis=(-2, -1), keepdims=True)
         return ((features - self.mean) / self.std).astype(np.float32)
 
+    def apply_graph(self, features: tf.Tensor) -> tf.Tensor:
+        """`apply` on the graph."""
+        if self.remove_level:
+            features = features - tf.reduce_mean(features, (-2, -1), keepdims=True)
+        return (features - self.mean) / self.std
+
     def to_dict(self) -> dict:
-        return {"mean": [float(v) for v in self.mean], "std": [float(v) for v in self.std]}
+        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "remove_level": self.remove_level}
 
     @classmethod
     def from_dict(cls, values) -> Normalization:
         mean, std = (np.asarray(values[key], np.float32) for key in ("mean", "std"))
-        if mean.shape != std.shape or mean.ndim != 1 or not np.all(std > 0):
-            raise ConfigError("The normalization needs as many positive standard deviations as means.")
-        return cls(mean, std)
+        if mean.shape != std.shape or mean.ndim != 1 or not np.all(std > 0) or not isinstance(values["remove_level"], bool):
+            raise ConfigError("A normalization needs as many positive standard deviations as means, and remove_level.")
+        return cls(mean, std, values["remove_level"])
 
 
-def estimate_normalization(features: np.ndarray) -> Normalization:
+def estimate_normalization(features: np.ndarray, remove_level: bool = False) -> Normalization:
     """From the training part's (num_clips, num_frames, num_mels), accumulated in float64."""
+    if remove_level:
+        features = features - features.mean(axis=(-2, -1), keepdims=True)
     mean = features.mean(axis=(0, 1), dtype=np.float64)
     std = features.std(axis=(0, 1), dtype=np.float64)
-    return Normalization(mean.astype(np.float32), np.maximum(std, MIN_STD).astype(np.float32))
+    return Normalization(mean.astype(np.float32), np.maximum(std, MIN_STD).astype(np.float32), remove_level)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kser import audio, augment
 from kser.atomic import replacing
-from kser.config import AugmentConfig, FeatureConfig, to_dict
+from kser.config import AugmentConfig, FeatureConfig, RunConfig, to_dict
 from kser.datasets.corpus import Corpus, Split
 from kser.errors import AudioError, DatasetError
 from kser.features import Normalization, batch_extractor, estimate_normalization
@@ -53,15 +53,23 @@ def load_features(corpus: Corpus, config: FeatureConfig, cache_dir: str = "") ->
 
 def cache_key(corpus: Corpus, config: FeatureConfig) -> str:
     """A hash that changes when a file of the corpus or a setting of the front end does."""
-    files = [(u.utterance_id, os.path.getsize(u.path), os.stat(u.path).st_mtime_ns) for u in corpus.utterances]
+    files = [(u.utterance_id, *_size_and_time(u.path)) for u in corpus.utterances]
     text = json.dumps([CACHE_VERSION, files, to_dict(config)])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0  # reading the file will tell what is wrong with it
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_cache(path: str, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         features = np.load(path)
-    except (FileNotFoundError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError):
         return None
     return features if features.shape == shape and features.dtype == np.float32 else None
 
@@ -136,12 +144,13 @@ def class_weights(labels: np.ndarray, num_classes: int, power: float) -> np.ndar
     return (weights / np.mean(weights[labels])).astype(np.float32)
 
 
-def training_data(corpus: Corpus, features: np.ndarray, split: Split, weight_power: float) -> TrainingData:
+def training_data(corpus: Corpus, features: np.ndarray, split: Split, config: RunConfig) -> TrainingData:
     """The training part and what is estimated on it alone: normalization and class weights."""
-    indices = list(split.train)
-    labels = label_indices(corpus)[indices]
-    weights = class_weights(labels, len(corpus.labels), weight_power)
-    return TrainingData(features[indices], labels, len(corpus.labels), estimate_normalization(features[indices]), weights)
+    clips = features[list(split.train)]
+    labels = label_indices(corpus)[list(split.train)]
+    weights = class_weights(labels, len(corpus.labels), config.train.class_weight_power)
+    normalization = estimate_normalization(clips, config.features.remove_level)
+    return TrainingData(clips, labels, len(corpus.labels), normalization, weights)
 
 
 def training_batches(
@@ -162,7 +171,7 @@ def training_batches(
 
     def example(index):
         clip = augment.augment_sound(tf.gather(features, index), augmentation, config)
-        clip = augment.mask((clip - data.normalization.mean) / data.normalization.std, augmentation)
+        clip = augment.mask(data.normalization.apply_graph(clip), augmentation)
         label = tf.gather(labels, index)
         return clip, tf.one_hot(label, data.num_classes), tf.gather(weights, label)
 

@@ -37,12 +37,17 @@ class Predictor:
         try:
             self.labels = tuple(metadata["labels"])
             self.config = from_dict(FeatureConfig, metadata["features"])
-            self.normalization = Normalization.from_dict(metadata["normalization"])
+            self.normalization = Normalization.from_dict(metadata["normalization"], self.config.num_mels)
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(
                 f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
             ) from error
         self._runner = tflite.open_runner(interpreter, model_bytes, model_path)
+        shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
+        if (self._runner.input.shape, self._runner.output.shape) != shapes:
+            raise ModelFileError(
+                f"{model_path} has kser metadata of another model; write it again with bin/fold_and_convert."
+            )
 
     def predict(self, path: str) -> Prediction:
         """One audio file.

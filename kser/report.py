@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import matplotlib
@@ -15,10 +16,10 @@ matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402 (the backend must be chosen first)
 
 
-def warn(sentences) -> None:
-    """Prints each on stderr."""
-    for sentence in sentences:
-        print(f"Warning: {sentence}", file=sys.stderr)
+@functools.cache
+def warn(sentence: str) -> None:
+    """Prints it on stderr, once in a process."""
+    print(f"Warning: {sentence}", file=sys.stderr)
 
 
 def scores_text(run: Run, scores: Scores) -> str:

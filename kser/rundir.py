@@ -124,13 +124,14 @@ def load(path: str) -> Run:
 
 
 def _from_json(path: str, values: dict) -> Run:
+    config = from_dict(RunConfig, values["config"])
     return Run(
         path,
-        from_dict(RunConfig, values["config"]),
+        config,
         values["data_dir"],
         values["corpus"],
         *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
-        Normalization.from_dict(values["normalization"]),
+        Normalization.from_dict(values["normalization"], config.features.num_mels),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kser import convert, export, report, rundir, tflite
-from kser.atomic import write_bytes, write_text
+from kser.atomic import replacing, write_text
 from kser.config import RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus, Split, Utterance, make_split
@@ -50,7 +51,8 @@ def load_material(config: RunConfig, data_dir: str, cache_dir: str) -> Material:
     """
     train = config.train
     corpus = load_corpus(train.dataset, data_dir)
-    report.warn(corpus.warnings)
+    for sentence in corpus.warnings:
+        report.warn(sentence)
     split = make_split(corpus, train.split, train.validation_speakers, train.seed)
     return Material(corpus, load_features(corpus, config.features, cache_dir), split)
 
@@ -75,7 +77,7 @@ def train_new(run_dir: str, config: RunConfig, data_dir: str, cache_dir: str, pr
     """Trains a new run and scores it on the held-out speakers."""
     rundir.require_free(run_dir)
     material = load_material(config, data_dir, cache_dir)
-    data = training_data(material.corpus, material.features, material.split, config.train.class_weight_power)
+    data = training_data(material.corpus, material.features, material.split, config)
     run = rundir.create(run_dir, config, data_dir, material.corpus, material.split, data.normalization)
     return _train(run, material, data, progress)
 
@@ -83,7 +85,7 @@ def train_new(run_dir: str, config: RunConfig, data_dir: str, cache_dir: str, pr
 def resume(run_dir: str, data_dir: str, cache_dir: str, progress) -> tuple[Run, Scores]:
     """Continues a run where it was killed; a finished one is only scored again."""
     run, material = open_run(run_dir, data_dir, cache_dir)
-    data = training_data(material.corpus, material.features, material.split, run.config.train.class_weight_power)
+    data = training_data(material.corpus, material.features, material.split, run.config)
     return _train(run, material, data, progress)
 
 
@@ -134,12 +136,24 @@ def fold_and_convert(run_dir: str, data_dir: str, cache_dir: str, num_representa
     order = np.random.default_rng(run.config.train.seed).permutation(len(training.labels))
     result = export.export(run, training.features[np.sort(order[:num_representative])], material.part(run, "test"))
     header, source = convert.cc_sources(result.int8_model, CC_NAME)
-    write_bytes(run.file(FLOAT_MODEL_FILE), result.float_model)
-    write_text(run.file(f"{CC_NAME}.h"), header)
-    write_text(run.file(f"{CC_NAME}.cc"), source)
-    write_text(run.file(CONVERSION_FILE), json.dumps(result.report, indent=1) + "\n")
-    write_bytes(run.file(MODEL_FILE), result.int8_model)
+    files = {
+        MODEL_FILE: result.int8_model,
+        FLOAT_MODEL_FILE: result.float_model,
+        f"{CC_NAME}.h": header.encode(),
+        f"{CC_NAME}.cc": source.encode(),
+        CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
+    }
+    _write_together(run, files)
     return run, result
+
+
+def _write_together(run: Run, files: dict[str, bytes]) -> None:
+    """Replaces the files by name once all of them are on the disk: they describe each other."""
+    with contextlib.ExitStack() as stack:
+        for name, data in files.items():
+            temporary = stack.enter_context(replacing(run.file(name)))
+            with open(temporary, "wb") as file:
+                file.write(data)
 
 
 def test_clips(run_dir: str) -> list[Utterance]:

@@ -23,3 +23,19 @@ def speech_data_dir() -> Path:
     if not (data_dir / CORPUS_FOLDER).is_dir():
         pytest.skip(f"no {CORPUS_FOLDER} in {data_dir}; set KSER_DATA_DIR to the folder that holds it")
     return data_dir
+
+
+@pytest.fixture(scope="session")
+def _tiny_run(tmp_path_factory):
+    from tests import tiny_run  # imports TensorFlow, which takes seconds that not every test needs
+
+    return tiny_run.make(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def trained(_tiny_run, monkeypatch):
+    """The tiny run, trained and converted once for all tests, with its corpus known by name; not to be written to."""
+    from tests import tiny_run
+
+    tiny_run.use_corpus(monkeypatch, _tiny_run.corpus)
+    return _tiny_run

@@ -203,7 +203,7 @@ def test_truncated_wav(speech_data_dir, tmp_path, name, cut):
         data = file.read()
     (tmp_path / "a.wav").write_bytes(data[: int(cut * len(data)) if isinstance(cut, float) else cut])
     message = refusal(tmp_path / "a.wav")
-    assert "truncated" in message or cut < 8  # with fewer bytes there is no length to compare with
+    assert "truncated" in message or cut == 1  # with fewer than 8 bytes there is no length to compare with
 
 
 @pytest.mark.parametrize("cut", [1, 4, 20, 44, 100, 4096, 0.3, 0.9, -100, -1])

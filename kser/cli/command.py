@@ -49,4 +49,5 @@ def _parse_flags(argv: list[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        sys.exit(fail(f"{str(error).rstrip('.')}. --help lists the flags."))
+        reason = str(error).removeprefix("ERROR:: ").rstrip(" .?")
+        sys.exit(fail(f"{reason}. --help lists the flags."))

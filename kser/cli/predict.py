@@ -28,16 +28,15 @@ def main(paths: list[str]) -> None:
         raise ConfigError("bin/predict needs --model, a .tflite written by bin/fold_and_convert.")
     if not paths:
         raise ConfigError("bin/predict needs one or more audio files or folders.")
+    files = list(audio_files(paths))
     predictor = Predictor(FLAGS.model, FLAGS.interpreter)
-    failures = 0
-    for path in audio_files(paths):
+    status = 0
+    for path in files:
         try:
             print(line(predictor.predict(path), predictor.labels), flush=True)
         except AudioError as error:
-            failures += 1
-            print(f"Error: {error}", file=sys.stderr)
-    if failures:
-        raise AudioError(f"{failures} of the audio files could not be used; the others are listed above.")
+            status = command.fail(str(error))
+    sys.exit(status)
 
 
 def line(prediction, labels) -> str:

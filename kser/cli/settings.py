@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from absl import flags
 
@@ -44,7 +45,7 @@ def given(cls, prefix: str = "", skip: tuple[str, ...] = ()) -> dict:
 
 
 def _as_numbers(value):
-    return tuple(int(v) if v.lstrip("-").isdigit() else v for v in value) if isinstance(value, list) else value
+    return tuple(int(v) if re.fullmatch("-?[0-9]+", v) else v for v in value) if isinstance(value, list) else value
 
 
 def define_run() -> None:

@@ -23,12 +23,14 @@ The synthesizer:
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 from dataclasses import dataclass
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 from kser.atomic import write_bytes
 from kser.config import SAMPLE_RATE_HZ
@@ -174,18 +176,23 @@ def load(data_dir: str = "") -> Corpus:
     Each appears under its name only when it is whole, so an interrupted call is continued by the next.
 
     Raises:
-      DatasetError: a folder or file cannot be written.
+      DatasetError: `data_dir` holds other files, or a folder or file cannot be written.
     """
     root = data_dir or default_dir()
-    utterances = []
-    for speaker_index in range(len(SPEAKERS)):
-        for emotion in LABELS:
-            for take in range(1, TAKES + 1):
-                utterance = _utterance(root, speaker_index, emotion, take)
-                if not os.path.isfile(utterance.path):
-                    _write_wav(utterance.path, generate_clip(speaker_index, emotion, take))
-                utterances.append(utterance)
+    _require_own_directory(root)
+    clips = list(itertools.product(range(len(SPEAKERS)), LABELS, range(1, TAKES + 1)))
+    utterances = [_utterance(root, *clip) for clip in clips]
+    missing = [pair for pair in zip(utterances, clips, strict=True) if not os.path.isfile(pair[0].path)]
+    for utterance, clip in tqdm(missing, desc="generating", unit="clip", disable=not missing):
+        _write_wav(utterance.path, generate_clip(*clip))
     return Corpus(NAME, LABELS, tuple(utterances), HELD_OUT_SPEAKERS, (WARNING,))
+
+
+def _require_own_directory(root: str) -> None:
+    """Someone else's files are no place to generate into."""
+    names = os.listdir(root) if os.path.isdir(root) else []
+    if names and not any(name.startswith("Speaker_") for name in names):
+        raise DatasetError(f"{root} holds other files than corpus '{NAME}'; give it an empty or new directory, or none.")
 
 
 def default_dir() -> str:

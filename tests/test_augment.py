@@ -1,0 +1,284 @@
+"""Augmentation: what each part leaves alone, how far it may go, and in which direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kser import augment
+from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig
+from kser.features import batch_extractor, mel_matrix
+
+FEATURES = FeatureConfig(clip_seconds=1.0)
+FRAMES, MELS = FEATURES.num_frames, FEATURES.num_mels
+DRAWS = 60
+
+
+def only(**parts) -> AugmentConfig:
+    """These parts and no others."""
+    return AugmentConfig(**{**{name: 0 for name in AUGMENT_OFF.__dict__}, **parts})
+
+
+def log_mel_clip(seed: int = 0) -> tf.Tensor:
+    """A clip (FRAMES, MELS) of noise that swells and fades."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(size=FEATURES.clip_samples) * np.hanning(FEATURES.clip_samples) * 0.1
+    return batch_extractor(FEATURES)(samples[None].astype(np.float32))[0]
+
+
+def draws(function, seed: int = 0) -> np.ndarray:
+    """(DRAWS, ...): the function's result again and again."""
+    tf.random.set_seed(seed)
+    return np.stack([function().numpy() for _ in range(DRAWS)])
+
+
+@pytest.fixture
+def at_the_top(monkeypatch):
+    """Every uniform draw is its upper end."""
+    monkeypatch.setattr(tf.random, "uniform", lambda shape, low, high: tf.fill(shape, tf.cast(high, tf.float32)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AugmentConfig(),
+        only(stretch=0.5, shift_ms=10000.0),
+        only(pitch=0.5),
+        only(gain_db=40.0),
+        only(noise_snr_db=1.0),
+        only(freq_masks=8, freq_mask_mels=128, time_masks=8, time_mask_frames=1000),
+    ],
+)
+def test_shape_type_and_finiteness_are_kept(config):
+    clip = log_mel_clip()
+    results = draws(lambda: augment.mask(augment.augment_sound(clip, config, FEATURES), config))
+    assert results.shape == (DRAWS, FRAMES, MELS) and results.dtype == np.float32
+    assert np.isfinite(results).all()
+    assert len({r.tobytes() for r in results}) > DRAWS / 2  # another result nearly every time
+
+
+def test_switched_off_returns_the_clip_bit_for_bit():
+    clip = log_mel_clip()
+    sound = augment.augment_sound(clip, AUGMENT_OFF, FEATURES)
+    np.testing.assert_array_equal(augment.mask(sound, AUGMENT_OFF), clip)
+
+
+@pytest.mark.parametrize("off", ["freq_masks", "freq_mask_mels", "time_masks", "time_mask_frames"])
+def test_either_number_switches_masks_off(off):
+    config = only(
+        **{"freq_masks": 2, "freq_mask_mels": 8} if off.startswith("freq") else {"time_masks": 2, "time_mask_frames": 9}
+    )
+    ones = tf.ones((FRAMES, MELS))
+    assert (draws(lambda: augment.mask(ones, config)) == 0).any()
+    np.testing.assert_array_equal(augment.mask(ones, only(**{**config.__dict__, off: 0})), ones)
+
+
+# Gain.
+
+
+def test_gain_adds_one_constant_within_its_range():
+    clip = log_mel_clip()
+    added = draws(lambda: augment.augment_sound(clip, only(gain_db=6.0), FEATURES) - clip)
+    constants = added.mean(axis=(1, 2))
+    np.testing.assert_allclose(added, np.broadcast_to(constants[:, None, None], added.shape), atol=1e-5)
+    decibels = 10 * np.log10(np.exp(constants))
+    assert np.abs(decibels).max() <= 6.001
+    assert decibels.min() < -3 and decibels.max() > 3  # 60 draws miss an outer quarter once in 3 * 10^7
+
+
+# Time.
+
+
+def test_warp_time_without_strength_is_the_identity():
+    clip = log_mel_clip()
+    np.testing.assert_array_equal(augment.warp_time(clip, 0.0, 0.0), clip)
+
+
+def test_shift_goes_round_and_stays_within_its_range():
+    clip = np.zeros((FRAMES, MELS), np.float32)
+    clip[1] = 1  # a shift to the left must come in again at the right
+    shifted = draws(lambda: augment.warp_time(tf.constant(clip), 0.0, 5.0))
+    np.testing.assert_allclose(shifted.sum(axis=1), 1, atol=1e-4)
+    places = (shifted.argmax(axis=1)[:, 0] - 1 + FRAMES // 2) % FRAMES - FRAMES // 2
+    assert np.abs(places).max() <= 5
+    assert places.min() < -1 and places.max() > 1
+
+
+def test_a_shift_of_whole_frames_rolls_the_clip(at_the_top):
+    clip = log_mel_clip()
+    np.testing.assert_allclose(augment.warp_time(clip, 0.0, 3.0), np.roll(clip, -3, axis=0), atol=1e-4)
+
+
+def test_the_shift_in_milliseconds_is_one_of_frames(at_the_top):
+    clip = log_mel_clip()
+    shifted = augment.augment_sound(clip, only(shift_ms=4 * FEATURES.hop_ms), FEATURES)
+    np.testing.assert_allclose(shifted, np.roll(clip, -4, axis=0), atol=1e-4)
+
+
+def test_a_faster_tempo_pulls_both_sides_towards_the_middle(at_the_top):
+    frames, half = 41, 20
+    clip = np.zeros((frames, MELS), np.float32)
+    clip[half] = 1
+    clip[half - 12 : half - 10] = clip[half + 11 : half + 13] = 2
+    faster = augment.warp_time(tf.constant(clip), 0.25, 0.0).numpy()[:, 0]
+    assert faster[half] == pytest.approx(1, abs=1e-5)  # the middle stays
+    # Two frames at 11 and 12 from the middle are read at 1.25 times the distance: found at 8.8 to 9.6.
+    assert set(np.flatnonzero(faster > 1.5)) <= {half - 10, half - 9, half + 9, half + 10}
+    assert faster[half - 9] > 1.5 and faster[half + 9] > 1.5
+
+
+def test_tempo_never_leaves_the_range_of_the_clip():
+    clip = log_mel_clip()
+    warped = draws(lambda: augment.warp_time(clip, 0.5, 100.0))
+    assert warped.min() >= np.min(clip) - 1e-4 and warped.max() <= np.max(clip) + 1e-4
+
+
+# Frequency.
+
+
+def peak_hz(clip) -> float:
+    """Frequency of the loudest mel band, interpolated by a parabola."""
+    means = np.asarray(clip).mean(axis=0)
+    band = int(means.argmax())
+    left, middle, right = means[band - 1 : band + 2]
+    place = band + 1 + 0.5 * (left - right) / (left - 2 * middle + right)
+    low, high = (1127 * np.log1p(f / 700) for f in (FEATURES.lower_hz, FEATURES.upper_hz))
+    return 700 * np.expm1((low + place * (high - low) / (MELS + 1)) / 1127)
+
+
+@pytest.fixture
+def hump() -> tf.Tensor:
+    """A smooth maximum in the middle of the mel bands, the same in all frames."""
+    return tf.constant(np.tile(-(((np.arange(MELS) - MELS / 2) / 4) ** 2), (FRAMES, 1)), tf.float32)
+
+
+def test_a_frequency_is_read_from_factor_times_itself(hump, at_the_top):
+    """The largest factor reads highest, so a peak comes down by as much."""
+    warped = augment.warp_frequency(hump, 0.2, FEATURES)
+    assert peak_hz(warped) == pytest.approx(peak_hz(hump) / 1.2, rel=0.02)
+
+
+def test_the_smallest_factor_moves_a_peak_up(hump, monkeypatch):
+    monkeypatch.setattr(tf.random, "uniform", lambda shape, low, high: tf.fill(shape, tf.cast(low, tf.float32)))
+    assert peak_hz(augment.warp_frequency(hump, 0.2, FEATURES)) == pytest.approx(peak_hz(hump) / 0.8, rel=0.02)
+
+
+def test_peaks_move_both_ways_within_the_strength(hump):
+    ratios = np.array(
+        [peak_hz(warped) / peak_hz(hump) for warped in draws(lambda: augment.warp_frequency(hump, 0.1, FEATURES))]
+    )
+    assert 0.98 / 1.1 < ratios.min() < 0.97 and 1.03 < ratios.max() < 1.02 / 0.9
+
+
+def test_warp_frequency_without_strength_is_the_identity():
+    clip = log_mel_clip()
+    np.testing.assert_allclose(augment.warp_frequency(clip, 0.0, FEATURES), clip, atol=1e-3)
+
+
+def test_warp_frequency_treats_all_frames_alike():
+    column = tf.constant(np.random.default_rng(0).normal(size=MELS), tf.float32)
+    for warped in draws(lambda: augment.warp_frequency(tf.tile(column[None], (FRAMES, 1)), 0.3, FEATURES)):
+        np.testing.assert_array_equal(warped, np.tile(warped[0], (FRAMES, 1)))
+
+
+# Noise.
+
+
+def test_noise_only_adds_power():
+    clip = log_mel_clip()
+    noisy = draws(lambda: augment.add_noise(clip, 10.0, FEATURES))
+    assert np.all(noisy >= clip) and np.all((noisy > clip).any(axis=(1, 2)))
+
+
+def test_noise_is_as_far_below_the_clip_as_the_ratio_says():
+    clip = tf.cast(log_mel_clip(), tf.float64).numpy()
+    noisy = draws(lambda: augment.add_noise(tf.constant(clip, tf.float32), 10.0, FEATURES)).astype(np.float64)
+    noise = (np.exp(noisy) - np.exp(clip)).mean(axis=(1, 2))
+    ratios = 10 * np.log10(np.exp(clip).mean() / noise)
+    # The drawn level is that of the median of a band of median width; the wide ones and the log-normal's tail add to it.
+    bandwidth = mel_matrix(FEATURES).sum(axis=0)
+    offset = 10 * np.log10(bandwidth.mean() / np.exp(np.log(bandwidth).mean()) * np.exp(augment.NOISE_LN_STD**2 / 2))
+    assert 10 - 0.5 < ratios.min() + offset < 16 and 34 < ratios.max() + offset < 10 + augment.NOISE_SNR_RANGE_DB + 0.5
+
+
+def test_noise_is_white():
+    """Its power in a band is proportional to the band's width in FFT bins, as that of real white noise is."""
+    silence = tf.fill((FRAMES, MELS), tf.constant(-20.0))
+    silence = tf.tensor_scatter_nd_update(silence, [[0, 0]], [0.0])  # something for the ratio to refer to
+    noisy = draws(lambda: augment.add_noise(silence, 10.0, FEATURES))[:, 1:]
+    profile = np.log(np.exp(noisy) - np.exp(-20)).mean(axis=(0, 1))
+    bandwidth = np.log(mel_matrix(FEATURES).sum(axis=0))
+    np.testing.assert_allclose(profile - profile.mean(), bandwidth - bandwidth.mean(), atol=0.05)
+
+
+# Masks.
+
+
+def test_frequency_masks_are_zero_within_their_width_and_nothing_else_changes():
+    clip = log_mel_clip()
+    for masked in draws(lambda: augment.mask(clip, only(freq_masks=1, freq_mask_mels=6))):
+        bands = np.flatnonzero((masked == 0).all(axis=0))
+        assert len(bands) <= 6 and np.array_equal(bands, np.arange(len(bands)) + (bands[0] if len(bands) else 0))
+        kept = np.setdiff1d(np.arange(MELS), bands)
+        np.testing.assert_array_equal(masked[:, kept], clip.numpy()[:, kept])
+
+
+def test_time_masks_are_zero_within_their_width_and_nothing_else_changes():
+    clip = log_mel_clip()
+    for masked in draws(lambda: augment.mask(clip, only(time_masks=1, time_mask_frames=7))):
+        frames = np.flatnonzero((masked == 0).all(axis=1))
+        assert len(frames) <= 7 and np.array_equal(frames, np.arange(len(frames)) + (frames[0] if len(frames) else 0))
+        kept = np.setdiff1d(np.arange(FRAMES), frames)
+        np.testing.assert_array_equal(masked[kept], clip.numpy()[kept])
+
+
+@pytest.mark.parametrize(
+    ("parts", "axis"), [({"freq_masks": 1, "freq_mask_mels": 3}, 0), ({"time_masks": 1, "time_mask_frames": 3}, 1)]
+)
+def test_masks_reach_their_full_width(parts, axis):
+    ones = tf.ones((FRAMES, MELS))
+    widths = (draws(lambda: augment.mask(ones, only(**parts))) == 0).all(axis=1 + axis).sum(axis=1)
+    assert set(widths) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts"),
+    [((9, 4), {"freq_masks": 1, "freq_mask_mels": 8}), ((4, 9), {"time_masks": 1, "time_mask_frames": 8})],
+)
+def test_a_mask_wider_than_the_clip_leaves_something(shape, parts):
+    results = draws(lambda: augment.mask(tf.ones(shape), only(**parts)))
+    assert results.shape == (DRAWS, *shape) and results.any(axis=(1, 2)).all()
+
+
+def test_masks_are_those_of_tensorflow_io(monkeypatch):
+    calls = []
+    monkeypatch.setattr(augment.tfio.audio, "freq_mask", lambda clip, width: calls.append(("freq", width)) or clip)
+    monkeypatch.setattr(augment.tfio.audio, "time_mask", lambda clip, width: calls.append(("time", width)) or clip)
+    augment.mask(log_mel_clip(), only(freq_masks=2, freq_mask_mels=8, time_masks=1, time_mask_frames=20))
+    assert calls == [("freq", 9), ("freq", 9), ("time", 21)]  # theirs are exclusive bounds
+
+
+# Mixup.
+
+
+def test_mixup_takes_at_least_half_of_each_clip_and_the_rest_of_its_neighbour():
+    rng = np.random.default_rng(0)
+    clips = tf.constant(rng.normal(size=(16, 5, 4)), tf.float32)
+    targets = tf.one_hot(np.arange(16), 16)
+    tf.random.set_seed(0)
+    mixed, mixed_targets = (t.numpy() for t in augment.mixup(clips, targets, 1.0))
+    own = np.diag(mixed_targets)
+    neighbour = mixed_targets[np.arange(16), np.arange(16) - 1]
+    np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(own + neighbour, 1, atol=1e-6)
+    assert own.min() >= 0.5 and len(np.unique(own.round(4))) > 8
+    expected = own[:, None, None] * clips + neighbour[:, None, None] * np.roll(clips, 1, axis=0)
+    np.testing.assert_allclose(mixed, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 0.2, 10.0])
+def test_mixup_shares_are_finite_at_any_strength(alpha):
+    mixed, targets = augment.mixup(tf.ones((64, 2, 2)), tf.one_hot(np.arange(64) % 3, 3), alpha)
+    np.testing.assert_allclose(mixed, 1, atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(targets, axis=1), 1, atol=1e-5)

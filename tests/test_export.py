@@ -1,0 +1,120 @@
+"""A conversion's figures agree with the models they are of, and every form decides as it should."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from kser import export, rundir, tflite
+from kser.config import FeatureConfig, ModelConfig, from_dict
+from kser.errors import FoldError, ModelFileError
+from kser.fold import fold_model
+from kser.inference import predict_logits
+from kser.metrics import score
+from tests import tiny
+from tests.tiny_run import NUM_REPRESENTATIVE
+
+FORMS = ["keras", "folded", "tflite", "tflm"]
+
+
+@pytest.fixture
+def part(trained):
+    return trained.material().part(trained.run, "test")
+
+
+def test_the_report_is_what_the_file_says(trained):
+    model_bytes, report = trained.result.int8_model, trained.result.report
+    description = tflite.describe(model_bytes)
+    assert report["sha256"] == hashlib.sha256(model_bytes).hexdigest()
+    assert report["bytes"] == len(model_bytes)
+    assert report["nodes"] == description.num_nodes and report["ops"] == description.ops
+    assert report["multiply_accumulates"] == tflite.multiply_accumulates(model_bytes) > 0
+    assert report["representative_clips"] == NUM_REPRESENTATIVE
+    assert report == json.loads(json.dumps(report))
+
+
+def test_the_report_is_what_the_fold_proved(trained):
+    fold, report = trained.result.report["fold"], trained.result.report
+    assert fold["max_logit_difference"] <= 1e-5 and fold["argmax_agreement"] == 1
+    assert report["parameters"] == fold["parameters_after"] == fold["parameters_plain"] < fold["parameters_before"]
+    assert fold["clips"] == sum(u.speaker in trained.run.test_speakers for u in trained.corpus.utterances)
+
+
+def test_the_arena_is_the_models(trained):
+    arena = trained.result.report["arena_bytes"]
+    assert arena["total"] == arena["head"] + arena["tail"] == tflite.TFLMRunner(trained.result.int8_model).arena().total
+    assert tflite.TFLMRunner(trained.result.int8_model, arena_bytes=arena["smallest_that_loads"])
+    with pytest.raises(ModelFileError, match="arena is too small"):
+        tflite.TFLMRunner(trained.result.int8_model, arena_bytes=arena["smallest_that_loads"] - 16)
+
+
+def test_scores_are_of_each_form(trained, part):
+    model, report = rundir.load_model(trained.run), trained.result.report
+    logits = {
+        "keras": predict_logits(model, part.features),
+        "folded": predict_logits(fold_model(model), part.features),
+        "tflite": tflite.LiteRTRunner(trained.result.int8_model).logits(part.features),
+        "tflm": tflite.TFLMRunner(trained.result.int8_model).logits(part.features),
+    }
+    assert list(report["scores"]) == list(trained.result.scores) == FORMS
+    for form, values in logits.items():
+        expected = score(part.labels, values.argmax(1), len(tiny.LABELS))
+        assert trained.result.scores[form].to_dict() == expected.to_dict(), form
+        assert report["scores"][form] == {"WA": expected.WA, "UA": expected.UA, "macro_f1": expected.macro_f1}
+        assert report["agreement_with_keras"][form] == np.mean(values.argmax(1) == logits["keras"].argmax(1))
+    assert report["agreement_with_keras"]["folded"] == 1
+    np.testing.assert_array_equal(logits["tflm"], logits["tflite"])
+
+
+def test_int8_is_close_to_float(trained, part):
+    logits = predict_logits(rundir.load_model(trained.run), part.features)
+    difference = np.abs(tflite.TFLMRunner(trained.result.int8_model).logits(part.features) - logits)
+    # A sound int8 conversion of so small a network is off by a few steps of its output, a broken one by its range.
+    assert difference.mean() < 0.1 * np.ptp(logits)
+    assert trained.result.report["mean_logit_difference_from_keras"]["tflm"] == pytest.approx(difference.mean(), rel=1e-6)
+
+
+def test_the_float_model_computes_as_keras(trained, part):
+    logits = predict_logits(rundir.load_model(trained.run), part.features)
+    np.testing.assert_allclose(tflite.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
+
+
+def test_the_metadata_tells_all_that_prediction_needs(trained):
+    metadata = tflite.read_metadata(trained.result.int8_model)
+    assert tuple(metadata["labels"]) == tiny.LABELS
+    assert from_dict(FeatureConfig, metadata["features"]) == tiny.FEATURES
+    assert from_dict(ModelConfig, metadata["model"]) == tiny.MODEL
+    np.testing.assert_array_equal(np.float32(metadata["normalization"]["mean"]), trained.run.normalization.mean)
+    np.testing.assert_array_equal(np.float32(metadata["normalization"]["std"]), trained.run.normalization.std)
+    assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]
+    assert (metadata["corpus"], metadata["split"]) == ("tiny", 1)
+    assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
+    assert metadata["test_UA"] == trained.result.scores["tflm"].UA
+
+
+def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):
+    def off_by_a_little(model):
+        folded = fold_model(model)
+        weights = folded.get_layer("classifier").get_weights()
+        folded.get_layer("classifier").set_weights([weights[0], weights[1] + np.float32([1e-3, 0, 0])])
+        return folded
+
+    def converted(*_):
+        raise AssertionError("a fold that is not exact was converted")
+
+    monkeypatch.setattr(export, "fold_model", off_by_a_little)
+    monkeypatch.setattr(export.convert, "to_float_tflite", converted)
+    with pytest.raises(FoldError, match="a logit changed by 1.00e-03"):
+        export.export(trained.run, part.features, part)
+
+
+def test_metadata_that_changes_the_logits_is_refused(trained, part, monkeypatch):
+    float_model = trained.result.float_model
+    monkeypatch.setattr(export.convert, "to_float_tflite", lambda model: float_model)
+    monkeypatch.setattr(export.convert, "to_int8_tflite", lambda model, clips: trained.result.int8_model)
+    monkeypatch.setattr(tflite, "add_metadata", lambda model_bytes, metadata: float_model)
+    with pytest.raises(ModelFileError, match="other logits with its metadata than without; nothing was written"):
+        export.export(trained.run, part.features, part)

@@ -1,0 +1,205 @@
+"""The log-mel front end: the graph, its NumPy twin, physics they must obey, and normalization."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kser import audio
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from kser.datasets.files import find_audio
+from kser.errors import ConfigError
+from kser.features import (
+    MIN_STD,
+    Normalization,
+    analysis_window,
+    batch_extractor,
+    estimate_normalization,
+    log_mel_graph,
+    log_mel_numpy,
+    mel_matrix,
+)
+
+DEFAULT = FeatureConfig()
+OTHER = FeatureConfig(window_ms=25.0, hop_ms=10.0, num_mels=32, lower_hz=20.0, upper_hz=8000.0, clip_seconds=2.0)
+CONFIGS = pytest.mark.parametrize("config", [DEFAULT, OTHER], ids=["default", "other"])
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def recordings(speech_data_dir) -> list[np.ndarray]:
+    """All 96 strong angry clips of RAVDESS, the loudest there are, and one in forty of all."""
+    paths = list(find_audio(str(speech_data_dir / "ravdess_16k_flac")))
+    angry = [path for path in paths if os.path.basename(path).startswith("03-01-05-02-")]
+    chosen = sorted({*angry, *paths[::40]})
+    assert len(angry) == 96 and len(chosen) >= 120
+    return [audio.load(path) for path in chosen]
+
+
+def largest_difference(clips: np.ndarray, config: FeatureConfig) -> float:
+    """Between graph and NumPy twin on (num_clips, clip_samples) float32."""
+    graph = batch_extractor(config)(clips).numpy()
+    twin = np.stack([log_mel_numpy(clip, config) for clip in clips])
+    assert graph.shape == twin.shape == (len(clips), config.num_frames, config.num_mels)
+    assert graph.dtype == twin.dtype == np.float32
+    return float(np.abs(graph - twin).max())
+
+
+@CONFIGS
+def test_graph_and_numpy_agree_on_real_clips(recordings, config):
+    clips = np.stack([audio.fix_clip(samples, config) for samples in recordings])
+    assert np.abs(clips).max() > 0.9  # as loud as a recording can be
+    assert largest_difference(clips, config) <= TOLERANCE
+
+
+@CONFIGS
+@pytest.mark.parametrize("level", [1e-4, 1e-2, 1.0])
+def test_graph_and_numpy_agree_on_noise(config, level):
+    clips = level * np.random.default_rng(1).uniform(-1, 1, (4, config.clip_samples))
+    assert largest_difference(clips.astype(np.float32), config) <= TOLERANCE
+
+
+@CONFIGS
+def test_both_take_digital_silence_to_the_floor(config):
+    expected = np.full((config.num_frames, config.num_mels), np.log(config.log_floor), np.float32)
+    silence = np.zeros(config.clip_samples, np.float32)
+    np.testing.assert_allclose(log_mel_numpy(silence, config), expected, rtol=1e-6)
+    np.testing.assert_allclose(batch_extractor(config)(silence[None]).numpy()[0], expected, rtol=1e-6)
+
+
+@CONFIGS
+def test_mel_matrix_is_that_of_tf_signal(config):
+    theirs = tf.signal.linear_to_mel_weight_matrix(
+        config.num_mels, config.fft_length // 2 + 1, SAMPLE_RATE_HZ, config.lower_hz, config.upper_hz, tf.float64
+    ).numpy()
+    assert mel_matrix(config).shape == theirs.shape
+    np.testing.assert_allclose(mel_matrix(config), theirs, atol=1e-9)
+
+
+@CONFIGS
+def test_window_is_that_of_tf_signal(config):
+    theirs = tf.signal.hann_window(config.window_samples, periodic=True, dtype=tf.float64).numpy()
+    np.testing.assert_allclose(analysis_window(config), theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("clip_samples", "num_frames"), [(1600, 1), (1600 + 159, 1), (1600 + 160, 2), (1600 + 161, 2), (3200, 11)]
+)
+def test_frames_that_do_not_fit_wholly_are_dropped(clip_samples, num_frames):
+    config = FeatureConfig(window_ms=100.0, hop_ms=10.0, clip_seconds=clip_samples / SAMPLE_RATE_HZ)
+    samples = np.random.default_rng(0).normal(size=clip_samples).astype(np.float32)
+    assert config.num_frames == num_frames
+    assert log_mel_numpy(samples, config).shape == (num_frames, config.num_mels)
+    assert log_mel_graph(tf.constant(samples), config).shape == (num_frames, config.num_mels)
+
+
+def test_a_frame_sees_its_window_and_nothing_else():
+    samples = np.zeros(DEFAULT.clip_samples, np.float32)
+    start = 20 * DEFAULT.hop_samples
+    samples[start + 1 : start + DEFAULT.hop_samples] = 0.5  # within frames 20 and, as its second half, 19
+    loud = log_mel_numpy(samples, DEFAULT).max(axis=1) > np.log(DEFAULT.log_floor) + 1e-3
+    assert np.flatnonzero(loud).tolist() == [19, 20]
+
+
+@pytest.mark.parametrize("num_mels", [64, 128])
+def test_a_mel_band_without_fft_bin_is_refused_by_both(num_mels):
+    config = FeatureConfig(num_mels=num_mels, window_ms=16.0, hop_ms=8.0)
+    for make in (mel_matrix, batch_extractor, lambda c: log_mel_numpy(np.zeros(c.clip_samples), c)):
+        with pytest.raises(ConfigError, match=rf"^\d+ of {num_mels} mel bands hold no FFT bin .*longer window.*\.$"):
+            make(config)
+
+
+@CONFIGS
+@pytest.mark.parametrize("band", [2, 9, 17, 25, 31])
+def test_a_sine_is_loudest_in_the_band_of_its_frequency(config, band):
+    # Centres evenly spaced on O'Shaughnessy's scale, 2595 log10(1 + f / 700), written out here once more.
+    low, high = (2595 * np.log10(1 + f / 700) for f in (config.lower_hz, config.upper_hz))
+    centre_hz = 700 * (10 ** ((low + (band + 1) * (high - low) / (config.num_mels + 1)) / 2595) - 1)
+    sine = 0.1 * np.sin(2 * np.pi * centre_hz * np.arange(config.clip_samples) / SAMPLE_RATE_HZ)
+    assert set(log_mel_numpy(sine.astype(np.float32), config).argmax(axis=1)) == {band}
+
+
+@CONFIGS
+def test_white_noise_has_the_power_parseval_says(config):
+    """E |STFT|^2 = variance * sum(window^2) in every bin, so band m holds that times the sum of its weights."""
+    variance = 0.01
+    noise = np.random.default_rng(2).normal(scale=np.sqrt(variance), size=20 * SAMPLE_RATE_HZ)
+    power = (np.exp(log_mel_numpy(noise, config).astype(np.float64)) - config.log_floor).mean(axis=0)
+    expected = variance * np.sum(analysis_window(config) ** 2) * mel_matrix(config).sum(axis=0)
+    # Some 1000 independent exponentially distributed powers in the narrowest band: 3 %, and four of them.
+    np.testing.assert_allclose(power, expected, rtol=0.13)
+    assert power.sum() == pytest.approx(expected.sum(), rel=0.01)
+
+
+def test_ten_times_louder_is_a_constant_more():
+    samples = np.random.default_rng(3).uniform(-0.1, 0.1, DEFAULT.clip_samples)
+    quiet = dataclasses.replace(DEFAULT, log_floor=1e-12)
+    difference = log_mel_numpy(10 * samples, quiet) - log_mel_numpy(samples, quiet)
+    np.testing.assert_allclose(difference, np.log(100), atol=1e-5)
+
+
+# Normalization.
+
+
+def random_features(seed: int = 4) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.normal(size=(6, 50, 8)) * rng.uniform(0.5, 3, 8) + rng.uniform(-9, 3, 8)).astype(np.float32)
+
+
+def test_normalized_features_have_zero_mean_and_unit_variance():
+    features = random_features()
+    normalization = estimate_normalization(features)
+    normalized = normalization.apply(features)
+    assert normalization.mean.shape == normalization.std.shape == (8,)
+    assert normalization.mean.dtype == normalization.std.dtype == normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(normalized.std(axis=(0, 1)), 1, atol=1e-5)
+
+
+def test_normalization_by_hand():
+    features = np.array([[[1.0, 0.0]], [[3.0, 4.0]]], np.float32)  # two clips of one frame
+    normalization = estimate_normalization(features)
+    assert normalization.mean.tolist() == [2, 2] and normalization.std.tolist() == [1, 2]
+    np.testing.assert_array_equal(normalization.apply(features[1, 0]), [1, 1])
+
+
+def test_a_band_that_hardly_varies_is_not_blown_up():
+    constant = np.full((3, 5, 2), -7.0, np.float32)
+    normalization = estimate_normalization(constant)
+    np.testing.assert_array_equal(normalization.std, np.float32(MIN_STD))
+    np.testing.assert_array_equal(normalization.apply(constant), 0)
+
+
+def test_the_mean_of_many_frames_is_exact():
+    """Summed in float32, a million values of -9.21 would be off in the second digit."""
+    features = np.full((1000, 1000, 1), -9.21, np.float32)
+    assert estimate_normalization(features).mean[0] == np.float32(-9.21)
+
+
+def test_normalization_survives_json_bit_for_bit():
+    normalization = estimate_normalization(random_features())
+    again = Normalization.from_dict(json.loads(json.dumps(normalization.to_dict())))
+    np.testing.assert_array_equal(again.mean, normalization.mean)
+    np.testing.assert_array_equal(again.std, normalization.std)
+    np.testing.assert_array_equal(again.apply(random_features(5)), normalization.apply(random_features(5)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mean": [0, 0], "std": [1]},
+        {"mean": [0, 0], "std": [1, 0]},
+        {"mean": [0], "std": [-1]},
+        {"mean": [0], "std": [float("nan")]},
+        {"mean": 0, "std": 1},
+        {"mean": [[0]], "std": [[1]]},
+    ],
+)
+def test_a_normalization_that_is_none_is_refused(values):
+    with pytest.raises(ConfigError, match="as many positive standard deviations as means"):
+        Normalization.from_dict(values)
