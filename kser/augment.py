@@ -50,7 +50,7 @@ def warp_time(clip: tf.Tensor, stretch: float, shift_frames: float) -> tf.Tensor
 
 
 def warp_frequency(clip: tf.Tensor, strength: float, features: FeatureConfig) -> tf.Tensor:
-    """Moves every frequency f to f * factor, the factor within 1 +- `strength`: another vocal tract and pitch."""
+    """Moves every frequency f to f / factor, the factor within 1 +- `strength`: another vocal tract and pitch."""
     low, high = hz_to_mel(features.lower_hz), hz_to_mel(features.upper_hz)
     step = (high - low) / (features.num_mels + 1)
     centres = low + step * np.arange(1, features.num_mels + 1)

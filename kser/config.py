@@ -63,7 +63,7 @@ class FeatureConfig(_Settings):
     """Log-mel front end at 16 kHz: `ln(|STFT|^2 @ mel + log_floor)` of a clip of fixed length."""
 
     window_ms: float = _setting(32.0, "Length of the analysis window in milliseconds.", 4, 128)
-    hop_ms: float = _setting(16.0, "Distance of successive windows in milliseconds.", 1, 128)
+    hop_ms: float = _setting(10.0, "Distance of successive windows in milliseconds.", 1, 128)
     num_mels: int = _setting(40, "Number of mel bands.", 4, 128)
     lower_hz: float = _setting(60.0, "Lower edge of the lowest mel band in Hz.", 0, SAMPLE_RATE_HZ / 2)
     upper_hz: float = _setting(7600.0, "Upper edge of the highest mel band in Hz.", 1, SAMPLE_RATE_HZ / 2)
@@ -74,7 +74,7 @@ class FeatureConfig(_Settings):
     remove_level: bool = _setting(
         True, "Whether each clip's mean log-mel is subtracted, so that neither microphone gain nor distance matters."
     )
-    clip_seconds: float = _setting(3.0, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
+    clip_seconds: float = _setting(2.5, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
 
     def __post_init__(self):
         super().__post_init__()
@@ -130,14 +130,14 @@ class ModelConfig(_Settings):
 
     backbone: str = _setting("conformer", "Architecture.", choices=("conformer",))
     num_layers: int = _setting(2, "Number of blocks.", 1, 64)
-    num_heads: int = _setting(4, "Attention heads; they divide hidden_dim.", 1, 64)
+    num_heads: int = _setting(2, "Attention heads; they divide hidden_dim.", 1, 64)
     hidden_dim: int = _setting(32, "Width of a token.", 1, 4096)
-    ffn_dim: int = _setting(64, "Inner width of the feed-forward networks.", 1, 16384)
+    ffn_dim: int = _setting(128, "Inner width of the feed-forward networks.", 1, 16384)
     kernel_size: int = _setting(15, "Tokens the depthwise convolutions span; odd.", 1, 255)
     stem_channels: tuple[int, ...] = _setting((8, 16), "Filters of the stride-2 convolutions before the blocks.", 1, 512)
     activation: str = _setting("swish", "Activation function.", choices=("relu", "swish"))
     norm: str = _setting("rms", "Normalization of tokens.", choices=("layer", "rms"))
-    pooling: str = _setting("mean", "How tokens become one vector.", choices=("mean", "attention"))
+    pooling: str = _setting("attention", "How tokens become one vector.", choices=("mean", "attention"))
     dropout: float = _setting(0.1, "Share of activations dropped in training.", 0, 0.9)
     hrf: HRFConfig = field(default_factory=HRFConfig)
 
@@ -176,7 +176,7 @@ class TrainConfig(_Settings):
     dataset: str = _setting("synthetic", "Corpus to train on.")
     split: int = _setting(1, "Which of the corpus' speaker-disjoint splits, counted from 1.", 1, 1000)
     validation_speakers: int = _setting(3, "Speakers taken from the training part to choose the best epoch by.", 1, 1000)
-    epochs: int = _setting(100, "Passes over the training part.", 1, 100000)
+    epochs: int = _setting(60, "Passes over the training part.", 1, 100000)
     batch_size: int = _setting(32, "Clips per step.", 1, 65536)
     learning_rate: float = _setting(2e-3, "Peak learning rate of Adam.", 1e-8, 10)
     warmup_share: float = _setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)

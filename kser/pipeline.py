@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,7 +21,7 @@ from kser.errors import AudioError, DatasetError
 from kser.features import Normalization, batch_extractor, estimate_normalization
 
 # Raised when the front end computes other numbers for the same settings.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 CHUNK_CLIPS = 32
 READER_THREADS = 2
 MAX_NAMED_FAILURES = 3
@@ -69,7 +70,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
 def _read_cache(path: str, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         features = np.load(path)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     return features if features.shape == shape and features.dtype == np.float32 else None
 

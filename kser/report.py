@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import sys
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from kser.atomic import replacing
 from kser.metrics import Scores
 from kser.rundir import Run
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402 (the backend must be chosen first)
 
 
 @functools.cache
@@ -61,7 +58,8 @@ def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: st
     """The confusion matrix as a PNG: rows are true labels, colours the share of a row, numbers its clips."""
     confusion = scores.confusion
     size = 2.2 + 0.6 * len(labels)
-    figure, axes = pyplot.subplots(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
     axes.imshow(confusion / np.maximum(1, confusion.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="recognized", ylabel="spoken", title=f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}")
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
@@ -71,4 +69,3 @@ def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: st
         axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
-    pyplot.close(figure)

@@ -17,7 +17,7 @@ from kser.features import log_mel_numpy
 MONO, STEREO = "Actor_01/03-01-05-02-02-01-01", "Actor_01/03-01-02-01-01-02-01"
 GENUINE = (MONO, STEREO, "Actor_01/03-01-01-01-01-01-01", "Actor_05/03-01-02-01-02-02-05")
 LSB = 1 / 32768
-CONFIG = FeatureConfig()
+CONFIG = FeatureConfig(window_ms=32.0, hop_ms=16.0, clip_seconds=3.0)
 FRAME = audio.ACTIVITY_FRAME_SAMPLES
 
 

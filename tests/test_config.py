@@ -22,14 +22,42 @@ from kser.config import (
 )
 from kser.errors import ConfigError
 
-# Every setting differs from its default, so that one that is lost on the way shows.
+
+def other(cls, name: str):
+    """A value of a choice or a switch that is not its default."""
+    setting = {field.name: field for field in dataclasses.fields(cls)}[name]
+    choices = setting.metadata["choices"] or (True, False)
+    return next(value for value in choices if value != setting.default)
+
+
+# Every setting differs from its default (but for the backbone, there is one), so that one that is lost on the way shows.
 UNUSUAL = RunConfig(
-    FeatureConfig(25.0, 10.0, 24, 80.0, 7000.0, 1e-3, -60.0, 2.5),
-    ModelConfig(
-        "conformer", 3, 2, 48, 96, 7, (4, 6, 8), "relu", "layer", "attention", 0.2, HRFConfig(4, "first", "identity", True)
+    FeatureConfig(
+        window_ms=27.0,
+        hop_ms=9.0,
+        num_mels=23,
+        lower_hz=83.0,
+        upper_hz=7100.0,
+        log_floor=3e-3,
+        noise_dbfs=-61.0,
+        remove_level=other(FeatureConfig, "remove_level"),
+        clip_seconds=2.3,
     ),
-    AugmentConfig(1, 3, 4, 5, 6.5, 7.5, 8.5, 0.05, 0.06, 0.4),
-    TrainConfig("ravdess", 2, 4, 7, 16, 1e-3, 0.1, 0.01, 0.2, 0.5, 3),
+    ModelConfig(
+        num_layers=7,
+        num_heads=11,
+        hidden_dim=55,
+        ffn_dim=97,
+        kernel_size=9,
+        stem_channels=(3, 5, 7),
+        activation=other(ModelConfig, "activation"),
+        norm=other(ModelConfig, "norm"),
+        pooling=other(ModelConfig, "pooling"),
+        dropout=0.23,
+        hrf=HRFConfig(3, other(HRFConfig, "where"), other(HRFConfig, "init"), other(HRFConfig, "inner_bias")),
+    ),
+    AugmentConfig(7, 13, 6, 17, 6.7, 73.0, 8.7, 0.07, 0.03, 0.43),
+    TrainConfig("ravdess", 2, 7, 71, 13, 1.3e-3, 0.13, 0.017, 0.23, 0.57, 3),
 )
 
 
@@ -47,9 +75,12 @@ def refusal(make) -> str:
 
 
 def test_the_unusual_run_has_no_default_left():
-    for part in dataclasses.fields(RunConfig):
-        ours, default = to_dict(getattr(UNUSUAL, part.name)), to_dict(getattr(RunConfig(), part.name))
-        assert [name for name in ours if ours[name] == default[name]] in ([], ["backbone"])
+    def same(ours, default) -> list[str]:
+        return [name for name in ours if ours[name] == default[name]]
+
+    ours, default = to_dict(UNUSUAL), to_dict(RunConfig())
+    assert [same(ours[part], default[part]) for part in ours] == [[], ["backbone"], [], []]
+    assert same(ours["model"]["hrf"], default["model"]["hrf"]) == []
 
 
 @pytest.mark.parametrize("config", [RunConfig(), UNUSUAL], ids=["default", "unusual"])

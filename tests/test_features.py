@@ -26,18 +26,20 @@ from kser.features import (
 )
 
 DEFAULT = FeatureConfig()
-OTHER = FeatureConfig(window_ms=25.0, hop_ms=10.0, num_mels=32, lower_hz=20.0, upper_hz=8000.0, clip_seconds=2.0)
+OTHER = FeatureConfig(
+    window_ms=25.0, hop_ms=12.5, num_mels=32, lower_hz=20.0, upper_hz=8000.0, log_floor=1e-6, clip_seconds=2.0
+)
 CONFIGS = pytest.mark.parametrize("config", [DEFAULT, OTHER], ids=["default", "other"])
 TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
 def recordings(speech_data_dir) -> list[np.ndarray]:
-    """All 96 strong angry clips of RAVDESS, the loudest there are, and one in forty of all."""
+    """The 192 strong angry and strong fearful clips of RAVDESS, the loudest, and one in forty of all."""
     paths = list(find_audio(str(speech_data_dir / "ravdess_16k_flac")))
-    angry = [path for path in paths if os.path.basename(path).startswith("03-01-05-02-")]
-    chosen = sorted({*angry, *paths[::40]})
-    assert len(angry) == 96 and len(chosen) >= 120
+    loud = [path for path in paths if os.path.basename(path).startswith(("03-01-05-02-", "03-01-06-02-"))]
+    chosen = sorted({*loud, *paths[::40]})
+    assert len(loud) == 192 and len(chosen) >= 220
     return [audio.load(path) for path in chosen]
 
 
@@ -58,10 +60,17 @@ def test_graph_and_numpy_agree_on_real_clips(recordings, config):
 
 
 @CONFIGS
-@pytest.mark.parametrize("level", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("level", [0.0, 1e-4, 1e-2, 1.0])
 def test_graph_and_numpy_agree_on_noise(config, level):
     clips = level * np.random.default_rng(1).uniform(-1, 1, (4, config.clip_samples))
     assert largest_difference(clips.astype(np.float32), config) <= TOLERANCE
+
+
+@CONFIGS
+def test_graph_and_numpy_agree_in_the_quiet_bands_beside_a_loud_sine(config):
+    """What no recording has: every band but the sine's at the floor."""
+    sines = [np.sin(2 * np.pi * f * np.arange(config.clip_samples) / SAMPLE_RATE_HZ) for f in (150, 1000, 4000)]
+    assert largest_difference(np.stack(sines).astype(np.float32), config) <= TOLERANCE
 
 
 @CONFIGS
@@ -99,14 +108,15 @@ def test_frames_that_do_not_fit_wholly_are_dropped(clip_samples, num_frames):
 
 
 def test_a_frame_sees_its_window_and_nothing_else():
-    samples = np.zeros(DEFAULT.clip_samples, np.float32)
-    start = 20 * DEFAULT.hop_samples
-    samples[start + 1 : start + DEFAULT.hop_samples] = 0.5  # within frames 20 and, as its second half, 19
-    loud = log_mel_numpy(samples, DEFAULT).max(axis=1) > np.log(DEFAULT.log_floor) + 1e-3
+    config = FeatureConfig(window_ms=32.0, hop_ms=16.0)
+    samples = np.zeros(config.clip_samples, np.float32)
+    start = 20 * config.hop_samples
+    samples[start + 1 : start + config.hop_samples] = 0.5  # within frames 20 and, as its second half, 19
+    loud = log_mel_numpy(samples, config).max(axis=1) > np.log(config.log_floor) + 1e-3
     assert np.flatnonzero(loud).tolist() == [19, 20]
 
 
-@pytest.mark.parametrize("num_mels", [64, 128])
+@pytest.mark.parametrize("num_mels", [80, 128])
 def test_a_mel_band_without_fft_bin_is_refused_by_both(num_mels):
     config = FeatureConfig(num_mels=num_mels, window_ms=16.0, hop_ms=8.0)
     for make in (mel_matrix, batch_extractor, lambda c: log_mel_numpy(np.zeros(c.clip_samples), c)):
@@ -151,9 +161,13 @@ def random_features(seed: int = 4) -> np.ndarray:
     return (rng.normal(size=(6, 50, 8)) * rng.uniform(0.5, 3, 8) + rng.uniform(-9, 3, 8)).astype(np.float32)
 
 
-def test_normalized_features_have_zero_mean_and_unit_variance():
+LEVEL = pytest.mark.parametrize("remove_level", [False, True])
+
+
+@LEVEL
+def test_normalized_features_have_zero_mean_and_unit_variance(remove_level):
     features = random_features()
-    normalization = estimate_normalization(features)
+    normalization = estimate_normalization(features, remove_level)
     normalized = normalization.apply(features)
     assert normalization.mean.shape == normalization.std.shape == (8,)
     assert normalization.mean.dtype == normalization.std.dtype == normalized.dtype == np.float32
@@ -165,7 +179,32 @@ def test_normalization_by_hand():
     features = np.array([[[1.0, 0.0]], [[3.0, 4.0]]], np.float32)  # two clips of one frame
     normalization = estimate_normalization(features)
     assert normalization.mean.tolist() == [2, 2] and normalization.std.tolist() == [1, 2]
-    np.testing.assert_array_equal(normalization.apply(features[1, 0]), [1, 1])
+    np.testing.assert_array_equal(normalization.apply(features[1]), [[1, 1]])
+
+
+def test_the_level_of_a_clip_is_removed_before_the_rest_by_hand():
+    features = np.array([[[1.0, 0.0]], [[3.0, 4.0]]], np.float32)  # levels 0.5 and 3.5; what remains: +-0.5 either way
+    normalization = estimate_normalization(features, remove_level=True)
+    assert normalization.mean.tolist() == [0, 0] and normalization.std.tolist() == [0.5, 0.5]
+    np.testing.assert_array_equal(normalization.apply(features), [[[1, -1]], [[-1, 1]]])
+
+
+def test_gain_matters_only_where_the_level_is_kept():
+    features = random_features()
+    louder = features + np.arange(6, dtype=np.float32)[:, None, None]
+    removed, kept = (estimate_normalization(features, remove_level) for remove_level in (True, False))
+    np.testing.assert_allclose(removed.apply(louder), removed.apply(features), atol=1e-5)
+    assert np.abs(kept.apply(louder) - kept.apply(features)).max() > 1
+
+
+@LEVEL
+def test_the_graph_normalizes_like_numpy_whole_batches_and_single_clips(remove_level):
+    features = random_features()
+    normalization = estimate_normalization(features, remove_level)
+    expected = normalization.apply(features)
+    np.testing.assert_allclose(normalization.apply_graph(tf.constant(features)), expected, atol=1e-5)
+    np.testing.assert_allclose(normalization.apply_graph(tf.constant(features[3])), expected[3], atol=1e-5)
+    np.testing.assert_allclose(normalization.apply(features[3]), expected[3], atol=1e-5)
 
 
 def test_a_band_that_hardly_varies_is_not_blown_up():
@@ -176,14 +215,15 @@ def test_a_band_that_hardly_varies_is_not_blown_up():
 
 
 def test_the_mean_of_many_frames_is_exact():
-    """Summed in float32, a million values of -9.21 would be off in the second digit."""
-    features = np.full((1000, 1000, 1), -9.21, np.float32)
+    features = np.full((1000, 1000, 1), -9.21, np.float32)  # one after the other in float32, the sum is off by 0.1 %
     assert estimate_normalization(features).mean[0] == np.float32(-9.21)
 
 
-def test_normalization_survives_json_bit_for_bit():
-    normalization = estimate_normalization(random_features())
+@LEVEL
+def test_normalization_survives_json_bit_for_bit(remove_level):
+    normalization = estimate_normalization(random_features(), remove_level)
     again = Normalization.from_dict(json.loads(json.dumps(normalization.to_dict())))
+    assert again.remove_level is remove_level
     np.testing.assert_array_equal(again.mean, normalization.mean)
     np.testing.assert_array_equal(again.std, normalization.std)
     np.testing.assert_array_equal(again.apply(random_features(5)), normalization.apply(random_features(5)))
@@ -192,14 +232,22 @@ def test_normalization_survives_json_bit_for_bit():
 @pytest.mark.parametrize(
     "values",
     [
-        {"mean": [0, 0], "std": [1]},
-        {"mean": [0, 0], "std": [1, 0]},
-        {"mean": [0], "std": [-1]},
-        {"mean": [0], "std": [float("nan")]},
-        {"mean": 0, "std": 1},
-        {"mean": [[0]], "std": [[1]]},
+        {"mean": [0, 0], "std": [1], "remove_level": True},
+        {"mean": [0, 0], "std": [1, 0], "remove_level": True},
+        {"mean": [0], "std": [-1], "remove_level": True},
+        {"mean": [0], "std": [float("nan")], "remove_level": True},
+        {"mean": [0], "std": [1], "remove_level": "yes"},
+        {"mean": 0, "std": 1, "remove_level": True},
+        {"mean": [[0]], "std": [[1]], "remove_level": True},
     ],
 )
 def test_a_normalization_that_is_none_is_refused(values):
     with pytest.raises(ConfigError, match="as many positive standard deviations as means"):
         Normalization.from_dict(values)
+
+
+def test_a_normalization_of_other_features_is_refused():
+    values = estimate_normalization(random_features()).to_dict()
+    assert Normalization.from_dict(values, num_mels=8).mean.shape == (8,)
+    with pytest.raises(ConfigError, match="is of 8 mel bands, the features have 40"):
+        Normalization.from_dict(values, num_mels=40)

@@ -16,7 +16,7 @@ BACKBONES = {"conformer": conformer.logits}
 # Sizes of the deployed network; `light` has at most 250 k parameters, `micro` at most 60 k.
 PRESETS = {
     ("conformer", "micro"): ModelConfig(),
-    ("conformer", "light"): ModelConfig(num_layers=3, hidden_dim=64, ffn_dim=128, stem_channels=(16, 32)),
+    ("conformer", "light"): ModelConfig(num_layers=3, num_heads=4, hidden_dim=64, stem_channels=(16, 32)),
 }
 
 

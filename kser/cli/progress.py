@@ -6,7 +6,18 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A bar over all steps of a training, with the time left and the last epoch's scores."""
+    """A bar over all steps of a training, with the time left and the last epoch's scores.
+
+    It is a context, for the bar to end its line whatever happens: an error's sentence belongs on one of its own.
+    """
+
+    def __enter__(self) -> Progress:
+        self._bar = None
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.close()
 
     def start(self, done: int, total: int, steps: int) -> None:
         self._bar = tqdm(
@@ -22,5 +33,3 @@ class Progress:
         self._bar.set_postfix_str(
             f"epoch {row['epoch']} loss {row['loss']:.3f} val UA {row['val_UA']:.3f} (best {self._best:.3f})"
         )
-        if self._bar.n >= self._bar.total:
-            self._bar.close()

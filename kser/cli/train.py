@@ -25,11 +25,12 @@ def main(_) -> None:
     from kser.threads import use_threads
 
     use_threads(FLAGS.threads)
-    if FLAGS.resume:
-        run, scores = workflow.resume(FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, Progress())
-    else:
-        config = settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
-        run, scores = workflow.train_new(FLAGS.run_dir, config, FLAGS.data_dir, FLAGS.cache_dir, Progress())
+    with Progress() as progress:
+        if FLAGS.resume:
+            run, scores = workflow.resume(FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, progress)
+        else:
+            config = settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
+            run, scores = workflow.train_new(FLAGS.run_dir, config, FLAGS.data_dir, FLAGS.cache_dir, progress)
     print(scores_text(run, scores))
     print(f"written to {run.path}")
 

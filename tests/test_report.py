@@ -1,0 +1,134 @@
+"""Printed blocks hold the numbers; the confusion plot is a whole PNG or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from kser import report
+from kser.config import RunConfig, TrainConfig
+from kser.errors import KserError
+from kser.features import Normalization
+from kser.metrics import score
+from kser.rundir import Run
+
+LABELS = ("calm", "happy", "sad")
+SCORES = score([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2], 3)
+RUN = Run(
+    "run",
+    RunConfig(train=TrainConfig(dataset="ravdess", split=4)),
+    "data",
+    "fingerprint",
+    LABELS,
+    ("02",),
+    ("03", "05", "07", "24"),
+    Normalization(np.zeros(40, np.float32), np.ones(40, np.float32)),
+)
+FIGURES = {
+    "fold": {
+        "parameters_before": 70001,
+        "parameters_after": 50002,
+        "clips": 237,
+        "max_logit_difference": 3.2e-7,
+        "argmax_agreement": 1.0,
+    },
+    "bytes": 101234,
+    "multiply_accumulates": 7654321,
+    "nodes": 98,
+    "arena_bytes": {"total": 45678, "head": 40000, "tail": 5678},
+    "ops": {"CONV_2D": 5, "FULLY_CONNECTED": 12},
+    "scores": {
+        "keras": {"WA": 0.601, "UA": 0.612, "macro_f1": 0.623},
+        "tflm": {"WA": 0.634, "UA": 0.645, "macro_f1": 0.656},
+    },
+    "agreement_with_keras": {"keras": 1.0, "tflm": 0.9958},
+}
+
+
+def png_size(path) -> tuple[int, int]:
+    """Width and height from the header, of a file that begins and ends as a PNG does."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") and data.endswith(b"IEND\xaeB`\x82")
+    return struct.unpack(">II", data[16:24])
+
+
+def test_scores_text_holds_the_numbers():
+    text = report.scores_text(RUN, SCORES)
+    assert text.splitlines() == [
+        "ravdess, split 4, held-out speakers 03, 05, 07, 24: 6 clips",
+        "WA 0.667   UA 0.722   macro-F1 0.656",
+        "recall: calm 0.67  happy 0.50  sad 1.00",
+    ]
+
+
+def test_a_label_without_clips_has_recall_0():
+    assert "sad 0.00" in report.scores_text(RUN, score([0, 1], [0, 1], 3))
+
+
+def test_export_text_holds_the_figures():
+    text = report.export_text(RUN, FIGURES)
+    for figure in ("70001 -> 50002", "237 clips", "3.2e-07", "100%", "101234 bytes", "7654321", "98 nodes", "45678 bytes"):
+        assert figure in text, figure
+    for figure in ("40000 head", "5678 tail", "CONV_2D 5", "FULLY_CONNECTED 12", "03, 05, 07, 24"):
+        assert figure in text, figure
+    rows = [line.split() for line in text.splitlines()[-2:]]
+    assert rows == [["keras", "0.601", "0.612", "0.623", "1.0000"], ["tflm", "0.634", "0.645", "0.656", "0.9958"]]
+
+
+def test_a_warning_goes_to_stderr_once(capsys):
+    report.warn("One clip is missing.")
+    report.warn("One clip is missing.")
+    report.warn("Another one is, too.")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "Warning: One clip is missing.\nWarning: Another one is, too.\n"
+
+
+@pytest.mark.parametrize("num_labels", [2, 8])
+def test_confusion_is_a_png_whose_size_follows_the_labels(tmp_path, num_labels):
+    labels = tuple(f"label{i}" for i in range(num_labels))
+    scores = score(list(range(num_labels)), [0] * num_labels, num_labels)
+    report.save_confusion(str(tmp_path / "confusion.png"), scores, labels, "a title")
+    pixels = round(120 * (2.2 + 0.6 * num_labels))  # 120 dots per inch
+    assert png_size(tmp_path / "confusion.png") == (pixels, pixels)
+    assert os.listdir(tmp_path) == ["confusion.png"]
+
+
+def test_confusion_shows_counts_labels_and_scores(tmp_path, monkeypatch):
+    seen = {}
+
+    def look(figure, path, **kwargs):
+        axes = figure.axes[0]
+        seen["counts"] = [int(text.get_text()) for text in axes.texts]
+        seen["labels"] = [tick.get_text() for tick in axes.get_yticklabels()]
+        seen["title"] = axes.get_title()
+        seen["colours"] = axes.images[0].get_array()
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    report.save_confusion(str(tmp_path / "confusion.png"), SCORES, LABELS, "split 4")
+    assert seen["counts"] == SCORES.confusion.ravel().tolist()
+    assert tuple(seen["labels"]) == LABELS
+    assert "split 4" in seen["title"] and "UA 0.722" in seen["title"] and "WA 0.667" in seen["title"]
+    np.testing.assert_allclose(seen["colours"], [[2 / 3, 1 / 3, 0], [0, 1 / 2, 1 / 2], [0, 0, 1]])
+
+
+def test_a_full_disk_leaves_the_old_confusion(tmp_path, monkeypatch):
+    path = tmp_path / "confusion.png"
+    path.write_bytes(b"old")
+
+    def fill(figure, temporary, **kwargs):
+        with open(temporary, "wb") as file:
+            file.write(b"\x89PNG half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Figure, "savefig", fill)
+    with pytest.raises(KserError, match=r"^Cannot write .*confusion\.png: No space left on device\.$"):
+        report.save_confusion(str(path), SCORES, LABELS, "a title")
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["confusion.png"]
+    assert pyplot.get_fignums() == []  # no figure is left in pyplot's memory either
