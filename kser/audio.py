@@ -65,7 +65,7 @@ def _read(path: str) -> tuple[np.ndarray, int]:
         raise AudioError(f"{path} is empty.")
     try:
         _check_riff_length(path)
-        return soundfile.read(path, dtype="float32", always_2d=True)
+        return soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
 

@@ -179,6 +179,8 @@ def training_batches(
     def mix(clips, targets, example_weights):
         return *augment.mixup(clips, targets, augmentation.mixup), example_weights
 
+    # AutoGraph would only read the source again, and need room for temporary files.
+    example, mix = map(tf.autograph.experimental.do_not_convert, (example, mix))
     dataset = tf.data.Dataset.from_tensor_slices(order).map(example)
     dataset = dataset.batch(batch_size, drop_remainder=len(order) >= batch_size)
     return (dataset.map(mix) if augmentation.mixup else dataset).prefetch(4)

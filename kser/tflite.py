@@ -169,7 +169,7 @@ def read_metadata(model_bytes: bytes, name: str = "The model") -> dict:
     """
     data = _metadata_buffer(parse(model_bytes, name)).data
     if data is None:
-        raise ModelFileError(f"{name} was not written by bin/fold_and_convert: it has no kser metadata.")
+        raise ModelFileError(f"{name} has no kser metadata; the model.tflite that bin/fold_and_convert writes has.")
     try:
         metadata = json.loads(bytes(data).decode("utf-8"))
         version = int(metadata.pop("schema_version"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import wave
 
@@ -152,6 +153,13 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read(tmp_path):
     assert len(audio.load(str(tmp_path / "a.wav"))) == SAMPLE_RATE_HZ
 
 
+def test_a_name_that_is_no_unicode(tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    with open(path, "wb") as file:
+        soundfile.write(file, tone(), SAMPLE_RATE_HZ, format="WAV")
+    assert len(audio.load(path)) == SAMPLE_RATE_HZ
+
+
 # What cannot be used.
 
 
@@ -174,7 +182,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(audio, "_check_riff_length", refuse)  # root may read everything
+    monkeypatch.setattr(soundfile, "read", refuse)  # root may read everything
     assert "Permission denied" in refusal(tmp_path / "a.wav")
 
 

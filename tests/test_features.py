@@ -39,7 +39,7 @@ def recordings(speech_data_dir) -> list[np.ndarray]:
     paths = list(find_audio(str(speech_data_dir / "ravdess_16k_flac")))
     loud = [path for path in paths if os.path.basename(path).startswith(("03-01-05-02-", "03-01-06-02-"))]
     chosen = sorted({*loud, *paths[::40]})
-    assert len(loud) == 192 and len(chosen) >= 220
+    assert len(loud) == 192 and len(chosen) > 200
     return [audio.load(path) for path in chosen]
 
 

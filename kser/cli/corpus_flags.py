@@ -11,4 +11,4 @@ def define(run_dir_help: str) -> None:
         "data_dir", "", "Directory of the corpus; default: where bin/train found it ('synthetic' makes its own)."
     )
     flags.DEFINE_string("cache_dir", "", "Directory of cached features; default: $KSER_CACHE_DIR or the user's cache.")
-    flags.DEFINE_integer("threads", 0, "Threads TensorFlow may use; 0: as many as there are cores.", lower_bound=0)
+    flags.DEFINE_integer("threads", 0, "Threads TensorFlow may use; 0: as many as there are cores.", 0, 1024)

@@ -32,7 +32,7 @@ def main(_) -> None:
     out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")
     corpus_dir, run_dir = os.path.join(out_dir, "corpus"), os.path.join(out_dir, "run")
     model = dataclasses.replace(preset("conformer", "micro"), hrf=HRFConfig(expansion=4))
-    config = RunConfig(model=model, train=TrainConfig(dataset="synthetic", epochs=FLAGS.epochs, validation_speakers=2))
+    config = RunConfig(model=model, train=TrainConfig(dataset="synthetic", epochs=FLAGS.epochs, validation_speakers=1))
     with Progress() as progress:
         run, scores = workflow.train_new(run_dir, config, corpus_dir, os.path.join(out_dir, "cache"), progress)
     _, result = workflow.fold_and_convert(run_dir, "", os.path.join(out_dir, "cache"), num_representative=100)

@@ -37,7 +37,12 @@ class CommandServer:
     def __init__(self, directory: Path):
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "KSER_CACHE_DIR": str(directory / "cache")}
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=environment
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=directory,
+            env=environment,
         )
 
     def run(self, command: str, *arguments, stdout: str = "", max_file_bytes: int = -1) -> Outcome:

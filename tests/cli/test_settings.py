@@ -1,0 +1,112 @@
+"""Flags follow from the settings: one for each, unset by default, and back into settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from kser.backbones import preset
+from kser.cli import settings
+from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
+from kser.errors import ConfigError
+
+FLAGS = flags.FLAGS
+MICRO = preset("conformer", "micro")
+GROUPS = {FeatureConfig: "", ModelConfig: "", HRFConfig: "hrf_", AugmentConfig: "", TrainConfig: ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _defined():
+    before = set(FLAGS)
+    settings.define_run()
+    yield
+    for name in set(FLAGS) - before:
+        delattr(FLAGS, name)
+
+
+def parse(*arguments: str, preset: ModelConfig = MICRO) -> RunConfig:
+    """The settings a command line gives."""
+    with flagsaver.flagsaver():
+        FLAGS(["train", *arguments])
+        return settings.run_config(preset)
+
+
+def test_without_flags_all_is_as_by_default():
+    assert parse() == RunConfig(model=MICRO)
+
+
+def test_the_presets_sizes_hold_unless_a_flag_is_given():
+    light = preset("conformer", "light")
+    assert parse(preset=light).model == light
+    assert parse("--num_layers=1", preset=light).model == dataclasses.replace(light, num_layers=1)
+    factorized = dataclasses.replace(MICRO, hrf=HRFConfig(4))
+    assert parse("--hrf_init=glorot", preset=factorized).model.hrf == HRFConfig(4, init="glorot")
+
+
+@pytest.mark.parametrize("cls", GROUPS, ids=lambda cls: cls.__name__)
+def test_every_setting_has_its_flag(cls):
+    for setting in dataclasses.fields(cls):
+        if "help" in setting.metadata:
+            flag = FLAGS[GROUPS[cls] + setting.name]
+            assert flag.value is None and setting.metadata["help"] in flag.help and "Default: " in flag.help
+
+
+def test_every_kind_of_value():
+    config = parse(
+        *("--num_mels=32", "--window_ms=25.5", "--stem_channels=8,24", "--activation=relu", "--dataset=ravdess"),
+        *("--hrf_expansion=4", "--hrf_where=first", "--hrf_inner_bias", "--gain_db=0", "--split=3", "--learning_rate=1e-3"),
+    )
+    assert config.features == FeatureConfig(num_mels=32, window_ms=25.5)
+    assert config.model == dataclasses.replace(
+        MICRO, stem_channels=(8, 24), activation="relu", hrf=HRFConfig(4, "first", inner_bias=True)
+    )
+    assert config.augment == AugmentConfig(gain_db=0)
+    assert config.train == TrainConfig(dataset="ravdess", split=3, learning_rate=1e-3)
+
+
+def test_a_flag_may_give_the_neutral_value():
+    factorized = dataclasses.replace(MICRO, hrf=HRFConfig(4, inner_bias=True))
+    assert parse("--hrf_expansion=0", "--nohrf_inner_bias", preset=factorized).model.hrf == HRFConfig()
+
+
+def test_augmentation_is_switched_off_whole_or_but_for_a_part():
+    assert parse("--noaugment").augment == AUGMENT_OFF
+    assert parse("--noaugment", "--gain_db=3").augment == dataclasses.replace(AUGMENT_OFF, gain_db=3.0)
+
+
+def test_flags_from_a_file(tmp_path):
+    (tmp_path / "flags").write_text("# tried first\n--num_mels=32\n\n--hrf_expansion=4\n--noaugment\n")
+    config = parse(f"--flagfile={tmp_path}/flags", "--num_mels=24")  # the later one counts
+    assert (config.features.num_mels, config.model.hrf.expansion, config.augment) == (24, 4, AUGMENT_OFF)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--num_mels=-4", "num_mels must be a whole number from 4 to 128, not -4"),
+        ("--hidden_dim=-1", "hidden_dim must be a whole number"),
+        ("--epochs=0", "epochs must be a whole number from 1"),
+        ("--learning_rate=nan", "learning_rate must be a number"),
+        ("--stem_channels=8,x", "stem_channels must be a whole number from 1 to 512, not 'x'"),
+        ("--stem_channels=8,-2", "not -2"),
+        ("--stem_channels=--3", "not '--3'"),
+        ("--stem_channels=3²", "not '3²'"),
+        ("--stem_channels=", "stem_channels must be a list of whole numbers"),
+        ("--num_heads=5", "must be a multiple of num_heads"),
+        ("--lower_hz=7900", "must be below upper_hz"),
+        ("--mixup=-0.1", "mixup must be a number from 0"),
+        ("--hrf_expansion=65", "expansion must be a whole number from 0 to 64"),
+    ],
+)
+def test_values_out_of_range(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(argument)
+
+
+@pytest.mark.parametrize("argument", ["--epochs=abc", "--epochs=1.5", "--backbone=foo", "--hrf_where=third", "--nonsense"])
+def test_values_that_no_flag_takes(argument):
+    with pytest.raises(flags.Error):
+        parse(argument)
