@@ -28,7 +28,7 @@ flags.DEFINE_list("presets", "micro,light", "Presets of the Conformer.")
 flags.DEFINE_list("expansions", "0,4", "Expansions of HRF; 0 is the plain network.")
 flags.DEFINE_list("splits", "1,2,3", "Splits of RAVDESS.")
 flags.DEFINE_list("seeds", "0", "Seeds.")
-flags.DEFINE_integer("epochs", None, "Epochs; default: bin/train's.", lower_bound=1)
+flags.DEFINE_list("train_flags", "", "Further flags of bin/train, for every run.")
 flags.DEFINE_integer("jobs", 2, "Runs at a time, each of one thread.", lower_bound=1)
 
 
@@ -63,9 +63,8 @@ def train_flags(job: Job) -> list[str]:
     """The run's settings, or the request to continue it."""
     if os.path.exists(os.path.join(job.run_dir, CONFIG)):
         return ["--resume"]
-    epochs = [f"--epochs={FLAGS.epochs}"] if FLAGS.epochs else []
     settings = {"preset": job.preset, "hrf_expansion": job.expansion, "split": job.split, "seed": job.seed}
-    return ["--dataset=ravdess", *epochs, *(f"--{name}={value}" for name, value in settings.items())]
+    return ["--dataset=ravdess", *FLAGS.train_flags, *(f"--{name}={value}" for name, value in settings.items())]
 
 
 def call(command: str, job: Job, arguments: list[str]) -> None:

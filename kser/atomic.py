@@ -29,7 +29,8 @@ def replacing(path: str) -> Iterator[str]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise KserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        reason = error.strerror or f"the disk may be full ({error})"
+        raise KserError(f"Cannot write {path}: {reason}.") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(temporary)

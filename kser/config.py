@@ -67,7 +67,7 @@ class FeatureConfig(_Settings):
     num_mels: int = _setting(40, "Number of mel bands.", 4, 128)
     lower_hz: float = _setting(60.0, "Lower edge of the lowest mel band in Hz.", 0, SAMPLE_RATE_HZ / 2)
     upper_hz: float = _setting(7600.0, "Upper edge of the highest mel band in Hz.", 1, SAMPLE_RATE_HZ / 2)
-    log_floor: float = _setting(1e-4, "Power added to every mel band before the logarithm.", 1e-12, 1)
+    log_floor: float = _setting(2e-4, "Power added to every mel band before the logarithm.", 1e-12, 1)
     noise_dbfs: float = _setting(
         -75.0, "Level of the white noise that stands for a microphone's own in every clip, padding included.", -120, -20
     )

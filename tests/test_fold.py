@@ -136,7 +136,7 @@ def test_a_layer_used_twice_is_folded_once():
     assert [layer.name for layer in folded.layers].count("shared") == 1
     assert folded.count_params() == 6 * 6 + 6 + 6 * 3 + 3
     values = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)
-    np.testing.assert_allclose(folded(values), model(values), rtol=1e-5)
+    np.testing.assert_allclose(folded(values), model(values), rtol=1e-5, atol=1e-4)  # sums of values up to 10
 
 
 def _inside_a_model(name: str) -> keras.Model:

@@ -160,7 +160,7 @@ OTHERS = {
     "another clip length": lambda m: m["features"].update(clip_seconds=2.0),
     "another number of mels": lambda m: (
         m["features"].update(num_mels=20),
-        m.update(normalization={"mean": [0.0] * 20, "std": [1.0] * 20}),
+        m["normalization"].update(mean=[0.0] * 20, std=[1.0] * 20),
     ),
 }
 

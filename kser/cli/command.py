@@ -67,3 +67,5 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except flags.Error as error:
         reason = str(error).removeprefix("ERROR:: ").rstrip(" .?")
         sys.exit(fail(f"{reason}. --help lists the flags."))
+    except OSError as error:  # of printing the help
+        sys.exit(_system_failure(error))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from absl import flags
 
+# --help lists the flags of the module that calls `define`.
+flags.disclaim_key_flags()
+
 
 def define(run_dir_help: str) -> None:
     flags.DEFINE_string("run_dir", "", run_dir_help)

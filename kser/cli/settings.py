@@ -10,6 +10,8 @@ from absl import flags
 from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
 
 FLAGS = flags.FLAGS
+# --help lists the flags of the module that calls `define_run`.
+flags.disclaim_key_flags()
 
 
 def define(cls, prefix: str = "", skip: tuple[str, ...] = ()) -> None:
