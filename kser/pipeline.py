@@ -22,8 +22,8 @@ from kser.features import Normalization, batch_extractor, estimate_normalization
 
 # Raised when the front end computes other numbers for the same settings.
 CACHE_VERSION = 1
-CHUNK_CLIPS = 32
-READER_THREADS = 2
+CHUNK_CLIPS = 16
+EXTRACTOR_THREADS = 2
 MAX_NAMED_FAILURES = 3
 
 
@@ -81,23 +81,28 @@ def extract_features(paths: list[str], config: FeatureConfig, progress: bool = T
     Raises:
       DatasetError: one or more files cannot be used.
     """
-    extract = batch_extractor(config)
-    chunks, failures = [], []
+    chunks = [paths[i : i + CHUNK_CLIPS] for i in range(0, len(paths), CHUNK_CLIPS)]
+    features, failures = [], []
     with (
-        ThreadPoolExecutor(READER_THREADS) as pool,
+        ThreadPoolExecutor(EXTRACTOR_THREADS) as pool,
         tqdm(total=len(paths), desc="features", unit="clip", disable=not progress) as bar,
     ):
-        for start in range(0, len(paths), CHUNK_CLIPS):
-            results = list(pool.map(lambda path: _read_clip(path, config), paths[start : start + CHUNK_CLIPS]))
-            failures += [r for r in results if isinstance(r, AudioError)]
-            clips = [r for r in results if not isinstance(r, AudioError)]
-            if clips and not failures:
-                chunks.append(extract(np.stack(clips)).numpy())
-            bar.update(len(results))
+        for chunk_features, chunk_failures in pool.map(lambda chunk: _extract_chunk(chunk, config), chunks):
+            features.append(chunk_features)
+            failures += chunk_failures
+            bar.update(len(chunk_features) + len(chunk_failures))
     if failures:
         named = " ".join(str(f) for f in failures[:MAX_NAMED_FAILURES])
         raise DatasetError(f"{len(failures)} of {len(paths)} audio files cannot be used; mend or remove them: {named}")
-    return np.concatenate(chunks)
+    return np.concatenate(features)
+
+
+def _extract_chunk(paths: list[str], config: FeatureConfig) -> tuple[np.ndarray, list[AudioError]]:
+    """Features of the files that can be used, and what is wrong with the others."""
+    results = [_read_clip(path, config) for path in paths]
+    failures = [r for r in results if isinstance(r, AudioError)]
+    clips = np.reshape([r for r in results if not isinstance(r, AudioError)], (-1, config.clip_samples))
+    return batch_extractor(config)(clips.astype(np.float32)).numpy(), failures
 
 
 def _read_clip(path: str, config: FeatureConfig) -> np.ndarray | AudioError:
