@@ -18,14 +18,17 @@ DB_TO_LN_POWER = np.log(10) / 10
 NOISE_SNR_RANGE_DB = 30.0
 # Spread of the ln power of a noise band from frame to frame.
 NOISE_LN_STD = 0.5
+EQUALIZER_KNOTS = 5
 
 
 def augment_sound(clip: tf.Tensor, config: AugmentConfig, features: FeatureConfig) -> tf.Tensor:
-    """What could have happened before the microphone, on a raw log-mel clip: tempo, place in time, pitch, gain, noise."""
+    """What may have happened before the microphone, on a raw log-mel clip: its tempo, place, pitch, filter, gain, noise."""
     if config.stretch or config.shift_ms:
         clip = warp_time(clip, config.stretch, config.shift_ms / features.hop_ms)
     if config.pitch:
         clip = warp_frequency(clip, config.pitch, features)
+    if config.equalizer_db:
+        clip = equalize(clip, config.equalizer_db)
     if config.gain_db:
         clip = clip + tf.random.uniform((), -config.gain_db, config.gain_db) * DB_TO_LN_POWER
     if config.noise_snr_db:
@@ -62,6 +65,19 @@ def warp_frequency(clip: tf.Tensor, strength: float, features: FeatureConfig) ->
     upper = tf.minimum(lower + 1, features.num_mels - 1)
     fraction = positions - tf.cast(lower, tf.float32)
     return tf.gather(clip, lower, axis=1) * (1 - fraction) + tf.gather(clip, upper, axis=1) * fraction
+
+
+def equalize(clip: tf.Tensor, range_db: float) -> tf.Tensor:
+    """Gives every frequency its own gain within +- `range_db`, linear between a few knots: another voice, room, microphone.
+
+    FilterAugment of linear type (Nam et al. 2022, arXiv 2110.03282), with knots at fixed mels.
+    """
+    num_mels = clip.shape[1]
+    knots = tf.random.uniform((EQUALIZER_KNOTS,), -range_db, range_db) * DB_TO_LN_POWER
+    positions = np.linspace(0, EQUALIZER_KNOTS - 1, num_mels)
+    lower = np.minimum(positions.astype(int), EQUALIZER_KNOTS - 2)
+    fraction = (positions - lower).astype(np.float32)
+    return clip + tf.gather(knots, lower) * (1 - fraction) + tf.gather(knots, lower + 1) * fraction
 
 
 def add_noise(clip: tf.Tensor, snr_db: float, features: FeatureConfig) -> tf.Tensor:

@@ -163,6 +163,7 @@ class AugmentConfig(_Settings):
     noise_snr_db: float = _setting(10.0, "Lowest signal-to-noise ratio of the additive noise in dB; 0: no noise.", 0, 80)
     stretch: float = _setting(0.1, "Tempo drawn within this share up or down.", 0, 0.5)
     pitch: float = _setting(0.1, "Frequencies scaled by a factor drawn within this share up or down.", 0, 0.5)
+    equalizer_db: float = _setting(6.0, "Gain of single frequencies drawn within this many dB up or down.", 0, 40)
     mixup: float = _setting(0.2, "Parameter of the Beta distribution mixup draws its shares from.", 0, 10)
 
 
@@ -176,7 +177,7 @@ class TrainConfig(_Settings):
     dataset: str = _setting("synthetic", "Corpus to train on.")
     split: int = _setting(1, "Which of the corpus' speaker-disjoint splits, counted from 1.", 1, 1000)
     validation_speakers: int = _setting(3, "Speakers taken from the training part to choose the best epoch by.", 1, 1000)
-    epochs: int = _setting(60, "Passes over the training part.", 1, 100000)
+    epochs: int = _setting(80, "Passes over the training part.", 1, 100000)
     batch_size: int = _setting(32, "Clips per step.", 1, 65536)
     learning_rate: float = _setting(2e-3, "Peak learning rate of Adam.", 1e-8, 10)
     warmup_share: float = _setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)

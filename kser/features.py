@@ -82,7 +82,6 @@ def log_mel_graph(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
     return tf.math.log(tf.matmul(power, mels) + config.log_floor)
 
 
-@functools.lru_cache(maxsize=8)
 def batch_extractor(config: FeatureConfig):
     """A compiled function of (batch, clip_samples) float32 to (batch, num_frames, num_mels) float32."""
     mel_matrix(config)  # refuses empty bands at once
@@ -111,17 +110,15 @@ class Normalization:
         return (features - self.mean) / self.std
 
     def to_dict(self) -> dict:
-        return {"mean": self.mean.tolist(), "std": self.std.tolist(), "remove_level": self.remove_level}
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
 
     @classmethod
-    def from_dict(cls, values, num_mels: int | None = None) -> Normalization:
-        """The inverse of `to_dict`; raises ConfigError for anything else, or for other features than of `num_mels`."""
+    def from_dict(cls, values, config: FeatureConfig) -> Normalization:
+        """The inverse of `to_dict` for features of these settings; raises ConfigError where they do not fit."""
         mean, std = (np.asarray(values[key], np.float32) for key in ("mean", "std"))
-        if mean.shape != std.shape or mean.ndim != 1 or not np.all(std > 0) or not isinstance(values["remove_level"], bool):
-            raise ConfigError("A normalization needs as many positive standard deviations as means, and remove_level.")
-        if num_mels not in (None, len(mean)):
-            raise ConfigError(f"The normalization is of {len(mean)} mel bands, the features have {num_mels}.")
-        return cls(mean, std, values["remove_level"])
+        if mean.shape != (config.num_mels,) or std.shape != mean.shape or not np.all(std > 0):
+            raise ConfigError(f"A normalization of {config.num_mels} mel bands needs as many means and positive deviations.")
+        return cls(mean, std, config.remove_level)
 
 
 def estimate_normalization(features: np.ndarray, remove_level: bool = False) -> Normalization:

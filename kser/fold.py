@@ -1,7 +1,7 @@
 """The fold: HRF's factors become the plain Dense layers they always were a factorization of, and the proof that they did.
 
-`FOLD_RULES` maps a layer class to a function of one layer that returns the plain layer's class-free description; the pass
-below knows nothing of what it replaces, so a new factorized layer is one more rule.
+`FOLD_RULES` maps a layer class to the function that makes a plain layer of one of its layers; the pass below knows nothing
+of what it replaces, so a new factorized layer is one more rule.
 """
 
 from __future__ import annotations

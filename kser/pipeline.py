@@ -81,13 +81,14 @@ def extract_features(paths: list[str], config: FeatureConfig, progress: bool = T
     Raises:
       DatasetError: one or more files cannot be used.
     """
+    extract = batch_extractor(config)
     chunks = [paths[i : i + CHUNK_CLIPS] for i in range(0, len(paths), CHUNK_CLIPS)]
     features, failures = [], []
     with (
         ThreadPoolExecutor(EXTRACTOR_THREADS) as pool,
         tqdm(total=len(paths), desc="features", unit="clip", disable=not progress) as bar,
     ):
-        for chunk_features, chunk_failures in pool.map(lambda chunk: _extract_chunk(chunk, config), chunks):
+        for chunk_features, chunk_failures in pool.map(lambda chunk: _extract_chunk(chunk, config, extract), chunks):
             features.append(chunk_features)
             failures += chunk_failures
             bar.update(len(chunk_features) + len(chunk_failures))
@@ -97,12 +98,12 @@ def extract_features(paths: list[str], config: FeatureConfig, progress: bool = T
     return np.concatenate(features)
 
 
-def _extract_chunk(paths: list[str], config: FeatureConfig) -> tuple[np.ndarray, list[AudioError]]:
+def _extract_chunk(paths: list[str], config: FeatureConfig, extract) -> tuple[np.ndarray, list[AudioError]]:
     """Features of the files that can be used, and what is wrong with the others."""
     results = [_read_clip(path, config) for path in paths]
     failures = [r for r in results if isinstance(r, AudioError)]
     clips = np.reshape([r for r in results if not isinstance(r, AudioError)], (-1, config.clip_samples))
-    return batch_extractor(config)(clips.astype(np.float32)).numpy(), failures
+    return extract(clips.astype(np.float32)).numpy(), failures
 
 
 def _read_clip(path: str, config: FeatureConfig) -> np.ndarray | AudioError:

@@ -37,7 +37,7 @@ class Predictor:
         try:
             self.labels = tuple(metadata["labels"])
             self.config = from_dict(FeatureConfig, metadata["features"])
-            self.normalization = Normalization.from_dict(metadata["normalization"], self.config.num_mels)
+            self.normalization = Normalization.from_dict(metadata["normalization"], self.config)
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(
                 f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."

@@ -131,7 +131,7 @@ def _from_json(path: str, values: dict) -> Run:
         values["data_dir"],
         values["corpus"],
         *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
-        Normalization.from_dict(values["normalization"], config.features.num_mels),
+        Normalization.from_dict(values["normalization"], config.features),
     )
 
 

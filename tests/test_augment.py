@@ -87,6 +87,18 @@ def test_gain_adds_one_constant_within_its_range():
     assert decibels.min() < -3 and decibels.max() > 3  # 60 draws miss an outer quarter once in 3 * 10^7
 
 
+def test_the_equalizer_adds_one_smooth_curve_to_all_frames_within_its_range():
+    clip = log_mel_clip()
+    added = draws(lambda: augment.augment_sound(clip, only(equalizer_db=6.0), FEATURES) - clip)
+    curves = added.mean(axis=1)
+    np.testing.assert_allclose(added, np.broadcast_to(curves[:, None, :], added.shape), atol=1e-5)
+    decibels = 10 * np.log10(np.exp(curves))
+    assert np.abs(decibels).max() <= 6.001 and decibels.min() < -3 and decibels.max() > 3
+    # Between five knots the steepest line falls or rises by the whole range in a quarter of the bands.
+    assert np.abs(np.diff(decibels, axis=1)).max() <= 12 * 4 / (MELS - 1) + 1e-3
+    assert curves.std(axis=1).min() > 0.01  # never only a gain
+
+
 # Time.
 
 

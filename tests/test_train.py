@@ -10,7 +10,8 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser import rundir, workflow
-from kser.config import TrainConfig
+from kser import train as training
+from kser.config import AUGMENT_OFF, TrainConfig
 from kser.errors import RunError
 from kser.layers import HRFDense
 from kser.train import best_row, decay_kernels, learning_rate_schedule
@@ -51,7 +52,8 @@ def train_tiny(tmp_path, monkeypatch):
     return train
 
 
-def test_a_killed_run_resumes_to_the_same_bits(train_tiny):
+def test_a_killed_run_resumes_to_the_same_bits(train_tiny, monkeypatch):
+    monkeypatch.setattr(training, "AVERAGE_SHARE", 0.5)  # of a few steps only: the averages matter
     whole, whole_scores = train_tiny("whole", Silent())
     with pytest.raises(KeyboardInterrupt):
         train_tiny("killed", Silent(break_at_step=3))
@@ -71,8 +73,9 @@ def test_another_seed_gives_another_run(train_tiny):
 
 
 def test_the_tones_are_learned(train_tiny):
-    _, scores = train_tiny("run", Silent(), epochs=25, learning_rate=1e-2)
-    assert scores.UA > 0.6  # three classes: chance is 0.33
+    run, _ = train_tiny("run", Silent(), augment=AUGMENT_OFF, epochs=10, batch_size=4, learning_rate=1e-2)
+    losses = [row["loss"] for row in rundir.read_history(run, 10)]
+    assert losses[-1] < 0.6 * losses[0]
 
 
 def test_a_run_leaves_what_later_commands_need(train_tiny):

@@ -40,7 +40,10 @@ def tone(label_index: int, speaker_index: int, take: int) -> np.ndarray:
     return (0.1 * wave + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
 
 
-def run_config(**train) -> RunConfig:
+AUGMENT = AugmentConfig(time_mask_frames=3, freq_mask_mels=3)
+
+
+def run_config(augment: AugmentConfig = AUGMENT, **train) -> RunConfig:
     """Three epochs on split 1 unless told otherwise."""
     settings = {"dataset": "tiny", "epochs": 3, "batch_size": 8, "validation_speakers": 1, **train}
-    return RunConfig(FEATURES, MODEL, AugmentConfig(time_mask_frames=3, freq_mask_mels=3), TrainConfig(**settings))
+    return RunConfig(FEATURES, MODEL, augment, TrainConfig(**settings))

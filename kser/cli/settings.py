@@ -14,10 +14,10 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 
 
-def define(cls, prefix: str = "", skip: tuple[str, ...] = ()) -> None:
+def define(cls, prefix: str = "") -> None:
     """A flag for every setting of `cls`; without the flag the preset's or the class' value holds."""
     for setting in dataclasses.fields(cls):
-        if setting.name not in skip and "help" in setting.metadata:
+        if "help" in setting.metadata:
             _define(prefix + setting.name, setting)
 
 
@@ -39,9 +39,9 @@ def _shown(default) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def given(cls, prefix: str = "", skip: tuple[str, ...] = ()) -> dict:
+def given(cls, prefix: str = "") -> dict:
     """The settings of `cls` whose flags were given."""
-    names = [s.name for s in dataclasses.fields(cls) if s.name not in skip and "help" in s.metadata]
+    names = [s.name for s in dataclasses.fields(cls) if "help" in s.metadata]
     values = {name: FLAGS[prefix + name].value for name in names}
     return {name: _as_numbers(value) for name, value in values.items() if value is not None}
 
