@@ -56,7 +56,7 @@ UNUSUAL = RunConfig(
         dropout=0.23,
         hrf=HRFConfig(3, other(HRFConfig, "where"), other(HRFConfig, "init"), other(HRFConfig, "inner_bias")),
     ),
-    AugmentConfig(7, 13, 6, 17, 6.7, 73.0, 8.7, 0.07, 0.03, 0.43),
+    AugmentConfig(7, 13, 6, 17, 6.7, 73.0, 8.7, 0.07, 0.03, 4.1, 0.43),
     TrainConfig("ravdess", 2, 7, 71, 13, 1.3e-3, 0.13, 0.017, 0.23, 0.57, 3),
 )
 
