@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import typing
 from dataclasses import dataclass, field
 
@@ -43,7 +44,12 @@ class _Settings:
     def _check(self, setting: dataclasses.Field, value) -> None:
         low, high, choices = (setting.metadata[key] for key in ("low", "high", "choices"))
         if choices:
-            _require(value in choices, f"{setting.name} must be one of {', '.join(choices)}, not {value!r}.")
+            several = isinstance(setting.default, tuple)
+            _require(
+                not several or isinstance(value, tuple) and len(value) > 0, f"{setting.name} must be a list, not {value!r}."
+            )
+            for item in value if several else (value,):
+                _require(item in choices, f"{setting.name} must be one of {', '.join(choices)}, not {item!r}.")
         elif isinstance(setting.default, (bool, str)):
             kind = type(setting.default)
             _require(isinstance(value, kind), f"{setting.name} must be of type {kind.__name__}, not {value!r}.")
@@ -108,36 +114,88 @@ class FeatureConfig(_Settings):
 
 
 HRF_INIT = ("spectral", "identity", "glorot")
+HRF_DECAY = ("product", "factors")
+HRF_FORM = ("product", "layers")
+HRF_WHERE = ("first", "second", "both", "attention", "pointwise", "classifier")
 
 
 @dataclass(frozen=True)
 class HRFConfig(_Settings):
-    """High-rank factorization of the feed-forward Dense layers; `expansion` 0 is the plain network."""
+    """High-rank factorization of Dense layers; `expansion` 0 is the plain network."""
 
     expansion: int = _setting(
         0, "Inner width of HRF in multiples of a layer's input width; 0 trains the plain network.", 0, 64
     )
-    where: str = _setting(
-        "both", "Dense layers of each feed-forward network that HRF factorizes.", choices=("first", "second", "both")
+    where: tuple[str, ...] = _setting(
+        ("both",),
+        "Dense layers that HRF factorizes: the first, second or both of each feed-forward network, the projections of "
+        "attention, the pointwise convolutions, the classifier.",
+        choices=HRF_WHERE,
     )
+    depth: int = _setting(1, "Linear layers HRF inserts before each Dense layer.", 1, 3)
     init: str = _setting("spectral", "Start of HRF's factors.", choices=HRF_INIT)
-    inner_bias: bool = _setting(False, "Whether HRF's inserted layer has a bias.")
+    inner_bias: bool = _setting(False, "Whether HRF's inserted layers have a bias.")
+    form: str = _setting(
+        "product", "Whether the kernels are multiplied first, or (for study) layer after layer is applied.", choices=HRF_FORM
+    )
+    override: str = _setting(
+        "",
+        "Expansion of single layers, as PATTERN=EXPANSION, separated by semicolons: the first pattern (a regular "
+        "expression) that matches a layer's whole name decides, wherever the layer stands.",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.overrides()
+
+    def overrides(self) -> tuple[tuple[str, int], ...]:
+        """(pattern, expansion) pairs of `override`, in order."""
+        return tuple(_pattern_and_expansion(part) for part in self.override.split(";") if part)
+
+
+def _pattern_and_expansion(text: str) -> tuple[str, int]:
+    pattern, _, expansion = text.rpartition("=")
+    _require(
+        pattern != "" and re.fullmatch("[0-9]+", expansion) is not None and int(expansion) <= 64,
+        f"override must be PATTERN=EXPANSION with a whole number from 0 to 64, not {text!r}.",
+    )
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"override has no regular expression in {pattern!r}: {error}.") from error
+    return pattern, int(expansion)
+
+
+ACTIVATIONS = ("relu", "swish", "hard_swish")
 
 
 @dataclass(frozen=True)
 class ModelConfig(_Settings):
-    """A backbone's dimensions."""
+    """A backbone's dimensions; each backbone reads those it has."""
 
-    backbone: str = _setting("conformer", "Architecture.", choices=("conformer",))
+    backbone: str = _setting("conformer", "Architecture.", choices=("conformer", "convtransformer", "speechformer"))
     num_layers: int = _setting(2, "Number of blocks.", 1, 64)
     num_heads: int = _setting(2, "Attention heads; they divide hidden_dim.", 1, 64)
     hidden_dim: int = _setting(32, "Width of a token.", 1, 4096)
     ffn_dim: int = _setting(128, "Inner width of the feed-forward networks.", 1, 16384)
-    kernel_size: int = _setting(15, "Tokens the depthwise convolutions span; odd.", 1, 255)
+    kernel_size: int = _setting(15, "Tokens the Conformer's depthwise convolutions span; odd.", 1, 255)
     stem_channels: tuple[int, ...] = _setting((8, 16), "Filters of the stride-2 convolutions before the blocks.", 1, 512)
-    activation: str = _setting("swish", "Activation function.", choices=("relu", "swish"))
+    norm_position: str = _setting(
+        "pre", "Whether the ConvTransformer normalizes before each part of a block or after it.", choices=("pre", "post")
+    )
+    stage_layers: tuple[int, ...] = _setting(
+        (2, 2, 4, 4), "Layers of SpeechFormer's frame, phoneme, word and utterance stages.", 1, 64
+    )
+    stage_widening: tuple[int, ...] = _setting(
+        (1, 1, 1), "Factors by which SpeechFormer's three merges widen the tokens.", 1, 4
+    )
+    activation: str = _setting("swish", "Activation function.", choices=ACTIVATIONS)
     norm: str = _setting("rms", "Normalization of tokens.", choices=("layer", "rms"))
-    pooling: str = _setting("attention", "How tokens become one vector.", choices=("mean", "attention"))
+    pooling: str = _setting(
+        "attention",
+        "How tokens become one vector: their mean, a mean weighted by attention, or that and the deviation from it.",
+        choices=("mean", "attention", "statistics"),
+    )
     dropout: float = _setting(0.1, "Share of activations dropped in training.", 0, 0.9)
     hrf: HRFConfig = field(default_factory=HRFConfig)
 
@@ -148,6 +206,9 @@ class ModelConfig(_Settings):
             f"hidden_dim ({self.hidden_dim}) must be a multiple of num_heads ({self.num_heads}).",
         )
         _require(self.kernel_size % 2 == 1, f"kernel_size must be odd, not {self.kernel_size}.")
+        for name, length in (("stage_layers", 4), ("stage_widening", 3)):
+            given = getattr(self, name)
+            _require(len(given) == length, f"{name} must be {length} whole numbers, not {','.join(map(str, given))}.")
 
 
 @dataclass(frozen=True)
@@ -182,6 +243,9 @@ class TrainConfig(_Settings):
     learning_rate: float = _setting(2e-3, "Peak learning rate of Adam.", 1e-8, 10)
     warmup_share: float = _setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)
     weight_decay: float = _setting(0.05, "Decoupled weight decay of the kernels, per unit of learning rate.", 0, 1)
+    hrf_decay: str = _setting(
+        "product", "Whether weight decay acts on the product of HRF's factors or on each factor.", choices=HRF_DECAY
+    )
     label_smoothing: float = _setting(0.1, "Share of the target spread evenly over all classes.", 0, 0.9)
     class_weight_power: float = _setting(
         0.0, "Weigh clips by label count to this power, inverted; 0 alike, 1 balanced.", 0, 1

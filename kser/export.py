@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata as packages
 
@@ -12,8 +13,9 @@ import numpy as np
 from kser import __version__, convert, rundir, tflite
 from kser.backbones import build_model, plain
 from kser.config import to_dict
+from kser.deploy import DEPLOY_PASSES, Deployed, deploy_model
 from kser.errors import ModelFileError
-from kser.fold import FoldProof, fold_model, prove
+from kser.fold import FoldProof, fold_model, prove, weights_hash
 from kser.inference import predict_logits
 from kser.metrics import Scores, score
 from kser.pipeline import Part
@@ -24,33 +26,39 @@ CHECKED_CLIPS = 4
 
 @dataclass(frozen=True)
 class Export:
-    """Both models, the scores of every form by its name, and `report`, all figures as JSON values."""
+    """Both models, the scores of every form by its name, all figures (`report`) and the proof of fold and rewrites
+    (`certificate`), both as JSON values."""
 
     int8_model: bytes
     float_model: bytes
     scores: dict[str, Scores]
     report: dict
+    certificate: dict
 
 
-def export(run: Run, representative: np.ndarray, test: Part) -> Export:
-    """Folds and converts the run's network.
+def export(run: Run, representative: np.ndarray, test: Part, passes: Sequence[str] = tuple(DEPLOY_PASSES)) -> Export:
+    """Folds, rewrites and converts the run's network.
 
     Args:
       representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
+      passes: names of the rewrites (`DEPLOY_PASSES`) to make.
 
     Raises:
-      FoldError: the fold is not exact.
+      ConfigError: there is no such pass.
+      FoldError: the fold or a rewrite is not exact.
       KserError: the network does not convert, or the result does not run in TFLM.
     """
     model = rundir.load_model(run)
     folded = fold_model(model)
     proof = prove(model, folded, build_model(plain(run.config.model), run.config.features, len(run.labels)), test.features)
-    float_model = convert.to_float_tflite(folded)
-    int8_model = convert.to_int8_tflite(folded, representative)
+    deployed = deploy_model(folded, test.features, passes)
+    float_model = convert.to_float_tflite(deployed.model)
+    int8_model = convert.to_int8_tflite(deployed.model, representative)
     tflm = tflite.TFLMRunner(int8_model)
     logits = {
         "keras": predict_logits(model, test.features),
         "folded": predict_logits(folded, test.features),
+        "deployed": predict_logits(deployed.model, test.features),
         "tflite": tflite.LiteRTRunner(int8_model).logits(test.features),
         "tflm": tflm.logits(test.features),
     }
@@ -58,7 +66,16 @@ def export(run: Run, representative: np.ndarray, test: Part) -> Export:
     arena = {**dataclasses.asdict(tflm.arena()), "smallest_that_loads": tflite.smallest_arena_bytes(int8_model)}
     int8_model = tflite.add_metadata(int8_model, model_metadata(run, scores["tflm"], arena["total"]))
     _check_unchanged(int8_model, test.features[:CHECKED_CLIPS], logits["tflm"][:CHECKED_CLIPS])
-    return Export(int8_model, float_model, scores, _report(int8_model, proof, logits, scores, arena, len(representative)))
+    report = _report(int8_model, proof, logits, scores, arena, len(representative))
+    return Export(int8_model, float_model, scores, report, _certificate(proof, deployed))
+
+
+def _certificate(proof: FoldProof, deployed: Deployed) -> dict:
+    return {
+        "fold": dataclasses.asdict(proof),
+        "deploy": [dataclasses.asdict(p) for p in deployed.proofs],
+        "sha256_deployed": weights_hash(deployed.model),
+    }
 
 
 def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
@@ -95,7 +112,7 @@ def _report(int8_model: bytes, proof: FoldProof, logits: dict, scores: dict, are
         "arena_bytes": arena,
         "tflite_micro": packages.version("tflite-micro"),
         "representative_clips": num_representative,
-        "fold": dataclasses.asdict(proof),
+        "fold": {key: value for key, value in dataclasses.asdict(proof).items() if key != "layers"},
         "scores": {
             name: {key: value for key, value in s.to_dict().items() if key != "confusion"} for name, s in scores.items()
         },

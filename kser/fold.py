@@ -6,6 +6,7 @@ of what it replaces, so a new factorized layer is one more rule.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from kser.layers import HRFDense
 
 # Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.
 MAX_LOGIT_DIFFERENCE = 1e-5
+# Rounding to float32 moves a number by at most 2^-24 of itself; twice that leaves room for the order of float64 sums.
+MAX_KERNEL_ROUNDING = 2.0**-23
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,19 @@ class Folded:
 
 
 def fold_hrf_dense(layer: HRFDense) -> Folded:
-    """`kernel = W1 W2`, `bias = b1 W2 + b`, accumulated in float64 and cast once."""
+    """`kernel = W1 W2 ...`, `bias = (b1 W2 + b2) W3 ... + b`, accumulated in float64 and cast once."""
     weights = [w.astype(np.float64) for w in layer.get_weights()]
-    first, second, bias = weights[0], weights[1], weights[-1]
+    factors, biases = weights[: layer.depth + 1], weights[layer.depth + 1 :]
+    kernel, bias = factors[0], np.zeros(layer.units)
     if layer.inner_bias:
-        bias = weights[2] @ second + bias
+        bias = biases[0]
+        for factor, inner in zip(factors[1:-1], biases[1:-1], strict=True):
+            bias = bias @ factor + inner
+        bias = bias @ factors[-1]
+    for factor in factors[1:]:
+        kernel = kernel @ factor
     plain = keras.layers.Dense(layer.units, activation=layer.activation, name=layer.name)
-    return Folded(plain, [(first @ second).astype(np.float32), bias.astype(np.float32)])
+    return Folded(plain, [kernel.astype(np.float32), (bias + biases[-1]).astype(np.float32)])
 
 
 FOLD_RULES: dict[type, Callable[[keras.layers.Layer], Folded]] = {HRFDense: fold_hrf_dense}
@@ -76,15 +85,31 @@ def _foldable(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 @dataclass(frozen=True)
+class LayerProof:
+    """One folded layer against the float64 product of its factors: the largest difference of a kernel or bias entry."""
+
+    name: str
+    depth: int
+    max_kernel_difference: float
+    max_bias_difference: float
+    bound: float
+
+
+@dataclass(frozen=True)
 class FoldProof:
-    """What the fold changed: logits on real clips, decisions, and the size against the plain network built from scratch."""
+    """What the fold changed: layer by layer, the logits on real clips, decisions, and the size against the plain network
+    built from scratch; `sha256` of the weights of both networks (see `weights_hash`)."""
 
     clips: int
     max_logit_difference: float
+    mean_logit_difference: float
     argmax_agreement: float
     parameters_before: int
     parameters_after: int
     parameters_plain: int
+    layers: tuple[LayerProof, ...]
+    sha256_before: str
+    sha256_after: str
 
 
 def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features: np.ndarray) -> FoldProof:
@@ -94,23 +119,62 @@ def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features:
       plain: the network without HRF, built from its settings.
 
     Raises:
-      FoldError: a bound is broken.
+      FoldError: a bound is broken, or something foldable is left.
     """
     before, after = predict_logits(model, features), predict_logits(folded, features)
+    difference = np.abs(before - after)
     proof = FoldProof(
         clips=len(features),
-        max_logit_difference=float(np.abs(before - after).max()),
+        max_logit_difference=float(difference.max()),
+        mean_logit_difference=float(difference.mean()),
         argmax_agreement=float(np.mean(before.argmax(1) == after.argmax(1))),
         parameters_before=model.count_params(),
         parameters_after=folded.count_params(),
         parameters_plain=plain.count_params(),
+        layers=tuple(_layer_proof(layer, folded) for layer in model.layers if isinstance(layer, HRFDense)),
+        sha256_before=weights_hash(model),
+        sha256_after=weights_hash(folded),
     )
-    _check(proof)
+    _check(proof, foldable_layers(folded))
     return proof
 
 
-def _check(proof: FoldProof) -> None:
+def _layer_proof(layer: HRFDense, folded: keras.Model) -> LayerProof:
+    """By another way than the rule's: the chain applied to the unit vectors gives the kernel, to zero the bias."""
+    values = [w.astype(np.float64) for w in layer.get_weights()]
+    factors, biases = values[: layer.depth + 1], values[layer.depth + 1 :]
+    kernel = np.linalg.multi_dot(factors)
+    bias = biases[-1].copy()
+    for i, inner in enumerate(biases[:-1]):
+        bias += np.linalg.multi_dot([inner, *factors[i + 1 :]])
+    plain = folded.get_layer(layer.name).get_weights()
+    differences = [_max_difference(a, b) for a, b in zip(plain, (kernel, bias), strict=False)]
+    bound = MAX_KERNEL_ROUNDING * max(np.abs(kernel).max(), np.abs(bias).max())
+    return LayerProof(layer.name, layer.depth, *differences, float(bound))
+
+
+def _max_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max()) if a.shape == b.shape else np.inf
+
+
+def weights_hash(model: keras.Model) -> str:
+    """sha256 over the names, shapes and values of all weights, layer by layer."""
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        for weight in layer.get_weights():
+            digest.update(f"{layer.name} {weight.shape} {weight.dtype}\n".encode())
+            digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _check(proof: FoldProof, left: list[str]) -> None:
     broken = []
+    if left:
+        broken.append(f"{', '.join(left)} is left as it was")
+    for layer in proof.layers:
+        worst = max(layer.max_kernel_difference, layer.max_bias_difference)
+        if not worst <= layer.bound:
+            broken.append(f"the kernel or bias of {layer.name} is off by {worst:.2e}, more than {layer.bound:.1e}")
     if not proof.max_logit_difference <= MAX_LOGIT_DIFFERENCE:
         broken.append(f"a logit changed by {proof.max_logit_difference:.2e}, more than {MAX_LOGIT_DIFFERENCE:.0e}")
     if proof.argmax_agreement < 1:

@@ -189,4 +189,4 @@ def training_batches(
     example, mix = map(tf.autograph.experimental.do_not_convert, (example, mix))
     dataset = tf.data.Dataset.from_tensor_slices(order).map(example)
     dataset = dataset.batch(batch_size, drop_remainder=len(order) >= batch_size)
-    return (dataset.map(mix) if augmentation.mixup else dataset).prefetch(4)
+    return dataset.map(mix) if augmentation.mixup else dataset

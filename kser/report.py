@@ -9,6 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from kser.atomic import replacing
+from kser.backbones import PRESETS, build_model
+from kser.backbones.size import multiply_accumulates, num_tokens
+from kser.config import FeatureConfig
 from kser.metrics import Scores
 from kser.rundir import Run
 
@@ -32,8 +35,22 @@ def scores_text(run: Run, scores: Scores) -> str:
     return "\n".join(lines)
 
 
-def export_text(run: Run, figures: dict) -> str:
-    """The figures of a conversion (`Export.report`) as a block of text."""
+def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
+    """All presets: deployed parameters, multiply-accumulates of a clip, tokens of the residual stream."""
+    lines = [
+        f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels; "
+        f"{num_classes} classes",
+        f"{'backbone':<16} {'preset':<7} {'parameters':>10} {'MACs':>12}  tokens",
+    ]
+    for (backbone, name), config in PRESETS.items():
+        model = build_model(config, features, num_classes)
+        tokens = ", ".join(map(str, num_tokens(model)))
+        lines.append(f"{backbone:<16} {name:<7} {model.count_params():>10} {multiply_accumulates(model):>12}  {tokens}")
+    return "\n".join(lines)
+
+
+def export_text(run: Run, figures: dict, certificate: dict) -> str:
+    """The figures of a conversion (`Export.report` and its certificate) as a block of text."""
     fold, arena, scores = figures["fold"], figures["arena_bytes"], figures["scores"]
     rows = [
         f"{name:<8} {s['WA']:.3f}  {s['UA']:.3f}  {s['macro_f1']:.3f}     {figures['agreement_with_keras'][name]:.4f}"
@@ -43,6 +60,11 @@ def export_text(run: Run, figures: dict) -> str:
         [
             f"fold         {fold['parameters_before']} -> {fold['parameters_after']} parameters; on {fold['clips']} clips "
             f"max |logit difference| {fold['max_logit_difference']:.1e}, decisions {fold['argmax_agreement']:.0%} the same",
+            *(
+                f"{step['name']:<12} {step['layers_before']} -> {step['layers_after']} layers; "
+                f"max |logit difference| {step['max_logit_difference']:.1e}"
+                for step in certificate["deploy"]
+            ),
             f"model        {figures['bytes']} bytes, {figures['multiply_accumulates']} multiply-accumulates, "
             f"{figures['nodes']} nodes",
             f"TFLM arena   {arena['total']} bytes ({arena['head']} head, {arena['tail']} tail; on this 64-bit computer)",

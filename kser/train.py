@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import tensorflow as tf
 import tf_keras as keras
@@ -23,6 +24,7 @@ CLIP_NORM = 5.0
 FINAL_LEARNING_RATE = 0.01
 # Share of all steps the weights are averaged over.
 AVERAGE_SHARE = 0.05
+BATCHES_AHEAD = 32
 
 
 def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -43,24 +45,37 @@ def average_momentum(num_steps: int) -> float:
     return 1 - 1 / max(1, AVERAGE_SHARE * num_steps)
 
 
-def decay_kernels(model: keras.Model, rate) -> None:
+def decay_kernels(model: keras.Model, rate, hrf_decay: str = "product") -> None:
     """Decoupled weight decay (Loshchilov & Hutter 2019) of the kernels the network acts with.
 
-    A plain kernel shrinks by `rate * W`. The factors of an HRFDense follow the gradient of the same penalty
-    `||W1 W2||^2 / 2` of their product (Khodak et al. 2021, arXiv 2105.01029), so that both networks are held alike.
+    A plain kernel shrinks by `rate * W`. With `hrf_decay` "product" the factors of an HRFDense follow the gradient of the
+    same penalty `||W1 W2||^2 / 2` of their product (Khodak et al. 2021, arXiv 2105.01029), so that both networks are held
+    alike; with "factors" each of them shrinks as a plain kernel does.
     """
     for layer in model.layers:
         if isinstance(layer, HRFDense):
-            kernel = layer.effective_kernel()
-            first = tf.matmul(kernel, layer.factor_2, transpose_b=True)
-            second = tf.matmul(layer.factor_1, kernel, transpose_a=True)
-            layer.factor_1.assign_sub(rate * first)
-            layer.factor_2.assign_sub(rate * second)
+            decay = product_decay(layer) if hrf_decay == "product" else layer.factors
+            for factor, direction in zip(layer.factors, list(decay), strict=True):
+                factor.assign_sub(rate * direction)
             continue
         for name in ("kernel", "depthwise_kernel"):
             variable = getattr(layer, name, None)
             if variable is not None:
                 variable.assign_sub(rate * variable)
+
+
+def product_decay(layer: HRFDense) -> list[tf.Tensor]:
+    """The gradient of `||W1 W2 ...||^2 / 2` with respect to each factor: (W1 ... Wi-1)^T W (Wi+1 ...)^T."""
+    kernel = layer.effective_kernel()
+    gradients = []
+    for i in range(len(layer.factors)):
+        gradient = kernel
+        for factor in layer.factors[:i]:
+            gradient = tf.matmul(factor, gradient, transpose_a=True)
+        for factor in reversed(layer.factors[i + 1 :]):
+            gradient = tf.matmul(gradient, factor, transpose_b=True)
+        gradients.append(gradient)
+    return gradients
 
 
 def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
@@ -113,7 +128,7 @@ class Trainer:
             self.data, config.features, config.augment, config.train.batch_size, config.train.seed, int(self.epoch.numpy())
         )
         losses = []
-        for batch in batches:
+        for batch in in_turns(batches):
             losses.append(self.step(*batch))
             on_step()
         self.epoch.assign_add(1)
@@ -136,9 +151,20 @@ class Trainer:
             loss = self.loss(targets, self.model(clips, training=True), weights)
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        decay_kernels(self.model, self.run.config.train.weight_decay * self.optimizer.learning_rate)
+        config = self.run.config.train
+        decay_kernels(self.model, config.weight_decay * self.optimizer.learning_rate, config.hrf_decay)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
+
+
+def in_turns(batches: Iterable) -> Iterator:
+    """The batches, some made in advance and then given away before the next are made.
+
+    Made side by side with the steps, as a prefetch would, they hold these up by three times what they cost themselves.
+    """
+    batches = iter(batches)
+    while ready := list(itertools.islice(batches, BATCHES_AHEAD)):
+        yield from ready
 
 
 def validate(model: keras.Model, part: Part, num_classes: int) -> dict[str, float]:

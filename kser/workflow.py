@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from kser.atomic import replacing, write_text
 from kser.config import RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus, Split, Utterance, make_split
+from kser.deploy import DEPLOY_PASSES, require_passes
 from kser.errors import ConfigError, RunError
 from kser.fold import fold_model
 from kser.inference import predict_logits
@@ -22,12 +24,8 @@ from kser.pipeline import Part, evaluation_part, load_features, training_data
 from kser.rundir import Run
 from kser.train import best_row, fit
 
-MODEL_FILE, FLOAT_MODEL_FILE, CONVERSION_FILE, CC_NAME = (
-    "model.tflite",
-    "model_float.tflite",
-    "conversion.json",
-    "kser_model",
-)
+MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
+CONVERSION_FILE, CERTIFICATE_FILE = "conversion.json", "fold.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
 
@@ -129,12 +127,16 @@ def _logits_function(run: Run, kind: str):
     return lambda features: predict_logits(model, features)
 
 
-def fold_and_convert(run_dir: str, data_dir: str, cache_dir: str, num_representative: int) -> tuple[Run, export.Export]:
-    """Folds, proves, converts and measures a run's model, and writes the results into the run directory."""
+def fold_and_convert(
+    run_dir: str, data_dir: str, cache_dir: str, num_representative: int, passes: Sequence[str] = tuple(DEPLOY_PASSES)
+) -> tuple[Run, export.Export]:
+    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory."""
+    require_passes(passes)
     run, material = open_run(run_dir, data_dir, cache_dir)
     training = material.part(run, "train")
     order = np.random.default_rng(run.config.train.seed).permutation(len(training.labels))
-    result = export.export(run, training.features[np.sort(order[:num_representative])], material.part(run, "test"))
+    representative = training.features[np.sort(order[:num_representative])]
+    result = export.export(run, representative, material.part(run, "test"), passes)
     header, source = convert.cc_sources(result.int8_model, CC_NAME)
     files = {
         MODEL_FILE: result.int8_model,
@@ -142,6 +144,7 @@ def fold_and_convert(run_dir: str, data_dir: str, cache_dir: str, num_representa
         f"{CC_NAME}.h": header.encode(),
         f"{CC_NAME}.cc": source.encode(),
         CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
+        CERTIFICATE_FILE: (json.dumps(result.certificate, indent=1) + "\n").encode(),
     }
     _write_together(run, files)
     return run, result

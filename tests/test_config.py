@@ -54,10 +54,16 @@ UNUSUAL = RunConfig(
         norm=other(ModelConfig, "norm"),
         pooling=other(ModelConfig, "pooling"),
         dropout=0.23,
-        hrf=HRFConfig(3, other(HRFConfig, "where"), other(HRFConfig, "init"), other(HRFConfig, "inner_bias")),
+        hrf=HRFConfig(
+            3, ("second", "classifier"), 2, other(HRFConfig, "init"), other(HRFConfig, "inner_bias"), "layers", "a.*=2;b=0"
+        ),
+        backbone="speechformer",
+        norm_position="post",
+        stage_layers=(1, 3, 5, 7),
+        stage_widening=(2, 1, 3),
     ),
     AugmentConfig(7, 13, 6, 17, 6.7, 73.0, 8.7, 0.07, 0.03, 4.1, 0.43),
-    TrainConfig("ravdess", 2, 7, 71, 13, 1.3e-3, 0.13, 0.017, 0.23, 0.57, 3),
+    TrainConfig("ravdess", 2, 7, 71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3),
 )
 
 
@@ -79,7 +85,7 @@ def test_the_unusual_run_has_no_default_left():
         return [name for name in ours if ours[name] == default[name]]
 
     ours, default = to_dict(UNUSUAL), to_dict(RunConfig())
-    assert [same(ours[part], default[part]) for part in ours] == [[], ["backbone"], [], []]
+    assert [same(ours[part], default[part]) for part in ours] == [[], [], [], []]
     assert same(ours["model"]["hrf"], default["model"]["hrf"]) == []
 
 
@@ -164,12 +170,14 @@ def test_a_value_out_of_range_is_told_in_one_sentence(cls, name, value):
 @pytest.mark.parametrize(
     ("cls", "name", "choices"),
     [
-        (HRFConfig, "where", ("first", "second", "both")),
+        (HRFConfig, "form", ("product", "layers")),
         (HRFConfig, "init", ("spectral", "identity", "glorot")),
-        (ModelConfig, "backbone", ("conformer",)),
-        (ModelConfig, "activation", ("relu", "swish")),
+        (ModelConfig, "backbone", ("conformer", "convtransformer", "speechformer")),
+        (ModelConfig, "norm_position", ("pre", "post")),
+        (ModelConfig, "activation", ("relu", "swish", "hard_swish")),
         (ModelConfig, "norm", ("layer", "rms")),
-        (ModelConfig, "pooling", ("mean", "attention")),
+        (ModelConfig, "pooling", ("mean", "attention", "statistics")),
+        (TrainConfig, "hrf_decay", ("product", "factors")),
     ],
 )
 def test_choices(cls, name, choices):
@@ -177,6 +185,29 @@ def test_choices(cls, name, choices):
         assert getattr(cls(**{name: choice}), name) == choice
     message = refusal(lambda: cls(**{name: "gelu"}))
     assert message.startswith(name) and "'gelu'" in message and all(choice in message for choice in choices)
+
+
+@pytest.mark.parametrize("where", [("first",), ("both", "attention"), ("pointwise", "classifier")])
+def test_where_hrf_stands_is_a_list_of_choices(where):
+    assert HRFConfig(where=where).where == where
+    assert "where must be a list" in refusal(lambda: HRFConfig(where=where[0]))
+    assert "where must be a list" in refusal(lambda: HRFConfig(where=()))
+    assert "not 'gelu'" in refusal(lambda: HRFConfig(where=(*where, "gelu")))
+
+
+def test_overrides_are_patterns_and_expansions():
+    assert HRFConfig(override="block_[01]_.*=8;classifier=0").overrides() == (("block_[01]_.*", 8), ("classifier", 0))
+    assert HRFConfig(override="a=b=3").overrides() == (("a=b", 3),) and HRFConfig().overrides() == ()
+
+
+@pytest.mark.parametrize("override", ["block", "=3", "a=", "a=-1", "a=65", "a=1.5", "(=2", "a=1;b"])
+def test_an_override_that_is_none_is_told(override):
+    assert "override" in refusal(lambda: HRFConfig(override=override))
+
+
+@pytest.mark.parametrize(("name", "value"), [("stage_layers", (1, 2, 3)), ("stage_widening", (1, 1, 1, 1))])
+def test_stages_are_given_for_all(name, value):
+    assert refusal(lambda: ModelConfig(**{name: value})).startswith(f"{name} must be")
 
 
 @pytest.mark.parametrize(

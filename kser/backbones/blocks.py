@@ -6,22 +6,36 @@ DepthwiseConv2D of height 1, and neither needs a reshape around it.
 
 from __future__ import annotations
 
+import re
 import zlib
 
 import tf_keras as keras
 
-from kser.config import ModelConfig
-from kser.layers import AttentionProduct, HRFDense, LayerNorm, RMSNorm
+from kser.config import FeatureConfig, ModelConfig
+from kser.errors import ConfigError
+from kser.layers import (
+    ACTIVATION_FUNCTIONS,
+    AttentionProduct,
+    Deviation,
+    HRFDense,
+    LayerNorm,
+    LocalMix,
+    LocalScores,
+    RMSNorm,
+)
 
-HRF_POSITIONS = {"first": ("first",), "second": ("second",), "both": ("first", "second")}
+HRF_BOTH = ("first", "second")
 
 
 class Builder:
     """Makes the layers of one network: its settings, and a start for every layer from the seed and the layer's name."""
 
-    def __init__(self, config: ModelConfig, seed: int):
+    def __init__(self, config: ModelConfig, features: FeatureConfig, seed: int):
         self.config = config
+        self.features = features
         self.seed = seed
+        self.hrf_roles = {role for where in config.hrf.where for role in (HRF_BOTH if where == "both" else (where,))}
+        self.unmatched_overrides = {pattern for pattern, _ in config.hrf.overrides()}
 
     def layer_seed(self, name: str) -> int:
         return zlib.crc32(f"{self.seed}/{name}".encode())
@@ -29,26 +43,40 @@ class Builder:
     def glorot(self, name: str):
         return keras.initializers.GlorotUniform(self.layer_seed(name))
 
-    def dense(self, units: int, name: str, **kwargs):
-        return keras.layers.Dense(units, kernel_initializer=self.glorot(name), name=name, **kwargs)
+    def dense(self, units: int, name: str, role: str = "", activation=None):
+        """A Dense, factorized where the settings say so.
 
-    def ffn_dense(self, units: int, position: str, name: str, **kwargs):
-        """A Dense of a feed-forward network (`position` first or second), factorized where the settings say so."""
-        hrf = self.config.hrf
-        if hrf.expansion == 0 or position not in HRF_POSITIONS[hrf.where]:
-            return self.dense(units, name, **kwargs)
-        return HRFDense(
-            units, hrf.expansion, hrf.init, hrf.inner_bias, kernel_initializer=self.glorot(name), name=name, **kwargs
-        )
+        Args:
+          role: what the layer is to HRF (one of `hrf_where`); empty: only an override reaches it.
+        """
+        expansion, hrf = self._expansion(name, role), self.config.hrf
+        activation = ACTIVATION_FUNCTIONS.get(activation, activation)
+        start = self.glorot(name)
+        if expansion == 0:
+            return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
+        return HRFDense(units, expansion, hrf.init, hrf.inner_bias, activation, start, hrf.depth, hrf.form, name=name)
+
+    def _expansion(self, name: str, role: str) -> int:
+        for pattern, expansion in self.config.hrf.overrides():
+            if re.fullmatch(pattern, name):
+                self.unmatched_overrides.discard(pattern)
+                return expansion
+        return self.config.hrf.expansion if role in self.hrf_roles else 0
+
+    def check_overrides(self) -> None:
+        """Raises ConfigError for an override that matched none of the layers made."""
+        if self.unmatched_overrides:
+            pattern = sorted(self.unmatched_overrides)[0]
+            raise ConfigError(f"hrf override '{pattern}' matches no Dense layer of {self.config.backbone}.")
 
     def norm(self, name: str):
         return (LayerNorm if self.config.norm == "layer" else RMSNorm)(name=name)
 
     def activation(self, name: str):
-        return keras.layers.Activation(self.config.activation, name=name)
+        return keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name)
 
-    def dropout(self, name: str):
-        return keras.layers.Dropout(self.config.dropout, seed=self.layer_seed(name), name=name)
+    def dropout(self, name: str, rate: float | None = None):
+        return keras.layers.Dropout(self.config.dropout if rate is None else rate, seed=self.layer_seed(name), name=name)
 
 
 def stem(b: Builder, x):
@@ -65,41 +93,62 @@ def stem(b: Builder, x):
 
 
 def feed_forward(b: Builder, x, name: str):
-    """Norm, Dense, activation, Dense; the Dense layers are the ones HRF factorizes."""
+    """Dense, activation, Dense; the Dense layers are the ones HRF factorizes."""
     dim = x.shape[-1]
-    x = b.norm(f"{name}_norm")(x)
-    x = b.ffn_dense(b.config.ffn_dim, "first", f"{name}_first", activation=b.config.activation)(x)
+    inner_dim = b.config.ffn_dim * dim // b.config.hidden_dim
+    x = b.dense(inner_dim, f"{name}_first", "first", b.config.activation)(x)
     x = b.dropout(f"{name}_inner_dropout")(x)
-    x = b.ffn_dense(dim, "second", f"{name}_second")(x)
-    return b.dropout(f"{name}_dropout")(x)
+    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_second", "second")(x))
 
 
 def self_attention(b: Builder, x, name: str):
-    """Norm, then multi-head scaled dot-product attention over all tokens (Vaswani et al. 2017), without a mask."""
+    """Multi-head scaled dot-product attention over all tokens (Vaswani et al. 2017), without a mask."""
+    query, key, value = heads(b, x, name)
+    value = keras.layers.Permute((1, 3, 2), name=f"{name}_value_columns")(value)
+    scores = AttentionProduct(query.shape[-1] ** -0.5, name=f"{name}_scores")([query, key])
+    mixed = AttentionProduct(name=f"{name}_mix")([attention_weights(b, scores, name), value])
+    return merge_heads(b, mixed, name)
+
+
+def local_attention(b: Builder, x, name: str, window: int):
+    """Multi-head attention of every token to the `window` (odd) tokens around it; see LocalScores."""
+    query, key, value = heads(b, x, name)
+    scores = LocalScores(window, query.shape[-1] ** -0.5, name=f"{name}_scores")([query, key])
+    mixed = LocalMix(window, name=f"{name}_mix")([attention_weights(b, scores, name), value])
+    return merge_heads(b, mixed, name)
+
+
+def heads(b: Builder, x, name: str):
+    """Queries, keys and values of all heads, (batch, num_heads, num_tokens, head_dim) each."""
     num_tokens, dim = x.shape[2:]
-    heads = b.config.num_heads
-    x = b.norm(f"{name}_norm")(x)
 
-    def head_tensor(role: str, order: tuple[int, int, int]):
-        split = keras.layers.Reshape((num_tokens, heads, dim // heads), name=f"{name}_{role}_heads")
-        return keras.layers.Permute(order, name=f"{name}_{role}_order")(split(b.dense(dim, f"{name}_{role}")(x)))
+    def head_tensor(role: str):
+        dense = b.dense(dim, f"{name}_{role}", "attention")
+        split = keras.layers.Reshape(
+            (num_tokens, b.config.num_heads, dim // b.config.num_heads), name=f"{name}_{role}_heads"
+        )
+        return keras.layers.Permute((2, 1, 3), name=f"{name}_{role}_order")(split(dense(x)))
 
-    query, key = head_tensor("query", (2, 1, 3)), head_tensor("key", (2, 1, 3))
-    value = head_tensor("value", (2, 3, 1))
-    scores = AttentionProduct((dim // heads) ** -0.5, name=f"{name}_scores")([query, key])
-    weights = b.dropout(f"{name}_weight_dropout")(keras.layers.Softmax(name=f"{name}_weights")(scores))
-    mixed = AttentionProduct(name=f"{name}_mix")([weights, value])
-    mixed = keras.layers.Permute((2, 1, 3), name=f"{name}_merge_order")(mixed)
-    mixed = keras.layers.Reshape((1, num_tokens, dim), name=f"{name}_merge")(mixed)
-    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_out")(mixed))
+    return head_tensor("query"), head_tensor("key"), head_tensor("value")
+
+
+def attention_weights(b: Builder, scores, name: str):
+    return b.dropout(f"{name}_weight_dropout")(keras.layers.Softmax(name=f"{name}_weights")(scores))
+
+
+def merge_heads(b: Builder, x, name: str):
+    """(batch, num_heads, num_tokens, head_dim) to (batch, 1, num_tokens, dim), and the projection after it."""
+    num_heads, num_tokens, head_dim = x.shape[1:]
+    x = keras.layers.Permute((2, 1, 3), name=f"{name}_merge_order")(x)
+    x = keras.layers.Reshape((1, num_tokens, num_heads * head_dim), name=f"{name}_merge")(x)
+    return b.dropout(f"{name}_dropout")(b.dense(num_heads * head_dim, f"{name}_out", "attention")(x))
 
 
 def convolution(b: Builder, x, name: str):
-    """The Conformer's convolution module: norm, pointwise GLU, depthwise over time, BatchNorm, activation, pointwise."""
+    """The Conformer's convolution module: pointwise GLU, depthwise over time, BatchNorm, activation, pointwise."""
     dim = x.shape[-1]
-    x = b.norm(f"{name}_norm")(x)
-    gate = b.dense(dim, f"{name}_gate", activation="sigmoid")(x)
-    x = keras.layers.Multiply(name=f"{name}_glu")([b.dense(dim, f"{name}_value")(x), gate])
+    gate = b.dense(dim, f"{name}_gate", "pointwise", "sigmoid")(x)
+    x = keras.layers.Multiply(name=f"{name}_glu")([b.dense(dim, f"{name}_value", "pointwise")(x), gate])
     depthwise = keras.layers.DepthwiseConv2D(
         (1, b.config.kernel_size),
         padding="same",
@@ -108,20 +157,34 @@ def convolution(b: Builder, x, name: str):
     )
     x = keras.layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(depthwise(x))
     x = b.activation(f"{name}_act")(x)
-    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_out")(x))
+    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_out", "pointwise")(x))
+
+
+def residual(x, change, name: str):
+    """`x + change`, the residual stream's next state."""
+    return keras.layers.Add(name=f"{name}_add")([x, change])
 
 
 def pool(b: Builder, x):
-    """(batch, 1, num_tokens, hidden_dim) to (batch, hidden_dim): the mean over time, or a mean weighted by attention."""
+    """(batch, 1, num_tokens, dim) to one vector.
+
+    `mean`: (batch, dim), over time. `attention`: a mean weighted by a learned score. `statistics`: that and the standard
+    deviation from it, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
+    """
     if b.config.pooling == "mean":
         return keras.layers.GlobalAveragePooling2D(name="pool")(x)
     scores = keras.layers.Permute((1, 3, 2), name="pool_order")(b.dense(1, "pool_score")(x))
     weights = keras.layers.Softmax(name="pool_weights")(scores)
     values = keras.layers.Permute((1, 3, 2), name="pool_values")(x)
-    mixed = AttentionProduct(name="pool_mix")([weights, values])
-    return keras.layers.Reshape((x.shape[-1],), name="pool")(mixed)
+    mean = AttentionProduct(name="pool_mix")([weights, values])
+    if b.config.pooling == "statistics":
+        squares = keras.layers.Multiply(name="pool_squares")([values, values])
+        square = AttentionProduct(name="pool_mix_squares")([weights, squares])
+        deviation = Deviation(name="pool_deviation")([mean, square])
+        mean = keras.layers.Concatenate(name="pool_statistics")([mean, deviation])
+    return keras.layers.Reshape((mean.shape[-1],), name="pool")(mean)
 
 
 def classifier(b: Builder, x, num_classes: int):
     """Pooling and a linear layer: (batch, num_classes) logits."""
-    return b.dense(num_classes, "classifier")(b.dropout("classifier_dropout")(pool(b, x)))
+    return b.dense(num_classes, "classifier", "classifier")(b.dropout("classifier_dropout")(pool(b, x)))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import tf_keras as keras
-
 from kser.backbones import blocks
 from kser.layers import Scale
 
 
 def block(b: blocks.Builder, x, name: str):
     """Half-step feed-forward, attention, convolution, half-step feed-forward, norm; (batch, 1, num_tokens, hidden_dim)."""
-    half = Scale(0.5, name=f"{name}_ffn1_half")(blocks.feed_forward(b, x, f"{name}_ffn1"))
-    x = keras.layers.Add(name=f"{name}_ffn1_add")([x, half])
-    x = keras.layers.Add(name=f"{name}_attention_add")([x, blocks.self_attention(b, x, f"{name}_attention")])
-    x = keras.layers.Add(name=f"{name}_conv_add")([x, blocks.convolution(b, x, f"{name}_conv")])
-    half = Scale(0.5, name=f"{name}_ffn2_half")(blocks.feed_forward(b, x, f"{name}_ffn2"))
-    x = keras.layers.Add(name=f"{name}_ffn2_add")([x, half])
-    return b.norm(f"{name}_norm")(x)
+    x = half_step(b, x, f"{name}_ffn1")
+    for part, function in (("attention", blocks.self_attention), ("conv", blocks.convolution)):
+        part = f"{name}_{part}"
+        x = blocks.residual(x, function(b, b.norm(f"{part}_norm")(x), part), part)
+    return b.norm(f"{name}_norm")(half_step(b, x, f"{name}_ffn2"))
+
+
+def half_step(b: blocks.Builder, x, name: str):
+    """The feed-forward network's residual step, taken by half."""
+    change = blocks.feed_forward(b, b.norm(f"{name}_norm")(x), name)
+    return blocks.residual(x, Scale(0.5, name=f"{name}_half")(change), name)
 
 
 def logits(b: blocks.Builder, inputs, num_classes: int):

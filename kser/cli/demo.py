@@ -40,7 +40,7 @@ def main(_) -> None:
     prediction = Predictor(run.file(workflow.MODEL_FILE)).predict(clip.path)
     print()
     print(scores_text(run, scores))
-    print(export_text(run, result.report))
+    print(export_text(run, result.report, result.certificate))
     share = prediction.probabilities.max()
     print(f"predict      {os.path.basename(clip.path)}: {prediction.label} ({share:.2f}), spoken {clip.label}")
     print(f"model        {run.file(workflow.MODEL_FILE)}")

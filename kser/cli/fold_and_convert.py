@@ -14,17 +14,27 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "representative_clips", 200, "Training clips the ranges of activations are taken from.", lower_bound=1
     )
+    flags.DEFINE_list(
+        "deploy_passes",
+        None,
+        "Exact rewrites of the folded network, of batch_norm, constants, norm_affine, centre, fuse, flatten; default: all; "
+        "empty: none.",
+    )
 
 
 def main(_) -> None:
     from kser import workflow
+    from kser.deploy import DEPLOY_PASSES
     from kser.report import export_text
     from kser.threads import use_threads
 
     use_threads(FLAGS.threads)
-    run, result = workflow.fold_and_convert(FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, FLAGS.representative_clips)
-    print(export_text(run, result.report))
-    print("written to " + run.file(workflow.MODEL_FILE))
+    passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes
+    run, result = workflow.fold_and_convert(
+        FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, FLAGS.representative_clips, tuple(passes)
+    )
+    print(export_text(run, result.report, result.certificate))
+    print(f"written to {run.file(workflow.MODEL_FILE)}, its proof to {run.file(workflow.CERTIFICATE_FILE)}")
 
 
 def run() -> None:

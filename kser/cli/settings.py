@@ -23,12 +23,12 @@ def define(cls, prefix: str = "") -> None:
 
 def _define(name: str, setting: dataclasses.Field) -> None:
     text = f"{setting.metadata['help']} Default: {_shown(setting.default)}."
-    if setting.metadata["choices"]:
+    if isinstance(setting.default, tuple):
+        flags.DEFINE_list(name, None, text)
+    elif setting.metadata["choices"]:
         flags.DEFINE_enum(name, None, setting.metadata["choices"], text)
     elif isinstance(setting.default, bool):
         flags.DEFINE_bool(name, None, text)
-    elif isinstance(setting.default, tuple):
-        flags.DEFINE_list(name, None, text)
     else:
         {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}[type(setting.default)](
             name, None, text
@@ -60,14 +60,22 @@ def define_run() -> None:
     flags.DEFINE_bool("augment", True, "Whether to augment at all; single parts are switched off by their flags.")
 
 
+def feature_config() -> FeatureConfig:
+    """The front end's settings the flags give."""
+    return FeatureConfig(**given(FeatureConfig))
+
+
 def run_config(preset: ModelConfig) -> RunConfig:
     """The settings the flags give on top of a preset's.
 
     Raises:
-      ConfigError: a value is out of range.
+      ConfigError: a value is out of range, or of a setting that the backbone does not have.
     """
+    from kser.backbones import require_own_settings
+
+    require_own_settings(preset.backbone, given(ModelConfig))
     model = dataclasses.replace(
         preset, **given(ModelConfig), hrf=dataclasses.replace(preset.hrf, **given(HRFConfig, "hrf_"))
     )
     augment = dataclasses.replace(AugmentConfig() if FLAGS.augment else AUGMENT_OFF, **given(AugmentConfig))
-    return RunConfig(FeatureConfig(**given(FeatureConfig)), model, augment, TrainConfig(**given(TrainConfig)))
+    return RunConfig(feature_config(), model, augment, TrainConfig(**given(TrainConfig)))

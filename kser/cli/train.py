@@ -12,7 +12,10 @@ FLAGS = flags.FLAGS
 
 def define_flags() -> None:
     corpus_flags.define("Directory to write the run to.")
-    flags.DEFINE_string("preset", "micro", "Sizes of the network: micro or light; single sizes are changed by their flags.")
+    flags.DEFINE_string(
+        "preset", "micro", "Sizes of the network: micro, light or large; single sizes are changed by their flags."
+    )
+    flags.DEFINE_bool("list_presets", False, "Print the presets of all backbones with their sizes, and stop.")
     flags.DEFINE_bool("resume", False, "Continue the killed run in --run_dir; its own settings hold.")
     settings.define_run()
 
@@ -21,9 +24,12 @@ def main(_) -> None:
     # Imported here so that --help and a wrong flag answer at once.
     from kser import workflow
     from kser.backbones import preset
-    from kser.report import scores_text
+    from kser.report import presets_text, scores_text
     from kser.threads import use_threads
 
+    if FLAGS.list_presets:
+        print(presets_text(settings.feature_config()))
+        return
     use_threads(FLAGS.threads)
     with Progress() as progress:
         if FLAGS.resume:

@@ -42,7 +42,7 @@ def weights_by_name(model: keras.Model) -> dict[str, list[np.ndarray]]:
 
 def test_every_preset_is_of_a_registered_backbone_and_has_its_bounds():
     assert {config.backbone for config in PRESETS.values()} == {backbone for backbone, _ in PRESETS} == set(BACKBONES)
-    assert {name for _, name in PRESETS} == set(MAX_PARAMETERS)
+    assert {name for _, name in PRESETS} == {*MAX_PARAMETERS, "large"}
 
 
 @pytest.mark.parametrize("name", ["micro", "light"])
@@ -114,7 +114,7 @@ def test_layers_of_one_shape_start_differently():
 
 
 def test_expansion_0_is_the_plain_network_bit_for_bit():
-    config = dataclasses.replace(tiny.MODEL, hrf=HRFConfig(expansion=0, where="first", init="glorot", inner_bias=True))
+    config = dataclasses.replace(tiny.MODEL, hrf=HRFConfig(expansion=0, where=("first",), init="glorot", inner_bias=True))
     neutral, bare = (build_model(c, tiny.FEATURES, NUM_CLASSES, seed=5) for c in (config, plain(tiny.MODEL)))
     assert [type(layer) for layer in neutral.layers] == [type(layer) for layer in bare.layers]
     assert {type(neutral.get_layer(name)) for name in FFN_NAMES} == {keras.layers.Dense}
@@ -123,7 +123,13 @@ def test_expansion_0_is_the_plain_network_bit_for_bit():
 
 
 @pytest.mark.parametrize(
-    ("where", "positions"), [("first", {"first"}), ("second", {"second"}), ("both", {"first", "second"})]
+    ("where", "positions"),
+    [
+        (("first",), {"first"}),
+        (("second",), {"second"}),
+        (("both",), {"first", "second"}),
+        (("second", "both"), {"first", "second"}),
+    ],
 )
 def test_hrf_stands_exactly_where_it_is_put(where, positions):
     model = tiny_model(hrf=HRFConfig(expansion=3, where=where, inner_bias=True))
@@ -148,5 +154,5 @@ def test_hrf_starts_as_the_plain_network(init):
 
 
 def test_plain_takes_hrf_away_and_nothing_else():
-    config = ModelConfig(num_layers=3, hrf=HRFConfig(4, "first", "identity", True))
+    config = ModelConfig(num_layers=3, hrf=HRFConfig(4, ("first",), 2, "identity", True))
     assert plain(config) == ModelConfig(num_layers=3)

@@ -7,7 +7,7 @@ import pytest
 import tf_keras as keras
 
 from kser.backbones import blocks, conformer
-from kser.config import ModelConfig
+from kser.config import FeatureConfig, ModelConfig
 
 NUM_BLOCKS, NUM_TOKENS, HIDDEN_DIM = 2, 50, 32
 CONFIG = ModelConfig(num_layers=NUM_BLOCKS, hidden_dim=HIDDEN_DIM, num_heads=4, ffn_dim=128, kernel_size=15, norm="layer")
@@ -25,7 +25,7 @@ def oracle(speech_data_dir):
 
 def two_blocks() -> keras.Model:
     """(batch, 1, num_tokens, hidden_dim) to the outputs of both blocks."""
-    builder = blocks.Builder(CONFIG, seed=0)
+    builder = blocks.Builder(CONFIG, FeatureConfig(), seed=0)
     outputs = [keras.Input((1, NUM_TOKENS, HIDDEN_DIM))]
     for index in range(NUM_BLOCKS):
         outputs.append(conformer.block(builder, outputs[-1], f"block_{index}"))

@@ -61,7 +61,7 @@ def test_every_kind_of_value():
     )
     assert config.features == FeatureConfig(num_mels=32, window_ms=25.5)
     assert config.model == dataclasses.replace(
-        MICRO, stem_channels=(8, 24), activation="relu", hrf=HRFConfig(4, "first", inner_bias=True)
+        MICRO, stem_channels=(8, 24), activation="relu", hrf=HRFConfig(4, ("first",), inner_bias=True)
     )
     assert config.augment == AugmentConfig(gain_db=0)
     assert config.train == TrainConfig(dataset="ravdess", split=3, learning_rate=1e-3)
@@ -97,6 +97,9 @@ def test_flags_from_a_file(tmp_path):
         ("--stem_channels=", "stem_channels must be a list of whole numbers"),
         ("--num_heads=5", "must be a multiple of num_heads"),
         ("--lower_hz=7900", "must be below upper_hz"),
+        ("--hrf_where=first,third", "where must be one of first, second, .*, not 'third'"),
+        ("--hrf_override=x", "override must be PATTERN=EXPANSION .*, not 'x'"),
+        ("--hrf_override=(=2", "override has no regular expression in '\\('"),
         ("--mixup=-0.1", "mixup must be a number from 0"),
         ("--hrf_expansion=65", "expansion must be a whole number from 0 to 64"),
     ],
@@ -106,7 +109,21 @@ def test_values_out_of_range(argument, message):
         parse(argument)
 
 
-@pytest.mark.parametrize("argument", ["--epochs=abc", "--epochs=1.5", "--backbone=foo", "--hrf_where=third", "--nonsense"])
+@pytest.mark.parametrize(
+    ("preset_of", "argument", "message"),
+    [
+        ("conformer", "--norm_position=post", "conformer has no norm_position; it is a setting of convtransformer"),
+        ("convtransformer", "--kernel_size=7", "convtransformer has no kernel_size; it is a setting of conformer"),
+        ("speechformer", "--num_layers=3", "no num_layers; it is a setting of conformer and convtransformer"),
+        ("conformer", "--stage_layers=1,1,1,1", "conformer has no stage_layers; it is a setting of speechformer"),
+    ],
+)
+def test_a_setting_of_other_backbones_is_refused(preset_of, argument, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(argument, preset=preset(preset_of, "micro"))
+
+
+@pytest.mark.parametrize("argument", ["--epochs=abc", "--epochs=1.5", "--backbone=foo", "--nonsense"])
 def test_values_that_no_flag_takes(argument):
     with pytest.raises(flags.Error):
         parse(argument)

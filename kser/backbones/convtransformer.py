@@ -1,0 +1,32 @@
+"""ConvTransformer: strided convolutions that shorten the clip, then a Transformer encoder (Vaswani et al. 2017).
+
+The front is Conv2D, BatchNorm, ReLU, after Speech-Transformer (Dong et al. 2018); the blocks normalize before each part
+(`norm_position="pre"`, Xiong et al. 2020, arXiv 2002.04745, with one more norm at the end) or after it ("post").
+"""
+
+from __future__ import annotations
+
+from kser.backbones import blocks
+from kser.layers import AddPositions
+
+
+def block(b: blocks.Builder, x, name: str):
+    """Attention and feed-forward, each around a residual; (batch, 1, num_tokens, hidden_dim)."""
+    for part, function in (("attention", blocks.self_attention), ("ffn", blocks.feed_forward)):
+        part = f"{name}_{part}"
+        norm = b.norm(f"{part}_norm")
+        if b.config.norm_position == "pre":
+            x = blocks.residual(x, function(b, norm(x), part), part)
+        else:
+            x = norm(blocks.residual(x, function(b, x, part), part))
+    return x
+
+
+def logits(b: blocks.Builder, inputs, num_classes: int):
+    """The whole network on a clip (batch, num_frames, num_mels)."""
+    x = AddPositions(name="positions")(blocks.stem(b, inputs))
+    for i in range(b.config.num_layers):
+        x = block(b, x, f"block_{i}")
+    if b.config.norm_position == "pre":
+        x = b.norm("final_norm")(x)
+    return blocks.classifier(b, x, num_classes)

@@ -1,0 +1,167 @@
+"""A flat Functional model as plain data that a rewrite can edit: nodes with settings, inputs and float64 weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras as keras
+
+from kser.errors import FoldError
+
+# A tensor: the name of the node it comes from, and which of its outputs it is.
+Ref = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer, called once. `spec` is what keras.layers.serialize says of it; `weights` are in set_weights' order."""
+
+    name: str
+    spec: dict
+    inputs: tuple[Ref, ...]
+    weights: tuple[np.ndarray, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.spec["class_name"]
+
+    @property
+    def config(self) -> dict:
+        return self.spec["config"]
+
+    def with_config(self, **changes) -> Node:
+        return dataclasses.replace(self, spec={**self.spec, "config": {**self.config, **changes}})
+
+    def with_weights(self, *weights: np.ndarray) -> Node:
+        return dataclasses.replace(self, weights=weights)
+
+    def is_linear(self, *kinds: str) -> bool:
+        """Whether it is one of these kinds of layer, without an activation."""
+        return self.kind in kinds and self.config.get("activation", "linear") in ("linear", None)
+
+
+def new_node(layer: keras.layers.Layer, inputs: tuple[Ref, ...], *weights: np.ndarray) -> Node:
+    """The node of a layer made for it."""
+    return Node(layer.name, keras.layers.serialize(layer), inputs, weights)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in an order in which each stands after its inputs; `input_shape` without the batch."""
+
+    input_name: str
+    input_shape: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    output: Ref
+    name: str
+
+    def __getitem__(self, name: str) -> Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def producer(self, ref: Ref) -> Node | None:
+        """The node a tensor comes from; None for the network's input."""
+        return next((node for node in self.nodes if node.name == ref[0]), None)
+
+    def consumers(self, name: str) -> list[Node]:
+        """The nodes that read any output of the node `name`."""
+        return [node for node in self.nodes if any(source == name for source, _ in node.inputs)]
+
+    def sole_consumer(self, name: str) -> Node | None:
+        """The one node that reads the node `name`, if there is just one and the network's output is another."""
+        consumers = self.consumers(name)
+        return consumers[0] if len(consumers) == 1 and self.output[0] != name else None
+
+    def replaced(self, *nodes: Node) -> Graph:
+        """With these nodes in the place of those of the same names."""
+        new = {node.name: node for node in nodes}
+        return dataclasses.replace(self, nodes=tuple(new.get(node.name, node) for node in self.nodes))
+
+    def without(self, name: str) -> Graph:
+        """Without the node `name`, whose readers then read what it read."""
+        source = self[name].inputs[0]
+        return self.rewired({(name, 0): source}).pruned()
+
+    def rewired(self, refs: dict[Ref, Ref]) -> Graph:
+        """With every reader of a key reading its value."""
+        nodes = (dataclasses.replace(n, inputs=tuple(refs.get(ref, ref) for ref in n.inputs)) for n in self.nodes)
+        return dataclasses.replace(self, nodes=tuple(nodes), output=refs.get(self.output, self.output))
+
+    def inserted(self, after: str, *nodes: Node) -> Graph:
+        """With `nodes` directly after the node `after`."""
+        return self._with_nodes_at(self._index(after) + 1, nodes)
+
+    def inserted_before(self, name: str, *nodes: Node) -> Graph:
+        """With `nodes` directly before the node `name`."""
+        return self._with_nodes_at(self._index(name), nodes)
+
+    def _index(self, name: str) -> int:
+        return next(i for i, node in enumerate(self.nodes) if node.name == name)
+
+    def _with_nodes_at(self, index: int, nodes: tuple[Node, ...]) -> Graph:
+        return dataclasses.replace(self, nodes=(*self.nodes[:index], *nodes, *self.nodes[index:]))
+
+    def dropped(self, name: str) -> Graph:
+        """Without the node `name`; whoever reads it must be given another node of that name."""
+        return dataclasses.replace(self, nodes=tuple(node for node in self.nodes if node.name != name))
+
+    def pruned(self) -> Graph:
+        """Without the nodes that nothing reads."""
+        alive, kept = {self.output[0]}, []
+        for node in reversed(self.nodes):
+            if node.name in alive:
+                kept.append(node)
+                alive |= {source for source, _ in node.inputs}
+        return dataclasses.replace(self, nodes=tuple(reversed(kept)))
+
+
+def read_graph(model: keras.Model) -> Graph:
+    """The inference graph of a flat Functional model; Dropout, which does nothing then, is left out.
+
+    Raises:
+      FoldError: the model is nested, shares a layer between two places, or has several inputs or outputs.
+    """
+    config = model.get_config()
+    if len(config["input_layers"]) != 1 or len(config["output_layers"]) != 1:
+        raise FoldError(
+            f"Model '{model.name}' has more than one input or output; only a flat graph of one can be rewritten."
+        )
+    nodes = []
+    for entry in config["layers"]:
+        layer = model.get_layer(entry["name"])
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if len(entry["inbound_nodes"]) != 1:
+            raise FoldError(f"Layer '{layer.name}' stands in several places of the graph; it cannot be rewritten there.")
+        if isinstance(layer, (keras.Model, keras.layers.Wrapper)):
+            raise FoldError(f"Layer '{layer.name}' holds layers of its own; only a flat graph can be rewritten.")
+        inputs = tuple((source, index) for source, _, index, *_ in entry["inbound_nodes"][0])
+        weights = tuple(w.astype(np.float64) for w in layer.get_weights())
+        nodes.append(Node(layer.name, keras.layers.serialize(layer), inputs, weights))
+    output = config["output_layers"][0]
+    graph = Graph(
+        config["input_layers"][0][0], tuple(model.input_shape[1:]), tuple(nodes), (output[0], output[2]), model.name
+    )
+    for node in nodes:
+        if node.kind == "Dropout":
+            graph = graph.without(node.name)
+    return graph
+
+
+def build_graph(graph: Graph) -> keras.Model:
+    """The Keras model of a graph, its weights cast to float32."""
+    inputs = keras.Input(graph.input_shape, name=graph.input_name)
+    tensors = {(graph.input_name, 0): inputs}
+    for node in graph:
+        layer = keras.layers.deserialize(node.spec)
+        arguments = [tensors[ref] for ref in node.inputs]
+        outputs = layer(arguments[0] if len(arguments) == 1 else arguments)
+        layer.set_weights([w.astype(np.float32) for w in node.weights])
+        for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
+            tensors[node.name, i] = output
+    return keras.Model(inputs, tensors[graph.output], name=graph.name)

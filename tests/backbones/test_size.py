@@ -1,0 +1,30 @@
+"""The counts of a Keras graph against those of the converted model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from kser.backbones import PRESETS, build_model
+from kser.backbones.size import multiply_accumulates, num_tokens
+from kser.config import FeatureConfig, HRFConfig
+from kser.convert import to_float_tflite
+from kser.tflite import multiply_accumulates as converted_multiply_accumulates
+
+FEATURES = FeatureConfig(clip_seconds=1)
+
+
+@pytest.mark.parametrize(("backbone", "name"), [key for key in PRESETS if key[1] == "micro"])
+@pytest.mark.parametrize("pooling", ["mean", "attention", "statistics"])
+def test_multiply_accumulates_are_those_of_the_converted_model(backbone, name, pooling):
+    config = dataclasses.replace(PRESETS[backbone, name], pooling=pooling)
+    model = build_model(config, FEATURES, num_classes=4)
+    assert multiply_accumulates(model) == converted_multiply_accumulates(to_float_tflite(model))
+    factorized = dataclasses.replace(config, hrf=HRFConfig(4, ("both", "attention", "classifier")))
+    assert multiply_accumulates(build_model(factorized, FEATURES, num_classes=4)) == multiply_accumulates(model)
+
+
+def test_tokens_of_each_stage():
+    assert num_tokens(build_model(PRESETS["conformer", "micro"], FeatureConfig(), 4)) == (62,)
+    assert num_tokens(build_model(PRESETS["speechformer", "micro"], FeatureConfig(), 4)) == (247, 50, 10, 3)
