@@ -10,6 +10,7 @@ import pytest
 
 from kser import export, rundir, tflite
 from kser.config import FeatureConfig, ModelConfig, from_dict
+from kser.deploy import deploy_model
 from kser.errors import FoldError, ModelFileError
 from kser.fold import fold_model
 from kser.inference import predict_logits
@@ -17,7 +18,7 @@ from kser.metrics import score
 from tests import tiny
 from tests.tiny_run import NUM_REPRESENTATIVE
 
-FORMS = ["keras", "folded", "tflite", "tflm"]
+FORMS = ["keras", "folded", "deployed", "tflite", "tflm"]
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_scores_are_of_each_form(trained, part):
     logits = {
         "keras": predict_logits(model, part.features),
         "folded": predict_logits(fold_model(model), part.features),
+        "deployed": predict_logits(deploy_model(fold_model(model), part.features).model, part.features),
         "tflite": tflite.LiteRTRunner(trained.result.int8_model).logits(part.features),
         "tflm": tflite.TFLMRunner(trained.result.int8_model).logits(part.features),
     }

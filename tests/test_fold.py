@@ -6,19 +6,20 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras as keras
 
 from kser import fold
 from kser.backbones import build_model, plain
 from kser.config import HRF_INIT, HRFConfig
 from kser.errors import FoldError
-from kser.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove
+from kser.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove, weights_hash
 from kser.inference import predict_logits
 from kser.layers import HRFDense
 from tests import tiny
 
 NUM_CLASSES = 5
-KINDS = [(init, inner_bias) for init in HRF_INIT for inner_bias in (False, True)]
+KINDS = [(init, inner_bias, depth) for init in HRF_INIT for inner_bias in (False, True) for depth in (1, 2, 3)]
 
 
 def clips(num_clips: int = 32) -> np.ndarray:
@@ -68,19 +69,23 @@ def weights_of(model: keras.Model) -> list[np.ndarray]:
 # --- The rule ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("init", "inner_bias"), KINDS)
-def test_one_layer_folds_to_the_product_rounded_once(init, inner_bias):
-    layer = HRFDense(9, 4, init, inner_bias, activation="swish", name="dense")
+@pytest.mark.parametrize(("init", "inner_bias", "depth"), KINDS)
+def test_one_layer_folds_to_the_product_rounded_once(init, inner_bias, depth):
+    layer = HRFDense(9, 4, init, inner_bias, activation="swish", depth=depth, name="dense")
     layer.build((None, 7))
     rng = np.random.default_rng(2)
     layer.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in layer.get_weights()])
     folded = fold_hrf_dense(layer)
     exact = [w.astype(np.longdouble) for w in layer.get_weights()]
-    kernel, bias = exact[0] @ exact[1], exact[-1] + (exact[2] @ exact[1] if inner_bias else 0)
+    kernel, bias = np.eye(7, dtype=np.longdouble), np.zeros(28 if inner_bias else 9, np.longdouble)
+    for i, factor in enumerate(exact[: depth + 1]):
+        kernel = kernel @ factor
+        bias = (bias @ factor if i and inner_bias else bias) + (exact[depth + 1 + i] if inner_bias else 0)
+    bias = bias if inner_bias else exact[-1]
     for value, expected in zip(folded.weights, (kernel, bias), strict=True):
         assert value.dtype == np.float32
         # Half a unit in the last place of float32, plus float64 sums that cancel.
-        np.testing.assert_array_less(np.abs(value - expected), 2.0**-24 * np.abs(expected) + 1e-12)
+        np.testing.assert_array_less(np.abs(value - expected), 2.0**-24 * np.abs(expected) + 1e-10)
     assert type(folded.layer) is keras.layers.Dense and folded.layer.name == "dense"
     assert folded.layer.activation is keras.activations.swish
 
@@ -88,9 +93,9 @@ def test_one_layer_folds_to_the_product_rounded_once(init, inner_bias):
 # --- The pass ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("init", "inner_bias"), KINDS)
-def test_a_folded_network_decides_the_same(init, inner_bias, plain_model):
-    model = tiny_model(HRFConfig(4, init=init, inner_bias=inner_bias))
+@pytest.mark.parametrize(("init", "inner_bias", "depth"), KINDS)
+def test_a_folded_network_decides_the_same(init, inner_bias, depth, plain_model):
+    model = tiny_model(HRFConfig(2, init=init, inner_bias=inner_bias, depth=depth))
     perturb(model)
     scale_logits(model, size=10)
     folded = fold_model(model)
@@ -188,7 +193,7 @@ def change(model: keras.Model, name: str, index: int, delta) -> None:
 )
 def test_a_changed_weight_breaks_the_proof(model, folded, plain_model, layer, index, delta):
     change(folded, layer, index, delta)
-    with pytest.raises(FoldError, match=r"not exact: a logit changed by .*, more than 1e-05.*Nothing was written"):
+    with pytest.raises(FoldError, match=r"not exact: .*a logit changed by .*, more than 1e-05.*Nothing was written"):
         prove(model, folded, plain_model, clips())
 
 
@@ -215,6 +220,58 @@ def test_a_changed_decision_breaks_the_proof_by_itself(model, folded, plain_mode
 def test_a_wrong_number_of_parameters_breaks_the_proof_by_itself(model, folded):
     with pytest.raises(FoldError, match=r"not exact: there are \d+ parameters where the plain network has \d+. Nothing"):
         prove(model, folded, plain=model, features=clips(2))
+
+
+def test_every_folded_layer_is_in_the_proof(model, folded, plain_model):
+    proof = prove(model, folded, plain_model, clips(2))
+    assert [layer.name for layer in proof.layers] == foldable_layers(model)
+    for layer in proof.layers:
+        assert layer.depth == 1 and 0 < layer.max_kernel_difference <= layer.bound < 1e-6
+    assert proof.sha256_before == weights_hash(model) != proof.sha256_after == weights_hash(folded)
+
+
+def test_a_kernel_off_by_more_than_rounding_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
+    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    change(folded, "block_0_ffn1_first", 0, 1e-6)
+    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn1_first is off by .*Nothing was written"):
+        prove(model, folded, plain_model, clips(2))
+
+
+def test_a_corrupt_bias_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
+    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    change(folded, "block_0_ffn2_second", 1, 1e-5)
+    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn2_second is off"):
+        prove(model, folded, plain_model, clips(2))
+
+
+def test_a_nonlinearity_between_the_factors_breaks_the_proof(plain_model, monkeypatch):
+    def call(layer, inputs):
+        inner = tf.nn.relu(tf.tensordot(inputs, layer.factors[0], 1))
+        return layer.activation(tf.tensordot(inner, layer.factors[1], 1) + layer.bias)
+
+    monkeypatch.setattr(HRFDense, "call", call)
+    model = tiny_model(HRFConfig(4))
+    with pytest.raises(FoldError, match="a logit changed"):
+        prove(model, fold_model(model), plain_model, clips())
+
+
+def test_a_layer_left_unfolded_breaks_the_proof(model, plain_model, monkeypatch):
+    class Left(HRFDense):
+        pass
+
+    monkeypatch.setitem(FOLD_RULES, Left, fold_hrf_dense)
+    x = keras.Input((4, 6))
+    left = keras.Model(x, Left(3, 2, name="left")(x))
+    features = np.random.default_rng(0).normal(size=(4, 4, 6)).astype(np.float32)
+    with pytest.raises(FoldError, match="left is left as it was"):
+        prove(left, left, left, features)
+
+
+def test_a_hash_is_of_names_shapes_and_values(folded):
+    before = weights_hash(folded)
+    assert before == weights_hash(folded)
+    change(folded, "classifier", 0, 1e-7)
+    assert weights_hash(folded) != before
 
 
 def test_nan_breaks_the_proof(model, folded, plain_model):

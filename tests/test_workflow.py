@@ -15,7 +15,7 @@ from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFi
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 
-CONVERTED = ["conversion.json", "kser_model.cc", "kser_model.h", "model.tflite", "model_float.tflite"]
+CONVERTED = ["conversion.json", "fold.json", "kser_model.cc", "kser_model.h", "model.tflite", "model_float.tflite"]
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_full_disk_leaves_all_files_as_they_were(spoilt, monkeypatch, num_byte
 def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(trained, spoilt, monkeypatch):
     seen = []
 
-    def export(run, representative, test):
+    def export(run, representative, test, passes):
         seen.append(representative)
         return trained.result
 

@@ -114,8 +114,9 @@ def test_a_stray_argument(server, command, tmp_path):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("--backbone=foo", "<conformer>"),
-        ("--hrf_where=third", "<first|second|both>"),
+        ("--backbone=foo", "<conformer|convtransformer|speechformer>"),
+        ("--hrf_where=third", "where must be one of first, second"),
+        ("--stage_layers=1,1,1,1", "conformer has no stage_layers"),
         ("--epochs=abc", "abc"),
         ("--epochs", "Missing value"),
         ("--augment=maybe", "boolean"),
@@ -128,7 +129,7 @@ def test_a_stray_argument(server, command, tmp_path):
         ("--validation_speakers=3", "3 for validation are too many"),
         ("--threads=-1", "[0, 1024]"),
         ("--threads=100000", "[0, 1024]"),
-        ("--preset=huge", "no preset 'huge'; known: micro, light"),
+        ("--preset=huge", "no preset 'huge'; known: micro, light, large"),
         ("--dataset=iemocap", "no corpus 'iemocap'; known: ravdess, synthetic"),
         ("--flagfile=missing", "Unable to open flagfile"),
         ("--run_dir=", "needs --run_dir"),
