@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import tempfile
 import time
@@ -14,13 +15,14 @@ import numpy as np
 from absl import app, flags
 
 from kser import pipeline, rundir
-from kser.backbones import preset
+from kser.backbones import BACKBONES, preset
 from kser.config import FeatureConfig, HRFConfig, RunConfig, TrainConfig
 from kser.features import Normalization
 from kser.threads import use_threads
 from kser.train import Trainer
 
 FLAGS = flags.FLAGS
+flags.DEFINE_list("backbones", ",".join(BACKBONES), "Backbones to measure.")
 flags.DEFINE_list("presets", "micro,light", "Presets to measure.")
 flags.DEFINE_integer("expansion", 4, "HRF's expansion, before both Dense layers.", lower_bound=1)
 flags.DEFINE_integer("steps", 60, "Steps of each network, taken in turns.", lower_bound=1)
@@ -30,9 +32,9 @@ NUM_CLASSES = 8
 WARM_UP_STEPS = 3
 
 
-def make_trainer(name: str, expansion: int, directory: str) -> Trainer:
+def make_trainer(backbone: str, name: str, expansion: int, directory: str) -> Trainer:
     """The trainer of a preset on random clips."""
-    model = dataclasses.replace(preset("conformer", name), hrf=HRFConfig(expansion=expansion))
+    model = dataclasses.replace(preset(backbone, name), hrf=HRFConfig(expansion=expansion))
     config = RunConfig(model=model, train=TrainConfig())
     features = FeatureConfig()
     rng = np.random.default_rng(0)
@@ -51,10 +53,10 @@ def step_seconds(trainer: Trainer, batch) -> float:
     return time.perf_counter() - start
 
 
-def measure(name: str) -> str:
+def measure(backbone: str, name: str) -> str:
     """One line: median milliseconds of both and the median of their ratios, pair by pair."""
     with tempfile.TemporaryDirectory() as directory:
-        trainers = [make_trainer(name, expansion, directory) for expansion in (0, FLAGS.expansion)]
+        trainers = [make_trainer(backbone, name, expansion, directory) for expansion in (0, FLAGS.expansion)]
         run, data = trainers[0].run, trainers[0].data
         augment, batch_size = run.config.augment, run.config.train.batch_size
         batch = next(iter(pipeline.training_batches(data, run.config.features, augment, batch_size, seed=0, epoch=0)))
@@ -63,13 +65,13 @@ def measure(name: str) -> str:
         pairs = [[step_seconds(trainer, batch) for trainer in trainers] for _ in range(FLAGS.steps)]
     plain, hrf = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
-    return f"{name}: plain {plain:.1f} ms, HRF x{FLAGS.expansion} {hrf:.1f} ms per step, median ratio {ratio:.3f}"
+    return f"{backbone} {name}: plain {plain:.1f} ms, HRF x{FLAGS.expansion} {hrf:.1f} ms per step, median ratio {ratio:.3f}"
 
 
 def main(_) -> None:
     use_threads(FLAGS.threads)
-    for name in FLAGS.presets:
-        print(measure(name), flush=True)
+    for backbone, name in itertools.product(FLAGS.backbones, FLAGS.presets):
+        print(measure(backbone, name), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ BASE_LAYERS = (("kser", "errors"), ("atomic", "config", "metrics", "threads"))
 DATA_LAYERS = (("audio", "features", "augment"), ("datasets",), ("pipeline",))
 MODEL_LAYERS = (
     ("inference", "layers"),
-    ("backbones",),
-    ("fold",),
+    ("backbones", "graph"),
+    ("fold", "deploy"),
     ("quantize",),
     ("convert", "tflite", "boards"),
     ("doctor",),

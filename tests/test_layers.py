@@ -9,7 +9,22 @@ import tf_keras as keras
 
 from kser.config import HRF_INIT
 from kser.errors import ConfigError
-from kser.layers import AttentionProduct, HRFDense, LayerNorm, RMSNorm, Scale
+from kser.layers import (
+    AddPositions,
+    AttentionProduct,
+    Deviation,
+    HRFDense,
+    L2Norm,
+    LayerNorm,
+    LocalMix,
+    LocalScores,
+    RMSNorm,
+    Scale,
+    Split,
+    block_size,
+    hard_swish,
+    sinusoid,
+)
 
 INPUT_DIM, UNITS, EXPANSION = 6, 5, 3
 RANK = EXPANSION * INPUT_DIM
@@ -130,6 +145,24 @@ def test_hrf_dense_refuses_an_expansion_below_one(expansion):
         HRFDense(UNITS, expansion)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+@pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (4, 9), (1, 3)])
+def test_a_deep_start_is_the_plain_layers_too(init, depth, input_dim, units):
+    layer = HRFDense(units, EXPANSION, init, kernel_initializer=glorot(), depth=depth)
+    layer.build((None, input_dim))
+    assert len(layer.factors) == depth + 1
+    kernel = plain_dense(units, input_dim).get_weights()[0]
+    np.testing.assert_allclose(layer.effective_kernel(), kernel, rtol=0, atol=1e-5)
+
+
+def test_hrf_dense_refuses_a_depth_below_one_and_an_unknown_form():
+    with pytest.raises(ConfigError, match="depth of at least 1, not 0"):
+        HRFDense(UNITS, EXPANSION, depth=0)
+    with pytest.raises(ConfigError, match="form must be one of product, layers, not 'chain'"):
+        HRFDense(UNITS, EXPANSION, form="chain")
+
+
 def test_hrf_dense_refuses_an_unknown_start():
     with pytest.raises(ConfigError, match="spectral, identity, glorot, not 'zeros'"):
         HRFDense(UNITS, EXPANSION, "zeros")
@@ -177,6 +210,93 @@ def test_attention_product_is_the_scaled_sum_over_the_last_axes(scale):
     np.testing.assert_allclose(AttentionProduct(scale)([left, right]), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_l2_norm_is_an_rms_norm_without_its_factors():
+    x = 3 * inputs(2, 5, 8) + 1
+    rms = RMSNorm(center=True)
+    rms.build(x.shape)
+    randomize(rms)
+    gamma, beta = rms.get_weights()
+    np.testing.assert_allclose(L2Norm()(x) * gamma * 8**0.5 + beta, rms(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(L2Norm()(x), axis=-1), 1, rtol=1e-5)
+
+
+def test_layer_norm_without_affine_is_one_with_ones_and_zeros():
+    x = 3 * inputs(2, 5, 8) + 1
+    bare = LayerNorm(affine=False)
+    np.testing.assert_array_equal(bare(x), LayerNorm()(x))
+    assert bare.weights == []
+
+
+def test_deviation_is_the_standard_deviation():
+    x = 3 * inputs(50, 4) + 1
+    result = Deviation(epsilon=1e-12)([x.mean(0), (x * x).mean(0)])
+    np.testing.assert_allclose(result, x.std(0), rtol=1e-4)
+    np.testing.assert_array_equal(Deviation()([np.ones(3, np.float32), np.full(3, 0.9, np.float32)]), 0)  # by rounding
+
+
+def test_positions_are_sines_and_cosines():
+    table = sinusoid(7, 6)
+    for t in range(7):
+        for i in range(3):
+            angle = t / 10000 ** (2 * i / 6)
+            np.testing.assert_allclose(table[t, 2 * i : 2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-12)
+    x = inputs(2, 1, 7, 6)
+    np.testing.assert_allclose(AddPositions()(x), x + table, atol=1e-6)
+    centred = AddPositions(centred=True)(x) - x
+    np.testing.assert_allclose(centred, (table - table.mean(1, keepdims=True))[None, None].repeat(2, 0), atol=1e-6)
+
+
+def test_split_gives_equal_parts():
+    x = inputs(2, 6, 3)
+    for i, part in enumerate(Split(3, axis=1)(x)):
+        np.testing.assert_array_equal(part, x[:, 2 * i : 2 * i + 2])
+
+
+def test_hard_swish():
+    x = np.linspace(-5, 5, 41, dtype=np.float32)
+    np.testing.assert_allclose(hard_swish(tf.constant(x)), x * np.clip(x + 3, 0, 6) / 6, rtol=1e-6, atol=1e-6)
+
+
+# --- Local attention --------------------------------------------------------------------------------------------------
+
+LOCAL_CASES = [(40, 5), (23, 5), (50, 9), (10, 9), (3, 9), (1, 5), (131, 9), (12, 1), (247, 5)]
+
+
+def windows(x: np.ndarray, window: int) -> np.ndarray:
+    """(batch, heads, tokens, d) to (batch, heads, tokens, window, d), zeros outside the clip."""
+    padded = np.pad(x, ((0, 0), (0, 0), (window // 2, window // 2), (0, 0)))
+    return np.stack([padded[:, :, i : i + window] for i in range(x.shape[2])], axis=2)
+
+
+def tokens_first(blocks: np.ndarray, heads: int, num_tokens: int) -> np.ndarray:
+    """(batch * heads, blocks, block, n) to (batch, heads, tokens, n)."""
+    return blocks.reshape(-1, heads, blocks.shape[1] * blocks.shape[2], blocks.shape[3])[:, :, :num_tokens]
+
+
+@pytest.mark.parametrize(("num_tokens", "window"), LOCAL_CASES)
+def test_local_scores_are_those_of_single_windows(num_tokens, window):
+    queries, keys = inputs(2, 3, num_tokens, 4), inputs(2, 3, num_tokens, 4, seed=1)
+    scores = LocalScores(window, 0.5)([queries, keys]).numpy()
+    expected = 0.5 * np.einsum("bhtd,bhtwd->bhtw", queries, windows(keys, window))
+    np.testing.assert_allclose(tokens_first(scores, 3, num_tokens), expected, rtol=1e-5, atol=1e-5)
+    assert scores.shape[2] == block_size(num_tokens, window) and scores.shape[3] == window
+
+
+@pytest.mark.parametrize(("num_tokens", "window"), LOCAL_CASES)
+def test_local_attention_is_that_of_single_windows(num_tokens, window):
+    queries, keys, values = (inputs(2, 3, num_tokens, 4, seed=seed) for seed in range(3))
+    weights = tf.nn.softmax(LocalScores(window)([queries, keys]))
+    scores = np.einsum("bhtd,bhtwd->bhtw", queries, windows(keys, window))
+    expected = np.einsum("bhtw,bhtwd->bhtd", tf.nn.softmax(scores), windows(values, window))
+    np.testing.assert_allclose(LocalMix(window)([weights, values]), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [0, 4, -3])
+def test_a_window_that_has_no_middle_is_refused(window):
+    with pytest.raises(ConfigError, match=f"odd and positive, not {window}"):
+        LocalScores(window)
+
+
 def test_scale():
     x = inputs(2, 3)
     np.testing.assert_array_equal(Scale(0.5)(x), 0.5 * x)
@@ -193,6 +313,15 @@ def test_scale():
         RMSNorm(1e-3, name="r"),
         AttentionProduct(0.5, name="a"),
         Scale(0.5, name="s"),
+        HRFDense(UNITS, EXPANSION, depth=3, form="layers", activation=hard_swish, name="d"),
+        LayerNorm(affine=False, name="b"),
+        RMSNorm(center=True, name="c"),
+        L2Norm(1e-3, name="n"),
+        LocalScores(5, 0.5, name="ls"),
+        LocalMix(5, name="lm"),
+        AddPositions(True, name="p"),
+        Deviation(1e-3, name="v"),
+        Split(3, 1, name="t"),
     ],
     ids=lambda layer: type(layer).__name__,
 )

@@ -14,7 +14,14 @@ from kser import train as training
 from kser.config import AUGMENT_OFF, TrainConfig
 from kser.errors import RunError
 from kser.layers import HRFDense
-from kser.train import best_row, decay_kernels, learning_rate_schedule
+from kser.train import (
+    BATCHES_AHEAD,
+    best_row,
+    decay_kernels,
+    in_turns,
+    learning_rate_schedule,
+    product_decay,
+)
 from tests import tiny
 
 
@@ -103,6 +110,39 @@ def test_product_decay_is_the_gradient_of_the_products_norm():
     decay_kernels(model, tf.constant(0.1))
     for weight, value in zip(layer.get_weights()[:2], expected, strict=True):
         np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_product_decay_of_stacked_factors_is_the_gradient_too(depth):
+    layer = HRFDense(3, 2, depth=depth)
+    layer.build((None, 4))
+    with tf.GradientTape() as tape:
+        penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
+    for ours, expected in zip(product_decay(layer), tape.gradient(penalty, layer.factors), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_factor_decay_shrinks_each_factor():
+    model = keras.Sequential([keras.Input((4,)), HRFDense(3, 2)])
+    before = model.get_weights()
+    decay_kernels(model, tf.constant(0.25), "factors")
+    for after, factor in zip(model.get_weights()[:2], before[:2], strict=True):
+        np.testing.assert_allclose(after, 0.75 * factor, rtol=1e-6)
+
+
+def test_batches_are_given_in_order_some_made_ahead():
+    made = []
+
+    def batches():
+        for i in range(2 * BATCHES_AHEAD + 3):
+            made.append(i)
+            yield i
+
+    given = []
+    for i in in_turns(batches()):
+        given.append(i)
+        assert len(made) % BATCHES_AHEAD == 0 or len(made) == 2 * BATCHES_AHEAD + 3
+    assert given == made
 
 
 def test_plain_kernels_shrink_and_biases_stay():

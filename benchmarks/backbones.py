@@ -1,0 +1,47 @@
+"""What every deployed backbone costs: parameters, multiply-accumulates, nodes, bytes and arena of its presets in int8.
+
+.venv/bin/python benchmarks/backbones.py
+
+The weights are the untrained ones of seed 0: none of these figures depends on them, but for some bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from absl import app, flags
+
+from kser.backbones import BACKBONES, build_model, preset
+from kser.config import FeatureConfig
+from kser.convert import to_int8_tflite
+from kser.deploy import deploy_model
+from kser.tflite import TFLMRunner, describe, multiply_accumulates
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("presets", "micro,light", "Presets to convert.")
+
+NUM_CLASSES = 8
+NUM_CLIPS = 8
+
+
+def row(backbone: str, name: str) -> str:
+    """The figures of one preset on clips of the default length."""
+    features = FeatureConfig()
+    model = build_model(preset(backbone, name), features, NUM_CLASSES)
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((NUM_CLIPS, features.num_frames, features.num_mels)).astype(np.float32)
+    model_bytes = to_int8_tflite(deploy_model(model, clips).model, clips)
+    figures = [model.count_params(), multiply_accumulates(model_bytes), describe(model_bytes).num_nodes, len(model_bytes)]
+    return f"| {' | '.join(map(str, [backbone, name, *figures, TFLMRunner(model_bytes).arena().total]))} |"
+
+
+def main(_) -> None:
+    print("| backbone | preset | parameters | MACs | nodes | .tflite | arena |")
+    print("|---|---|---|---|---|---|---|")
+    for backbone, name in itertools.product(BACKBONES, FLAGS.presets):
+        print(row(backbone, name), flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)
