@@ -234,9 +234,9 @@ def flatten_by_convolution(graph: Graph) -> Graph:
 
 
 def _row_convolution(graph: Graph, source: Node, reshape: Node, dense: Node) -> Graph:
-    one, num_rows, row = reshape.config["target_shape"]
+    *ones, num_rows, row = reshape.config["target_shape"]
     channels = _last_dim(graph, source)
-    if one != 1 or row % channels:
+    if ones != [1] or row % channels:
         return graph
     width, units = row // channels, dense.config["units"]
     layer = keras.layers.Conv2D(

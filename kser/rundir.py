@@ -23,7 +23,7 @@ from kser.errors import KserError, RunError
 from kser.features import Normalization
 
 # Raised when an older run directory can no longer be read.
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, HISTORY, METRICS, CONFUSION = "config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png"
 RECORDED_PACKAGES = (
     "tensorflow",

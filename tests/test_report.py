@@ -12,7 +12,8 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from kser import report
-from kser.config import RunConfig, TrainConfig
+from kser.backbones import PRESETS
+from kser.config import FeatureConfig, RunConfig, TrainConfig
 from kser.errors import KserError
 from kser.features import Normalization
 from kser.metrics import score
@@ -72,13 +73,28 @@ def test_a_label_without_clips_has_recall_0():
 
 
 def test_export_text_holds_the_figures():
-    text = report.export_text(RUN, FIGURES)
+    certificate = {
+        "deploy": [{"name": "centre", "layers_before": 91, "layers_after": 82, "max_logit_difference": 4.3e-5}],
+    }
+    text = report.export_text(RUN, FIGURES, certificate)
+    assert "centre       91 -> 82 layers; max |logit difference| 4.3e-05" in text.splitlines()
     for figure in ("70001 -> 50002", "237 clips", "3.2e-07", "100%", "101234 bytes", "7654321", "98 nodes", "45678 bytes"):
         assert figure in text, figure
     for figure in ("40000 head", "5678 tail", "CONV_2D 5", "FULLY_CONNECTED 12", "03, 05, 07, 24"):
         assert figure in text, figure
     rows = [line.split() for line in text.splitlines()[-2:]]
     assert rows == [["keras", "0.601", "0.612", "0.623", "1.0000"], ["tflm", "0.634", "0.645", "0.656", "0.9958"]]
+
+
+def test_presets_are_listed_with_their_sizes(monkeypatch):
+    small = {key: PRESETS[key] for key in (("conformer", "micro"), ("speechformer", "micro"))}
+    monkeypatch.setattr(report, "PRESETS", small)
+    lines = report.presets_text(FeatureConfig()).splitlines()
+    assert lines[0] == "clips of 2.5 s: 247 frames of 40 mels; 8 classes"
+    assert [line.split() for line in lines[2:]] == [
+        ["conformer", "micro", "56561", "4686464", "62"],
+        ["speechformer", "micro", "51800", "1873584", "247,", "50,", "10,", "3"],
+    ]
 
 
 def test_a_warning_goes_to_stderr_once(capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import tf_keras as keras
 from kser.backbones import BACKBONES, PRESETS, build_model, plain, preset
 from kser.config import HRF_INIT, FeatureConfig, HRFConfig, ModelConfig
 from kser.convert import to_int8_tflite
-from kser.deploy import deploy_model
+from kser.deploy import DEPLOY_PASSES
 from kser.errors import ConfigError
 from kser.fold import fold_model
+from kser.graph import build_graph, read_graph
 from kser.layers import HRFDense, LayerNorm, RMSNorm
 from kser.tflite import TFLMRunner, describe, smallest_arena_bytes
 from tests import tiny
@@ -54,7 +56,8 @@ def test_a_preset_deployed_keeps_its_bounds(backbone, name):
     config = dataclasses.replace(preset(backbone, name), hrf=HRFConfig(expansion=4))
     folded = fold_model(build_model(config, FEATURES, NUM_CLASSES))
     assert folded.count_params() <= MAX_PARAMETERS[name]
-    model_bytes = to_int8_tflite(deploy_model(folded, clips(2, FEATURES)).model, clips(2, FEATURES))
+    graph = functools.reduce(lambda graph, rewrite: rewrite(graph), DEPLOY_PASSES.values(), read_graph(folded))
+    model_bytes = to_int8_tflite(build_graph(graph), clips(2, FEATURES))
     arena = max(TFLMRunner(model_bytes).arena().total, smallest_arena_bytes(model_bytes))
     if backbone == "speechformer":
         assert arena <= MAX_SPEECHFORMER_ARENA_BYTES

@@ -15,10 +15,12 @@ from kser.tflite import multiply_accumulates as converted_multiply_accumulates
 FEATURES = FeatureConfig(clip_seconds=1)
 
 
-@pytest.mark.parametrize(("backbone", "name"), [key for key in PRESETS if key[1] == "micro"])
-@pytest.mark.parametrize("pooling", ["mean", "attention", "statistics"])
-def test_multiply_accumulates_are_those_of_the_converted_model(backbone, name, pooling):
-    config = dataclasses.replace(PRESETS[backbone, name], pooling=pooling)
+@pytest.mark.parametrize(
+    ("backbone", "pooling"),
+    [("conformer", "mean"), ("convtransformer", "attention"), ("convtransformer", "statistics"), ("speechformer", "mean")],
+)
+def test_multiply_accumulates_are_those_of_the_converted_model(backbone, pooling):
+    config = dataclasses.replace(PRESETS[backbone, "micro"], pooling=pooling)
     model = build_model(config, FEATURES, num_classes=4)
     assert multiply_accumulates(model) == converted_multiply_accumulates(to_float_tflite(model))
     factorized = dataclasses.replace(config, hrf=HRFConfig(4, ("both", "attention", "classifier")))
