@@ -20,5 +20,7 @@ def _compiled(model: keras.Model):
     """The model's inference graph, traced once and kept with the model."""
     if not hasattr(model, "_kser_inference"):
         spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-        model._kser_inference = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
+        # As a concrete function: TensorFlow takes the functions of several models for one that is traced too often.
+        function = tf.function(lambda x: model(x, training=False), autograph=False)
+        model._kser_inference = function.get_concrete_function(spec)
     return model._kser_inference
