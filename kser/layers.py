@@ -283,6 +283,13 @@ def block_size(num_tokens: int, window: int) -> int:
     return smallest
 
 
+def first(x, count: int, axis: int):
+    """The first `count` entries along an axis; the gradient of tf.slice is a pad, that of `x[...]` many times dearer."""
+    size = [-1] * len(x.shape)
+    size[axis] = count
+    return tf.slice(x, [0] * len(size), size)
+
+
 def blocks_of(x, block: int):
     """(batch, heads, num_tokens, d) to (batch * heads, blocks, block, d), zeros filling up the last."""
     num_tokens, dim = x.shape[2:]
@@ -306,7 +313,9 @@ def key_blocks(x, block: int, window: int):
     if num_blocks == 1:
         return tf.reshape(x, (-1, 1, length, x.shape[-1]))
     x = blocks_of(x, block)
-    return tf.concat([x[:, :-1], x[:, 1:, :overlap]], axis=2)
+    own = first(x, num_blocks, axis=1)
+    behind = tf.slice(x, (0, 1, 0, 0), (-1, num_blocks, overlap, -1))
+    return tf.concat([own, behind], axis=2)
 
 
 class _Local(keras.layers.Layer):
@@ -350,7 +359,7 @@ class LocalScores(_Local):
         scores = tf.matmul(queries, key_blocks(keys, block, self.window), transpose_b=True)
         num_blocks, _, width = scores.shape[1:]
         scores = tf.pad(tf.reshape(scores, (-1, num_blocks, block * width)), ((0, 0), (0, 0), (0, block)))
-        return tf.reshape(scores, (-1, num_blocks, block, width + 1))[..., : self.window]
+        return first(tf.reshape(scores, (-1, num_blocks, block, width + 1)), self.window, axis=3)
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
@@ -370,11 +379,11 @@ class LocalMix(_Local):
         num_blocks, block = weights.shape[1:3]
         width = block + self.window - 1
         weights = tf.pad(weights, ((0, 0), (0, 0), (0, 0), (0, block)))
-        weights = tf.reshape(weights, (-1, num_blocks, block * (width + 1)))[..., : block * width]
+        weights = first(tf.reshape(weights, (-1, num_blocks, block * (width + 1))), block * width, axis=2)
         weights = tf.reshape(weights, (-1, num_blocks, block, width))
         columns = tf.transpose(key_blocks(values, block, self.window), (0, 1, 3, 2))
         mixed = tf.reshape(tf.matmul(weights, columns, transpose_b=True), (-1, num_heads, num_blocks * block, dim))
-        return mixed if num_blocks * block == num_tokens else mixed[:, :, :num_tokens]
+        return mixed if num_blocks * block == num_tokens else first(mixed, num_tokens, axis=2)
 
 
 @register

@@ -78,7 +78,7 @@ def require_own_settings(backbone: str, names) -> None:
     foreign -= set(BACKBONES[backbone].own_settings)
     unread = sorted(foreign & set(names))
     if unread:
-        readers = [name for name, other in BACKBONES.items() if unread[0] in other.own_settings]
+        readers = sorted(name for name, other in BACKBONES.items() if unread[0] in other.own_settings)
         raise ConfigError(f"{backbone} has no {unread[0]}; it is a setting of {' and '.join(readers)}.")
 
 

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
+from kser.rundir import FORMAT
 from tests import tiny
 from tests.cli.command_server import REPOSITORY, CommandServer, Outcome
 
@@ -214,7 +215,7 @@ def test_a_run_of_another_version(server, trained, tmp_path, command):
     config.write_text(json.dumps({**json.loads(config.read_text()), "format": 99, "kser": "9.9"}))
     before = contents(run.path)
     resume = ["--resume"] if command == "train" else []
-    assert_told(server.run(command, f"--run_dir={run.path}", *resume), "format 99 (kser 9.9)", "reads format 1")
+    assert_told(server.run(command, f"--run_dir={run.path}", *resume), "format 99 (kser 9.9)", f"reads format {FORMAT}")
     assert contents(run.path) == before
 
 
