@@ -155,7 +155,7 @@ def test_damaged_settings(run, change):
     assert_one_sentence(error, run.file("config.json"), "train again")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, rundir.FORMAT - 1, rundir.FORMAT + 1, str(rundir.FORMAT), None])
 def test_another_format(run, version):
     edit(run, lambda values: values.update(format=version, kser="9.9"))
     with pytest.raises(RunError, match="kser 9.9") as error:
