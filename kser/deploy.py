@@ -118,16 +118,13 @@ def fold_norm_affine(graph: Graph) -> Graph:
         if node.kind == "RMSNorm":
             dim = len(node.weights[0])
             beta = node.weights[1] if node.config["center"] else 0.0
-            graph = _bare(graph, node, node.weights[0] * dim**0.5, beta, L2Norm) or graph
+            bare = new_node(L2Norm(epsilon=node.config["epsilon"], name=node.name), node.inputs)
+            factor = node.weights[0] * dim**0.5
+            graph = _affine_into_readers(graph, node, factor, beta, lambda g, bare=bare: g.replaced(bare)) or graph
         elif node.kind == "LayerNorm" and node.config["affine"]:
             bare = node.with_config(affine=False).with_weights()
             graph = _affine_into_readers(graph, node, *node.weights, lambda g, bare=bare: g.replaced(bare)) or graph
     return graph
-
-
-def _bare(graph: Graph, node: Node, factor, offset, layer: type) -> Graph | None:
-    bare = new_node(layer(epsilon=node.config["epsilon"], name=node.name), node.inputs)
-    return _affine_into_readers(graph, node, factor, offset, lambda g: g.replaced(bare))
 
 
 def centre_residual(graph: Graph) -> Graph:

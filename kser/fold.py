@@ -140,7 +140,7 @@ def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features:
 
 
 def _layer_proof(layer: HRFDense, folded: keras.Model) -> LayerProof:
-    """By another way than the rule's: the chain applied to the unit vectors gives the kernel, to zero the bias."""
+    """Kernel and bias computed apart from the rule that is checked."""
     values = [w.astype(np.float64) for w in layer.get_weights()]
     factors, biases = values[: layer.depth + 1], values[layer.depth + 1 :]
     kernel = np.linalg.multi_dot(factors)

@@ -24,6 +24,7 @@ CLIP_NORM = 5.0
 FINAL_LEARNING_RATE = 0.01
 # Share of all steps the weights are averaged over.
 AVERAGE_SHARE = 0.05
+# Batches made at a time: enough that the change of turns costs nothing, few enough for any corpus to fit into memory.
 BATCHES_AHEAD = 32
 
 
@@ -55,7 +56,7 @@ def decay_kernels(model: keras.Model, rate, hrf_decay: str = "product") -> None:
     for layer in model.layers:
         if isinstance(layer, HRFDense):
             decay = product_decay(layer) if hrf_decay == "product" else layer.factors
-            for factor, direction in zip(layer.factors, list(decay), strict=True):
+            for factor, direction in zip(layer.factors, decay, strict=True):
                 factor.assign_sub(rate * direction)
             continue
         for name in ("kernel", "depthwise_kernel"):

@@ -12,6 +12,7 @@ import numpy as np
 
 from kser import convert, export, report, rundir, tflite
 from kser.atomic import replacing, write_text
+from kser.backbones import build_model
 from kser.config import RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus, Split, Utterance, make_split
@@ -74,6 +75,8 @@ def open_run(run_dir: str, data_dir: str, cache_dir: str) -> tuple[Run, Material
 def train_new(run_dir: str, config: RunConfig, data_dir: str, cache_dir: str, progress) -> tuple[Run, Scores]:
     """Trains a new run and scores it on the held-out speakers."""
     rundir.require_free(run_dir)
+    # Settings that make no network are refused before anything is read or written; its weights are not used.
+    build_model(config.model, config.features, num_classes=2)
     material = load_material(config, data_dir, cache_dir)
     data = training_data(material.corpus, material.features, material.split, config)
     run = rundir.create(run_dir, config, data_dir, material.corpus, material.split, data.normalization)

@@ -133,6 +133,7 @@ def heads(b: Builder, x, name: str):
 
 
 def attention_weights(b: Builder, scores, name: str):
+    """Softmax over the last axis of the scores, and dropout of whole weights; of the scores' shape."""
     return b.dropout(f"{name}_weight_dropout")(keras.layers.Softmax(name=f"{name}_weights")(scores))
 
 
