@@ -11,7 +11,7 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 
-COMMANDS = ("train", "fold_and_convert", "evaluate", "predict", "demo")
+COMMANDS = ("prepare", "preview", "train", "fold_and_convert", "evaluate", "predict", "demo")
 
 INSTALL_REQUIRES = [
     # Training and conversion; the last release tensorflow-io's native ops load beside.
@@ -43,7 +43,13 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
+    "beam": [
+        # Scans corpora that are too large for one machine.
+        "apache-beam>=2.77,<3",
+    ],
     "dev": [
+        # Tests of the extra above.
+        "apache-beam>=2.77,<3",
         # Runs the tests.
         "pytest>=8,<10",
         # Lints; a new minor version brings new rules.
@@ -69,6 +75,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["kser", "kser.*"]),
+    package_data={"kser.datasets": ["checksums.npz"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={

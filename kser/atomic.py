@@ -17,6 +17,18 @@ def replacing(path: str) -> Iterator[str]:
     Raises:
       KserError: the disk is full, or the directory cannot be written to.
     """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_beside(path: str) -> Iterator[str]:
+    """Yields the path of an empty file in the directory of `path`, which is removed unless the block moved it.
+
+    Raises:
+      KserError: the disk is full, or the directory cannot be written to.
+    """
     directory, name = os.path.split(os.path.abspath(path))
     temporary = os.path.join(directory, f".{name}.{uuid.uuid4().hex}{os.path.splitext(name)[1]}")
     try:
@@ -27,7 +39,6 @@ def replacing(path: str) -> Iterator[str]:
         raise KserError(f"Cannot write {path}: {error.strerror}.") from error
     try:
         yield temporary
-        os.replace(temporary, path)
     except OSError as error:
         reason = error.strerror or f"the disk may be full ({error})"
         raise KserError(f"Cannot write {path}: {reason}.") from error

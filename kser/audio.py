@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -14,6 +17,9 @@ from kser.errors import AudioError
 
 MIN_SECONDS = 0.1
 MAX_CHANNELS = 2
+MAX_BYTES = 500_000_000
+GIT_LFS_HEAD = b"version https://git-lfs"
+GIT_LFS_HEAD_BYTES = len(GIT_LFS_HEAD)
 # -80 dBFS: below any voice, above the dither of a 16-bit recording.
 SILENCE_PEAK = 1e-4
 ACTIVITY_FRAME_SAMPLES = 320
@@ -21,17 +27,85 @@ ACTIVITY_RANGE_DB = 35.0
 NOISE_SEED = 16000
 
 
-def load(path: str, upper_hz: float = 0.0) -> np.ndarray:
-    """Reads a PCM or FLAC file as (num_samples,) float32 in [-1, 1] at 16 kHz, the mean of its one or two channels.
+@dataclass(frozen=True)
+class Recording:
+    """What a file holds: (num_samples, num_channels) float32 in [-1, 1], its rate, size, and a sha256 of its bytes.
+
+    Of a part of a file the digest is of the samples read.
+    """
+
+    samples: np.ndarray
+    sample_rate_hz: int
+    num_bytes: int
+    digest: str
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate_hz
+
+
+def load(path: str, upper_hz: float = 0.0, span: tuple[float, float] | None = None) -> np.ndarray:
+    """Reads a PCM or FLAC file as (num_samples,) float32 in [-1, 1] at 16 kHz; see `read` and `to_mono`.
+
+    Raises:
+      AudioError: the file cannot be used.
+    """
+    return to_mono(read(path, span), path, upper_hz)
+
+
+def read(path: str, span: tuple[float, float] | None = None) -> Recording:
+    """A file's samples, or those between the two times of `span`, in seconds.
+
+    Raises:
+      AudioError: the file is missing, empty, truncated, no audio, a Git LFS pointer, larger than MAX_BYTES, or ends before
+        `span` begins.
+    """
+    if not os.path.isfile(path):
+        raise AudioError(f"There is no audio file {path}.")
+    num_bytes = os.path.getsize(path)
+    if num_bytes == 0:
+        raise AudioError(f"{path} is empty.")
+    if num_bytes > MAX_BYTES and span is None:
+        raise AudioError(f"{path} has {num_bytes / 1e9:.1f} GB, which no clip of speech has; cut it into utterances.")
+    try:
+        samples, sample_rate_hz, digest = _read_whole(path) if span is None else _read_span(path, span)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
+    return Recording(samples, sample_rate_hz, num_bytes, digest)
+
+
+def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
+    with open(path, "rb") as file:
+        data = file.read()
+    _check_head(path, data[:GIT_LFS_HEAD_BYTES], len(data))
+    return *soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True), hashlib.sha256(data).hexdigest()
+
+
+def _read_span(path: str, span: tuple[float, float]) -> tuple[np.ndarray, int, str]:
+    with open(path, "rb") as file:
+        _check_head(path, file.read(GIT_LFS_HEAD_BYTES), os.path.getsize(path))
+    with soundfile.SoundFile(os.fsencode(path)) as file:
+        begin, end = (round(seconds * file.samplerate) for seconds in span)
+        if not 0 <= begin < min(end, file.frames):
+            lasts = file.frames / file.samplerate
+            raise AudioError(f"{path} lasts {lasts:.1f} s and has nothing from {span[0]:g} to {span[1]:g} s.")
+        file.seek(begin)
+        samples = file.read(end - begin, dtype="float32", always_2d=True)
+        return samples, file.samplerate, hashlib.sha256(samples.tobytes()).hexdigest()
+
+
+def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarray:
+    """(num_samples,) float32 at 16 kHz, the mean of the one or two channels.
 
     Args:
+      path: what to call the recording in a complaint.
       upper_hz: the highest frequency that will be looked at; a file sampled too slowly to hold it is refused.
 
     Raises:
-      AudioError: the file is missing, empty, truncated, no audio, too short, silent, has more than two channels (which
-        of them carries the voice is unknown), or is sampled below `2 * upper_hz`.
+      AudioError: too short, silent, more than two channels (which of them carries the voice is unknown), samples that are
+        not finite, or sampled below `2 * upper_hz`.
     """
-    samples, sample_rate_hz = _read(path)
+    samples, sample_rate_hz = recording.samples, recording.sample_rate_hz
     if samples.shape[1] > MAX_CHANNELS:
         raise AudioError(f"{path} has {samples.shape[1]} channels; extract the one that carries the voice first.")
     if sample_rate_hz < 2 * upper_hz:
@@ -58,26 +132,14 @@ def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     return soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
 
 
-def _read(path: str) -> tuple[np.ndarray, int]:
-    if not os.path.isfile(path):
-        raise AudioError(f"There is no audio file {path}.")
-    if os.path.getsize(path) == 0:
-        raise AudioError(f"{path} is empty.")
-    try:
-        _check_riff_length(path)
-        return soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
-
-
-def _check_riff_length(path: str) -> None:
+def _check_head(path: str, head: bytes, num_bytes: int) -> None:
     """libsndfile reads a cut-off WAV without a word; its header still tells the length it had."""
-    with open(path, "rb") as file:
-        head = file.read(12)
+    if head == GIT_LFS_HEAD:
+        raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
     declared = int.from_bytes(head[4:8], "little")
     streamed = declared in (0, 0xFFFFFFFF)
-    if head[:4] == b"RIFF" and not streamed and os.path.getsize(path) < declared:
-        raise AudioError(f"{path} is truncated: its header announces {declared + 8} bytes, it has {os.path.getsize(path)}.")
+    if head[:4] == b"RIFF" and not streamed and num_bytes < declared:
+        raise AudioError(f"{path} is truncated: its header announces {declared + 8} bytes, it has {num_bytes}.")
 
 
 def _reason(error: Exception) -> str:

@@ -1,55 +1,87 @@
 """Augmentation of log-mel clips, on the graph; every function takes and returns (num_frames, num_mels) float32.
 
+`AUGMENTATIONS` in config.py lists all by name, with those of the sound, which sound_augment.py makes in advance.
+
 The draws are stateful TensorFlow random operations, as tensorflow-io's masks are: whoever traces these functions sets
 `tf.random.set_seed` first and maps them over the clips in order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import tensorflow as tf
 import tensorflow_io as tfio
 
-from kser.config import AugmentConfig, FeatureConfig
+from kser.config import FeatureConfig
 from kser.features import hz_to_mel, mel_matrix
 
+# (name, strength) in the order of application.
+Steps = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Others:
+    """The training part's raw log-mel, for babble: `read` takes (n,) indices below `count` to (n, num_frames, num_mels)."""
+
+    count: int
+    read: Callable[[tf.Tensor], tf.Tensor]
+
+
+
 DB_TO_LN_POWER = np.log(10) / 10
-# The additive noise is drawn between the configured signal-to-noise ratio and this much above it.
-NOISE_SNR_RANGE_DB = 30.0
+# What is added is drawn between the configured signal-to-noise ratio and this much above it.
+SNR_RANGE_DB = 30.0
 # Spread of the ln power of a noise band from frame to frame.
 NOISE_LN_STD = 0.5
 EQUALIZER_KNOTS = 5
+BABBLE_VOICES = 4
+# SpecAugment at strength 1.
+NUM_MASKS = 2
+FREQ_MASK_SHARE, TIME_MASK_SHARE = 0.2, 0.08
 
 
-def augment_sound(clip: tf.Tensor, config: AugmentConfig, features: FeatureConfig) -> tf.Tensor:
-    """What may have happened before the microphone, on a raw log-mel clip: its tempo, place, pitch, filter, gain, noise."""
-    if config.stretch or config.shift_ms:
-        clip = warp_time(clip, config.stretch, config.shift_ms / features.hop_ms)
-    if config.pitch:
-        clip = warp_frequency(clip, config.pitch, features)
-    if config.equalizer_db:
-        clip = equalize(clip, config.equalizer_db)
-    if config.gain_db:
-        clip = clip + tf.random.uniform((), -config.gain_db, config.gain_db) * DB_TO_LN_POWER
-    if config.noise_snr_db:
-        clip = add_noise(clip, config.noise_snr_db, features)
+def augment_features(clip: tf.Tensor, steps: Steps, features: FeatureConfig, others: Others) -> tf.Tensor:
+    """What happens to the sound before the microphone, done to its raw log-mel, in the order of the steps."""
+    for name, strength in steps:
+        if name == "tempo":
+            clip = change_tempo(clip, strength)
+        elif name == "shift":
+            clip = shift(clip, strength / features.hop_ms)
+        elif name == "warp":
+            clip = warp_frequency(clip, strength, features)
+        elif name == "filter":
+            clip = equalize(clip, strength)
+        elif name == "gain":
+            clip = clip + tf.random.uniform((), -strength, strength) * DB_TO_LN_POWER
+        elif name == "noise":
+            clip = add_noise(clip, strength, features)
+        elif name == "babble":
+            clip = add_babble(clip, strength, others)
     return clip
 
 
-def warp_time(clip: tf.Tensor, stretch: float, shift_frames: float) -> tf.Tensor:
-    """Reads the clip at another rate (1 +- `stretch`) and from another place; what leaves at one end comes in at the other.
+def change_tempo(clip: tf.Tensor, strength: float) -> tf.Tensor:
+    """Reads the clip at another rate (1 +- `strength`) around its middle; what leaves at one end comes in at the other.
 
     Both ends are silence in nearly every clip, so going round keeps real frames where a fill would invent some.
     """
     num_frames = clip.shape[0]
-    rate = tf.random.uniform((), 1 - stretch, 1 + stretch)
-    shift = tf.random.uniform((), -shift_frames, shift_frames)
+    rate = tf.random.uniform((), 1 - strength, 1 + strength)
     centre = (num_frames - 1) / 2
-    positions = centre + (tf.range(num_frames, dtype=tf.float32) - centre) * rate + shift
+    positions = centre + (tf.range(num_frames, dtype=tf.float32) - centre) * rate
     floor = tf.floor(positions)
     fraction = (positions - floor)[:, None]
     lower = tf.cast(floor, tf.int32) % num_frames
     return tf.gather(clip, lower) * (1 - fraction) + tf.gather(clip, (lower + 1) % num_frames) * fraction
+
+
+def shift(clip: tf.Tensor, max_frames: float) -> tf.Tensor:
+    """Moves the clip by whole frames, `max_frames` either way at most; what leaves at one end comes in at the other."""
+    frames = tf.round(tf.random.uniform((), -max_frames, max_frames))
+    return tf.roll(clip, tf.cast(frames, tf.int32), axis=0)
 
 
 def warp_frequency(clip: tf.Tensor, strength: float, features: FeatureConfig) -> tf.Tensor:
@@ -83,20 +115,52 @@ def equalize(clip: tf.Tensor, range_db: float) -> tf.Tensor:
 def add_noise(clip: tf.Tensor, snr_db: float, features: FeatureConfig) -> tf.Tensor:
     """Adds stationary white noise in the power domain, its level below the clip's mean power by the drawn ratio."""
     bandwidth = np.log(mel_matrix(features).sum(axis=0))
-    level = (
-        tf.math.log(tf.reduce_mean(tf.exp(clip)))
-        - tf.random.uniform((), snr_db, snr_db + NOISE_SNR_RANGE_DB) * DB_TO_LN_POWER
-    )
+    level = ln_mean_power(clip) - draw_snr(snr_db)
     noise = level + tf.constant(bandwidth - bandwidth.mean(), tf.float32) + tf.random.normal(clip.shape, stddev=NOISE_LN_STD)
-    return tf.maximum(clip, noise) + tf.math.softplus(-tf.abs(clip - noise))
+    return add_power(clip, noise)
 
 
-def mask(clip: tf.Tensor, config: AugmentConfig) -> tf.Tensor:
-    """SpecAugment (Park et al. 2019) by tensorflow-io, on a normalized clip: masked cells become 0, the training mean."""
-    for _ in range(config.freq_masks if config.freq_mask_mels else 0):
-        clip = tfio.audio.freq_mask(clip, min(config.freq_mask_mels, clip.shape[1] - 1) + 1)
-    for _ in range(config.time_masks if config.time_mask_frames else 0):
-        clip = tfio.audio.time_mask(clip, min(config.time_mask_frames, clip.shape[0] - 1) + 1)
+def add_babble(clip: tf.Tensor, snr_db: float, others: Others) -> tf.Tensor:
+    """Adds the voices of BABBLE_VOICES clips drawn from `others` in the power domain."""
+    chosen = tf.random.uniform((BABBLE_VOICES,), 0, others.count, tf.int64)
+    voices = tf.reduce_logsumexp(others.read(chosen), axis=0)
+    return add_power(clip, voices - ln_mean_power(voices) + ln_mean_power(clip) - draw_snr(snr_db))
+
+
+def draw_snr(snr_db: float) -> tf.Tensor:
+    """ln of a power ratio, from `snr_db` to SNR_RANGE_DB above it."""
+    return tf.random.uniform((), snr_db, snr_db + SNR_RANGE_DB) * DB_TO_LN_POWER
+
+
+def ln_mean_power(clip: tf.Tensor) -> tf.Tensor:
+    """ln of the mean over all cells of a log-mel clip's power."""
+    return tf.reduce_logsumexp(clip) - np.log(clip.shape[0] * clip.shape[1])
+
+
+def add_power(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """ln(exp(a) + exp(b)): what two sounds without common phase sum to."""
+    return tf.maximum(a, b) + tf.math.softplus(-tf.abs(a - b))
+
+
+def augment_normalized(clip: tf.Tensor, steps: Steps) -> tf.Tensor:
+    """The steps on a normalized clip, of which there is one kind: spec."""
+    for _, strength in steps:
+        clip = mask(clip, strength)
+    return clip
+
+
+def mask(clip: tf.Tensor, strength: float) -> tf.Tensor:
+    """SpecAugment (Park et al. 2019) by tensorflow-io, on a normalized clip: masked cells become 0, the training mean.
+
+    `NUM_MASKS` masks each of mels and of frames, the widest `strength` times FREQ_MASK_SHARE and TIME_MASK_SHARE of the
+    clip.
+    """
+    num_frames, num_mels = clip.shape
+    mels, frames = (round(strength * s) for s in (FREQ_MASK_SHARE * num_mels, TIME_MASK_SHARE * num_frames))
+    for _ in range(NUM_MASKS if mels else 0):
+        clip = tfio.audio.freq_mask(clip, min(mels, num_mels - 1) + 1)
+    for _ in range(NUM_MASKS if frames else 0):
+        clip = tfio.audio.time_mask(clip, min(frames, num_frames - 1) + 1)
     return clip
 
 

@@ -212,32 +212,114 @@ class ModelConfig(_Settings):
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """What `--augment` can name: the stage it acts in, the range of its strength, and what the strength means."""
+
+    stage: str
+    low: float
+    high: float
+    meaning: str
+
+
+# In the order of the path: the sound before the front end, its log-mel, that normalized, the batch.
+STAGES = ("sound", "features", "normalized", "batch")
+AUGMENTATIONS = {
+    "speed": Augmentation("sound", 0.01, 0.5, "played faster or slower within this share, the pitch going with it"),
+    "pitch": Augmentation("sound", 0.1, 12, "pitch moved within this many semitones, the tempo staying"),
+    "room": Augmentation("sound", 0.05, 3, "reverberation of generated rooms, of up to this many seconds (RT60)"),
+    "codec": Augmentation("sound", 0.01, 1, "this share of clips passes a telephone's band and 8-bit mu-law"),
+    "tempo": Augmentation("features", 0.01, 0.5, "read faster or slower within this share, the pitch staying"),
+    "shift": Augmentation("features", 1, 10000, "moved in time within this many milliseconds"),
+    "warp": Augmentation("features", 0.01, 0.5, "frequencies scaled within this share: another vocal tract"),
+    "filter": Augmentation("features", 0.1, 40, "single frequencies louder or softer within this many dB"),
+    "gain": Augmentation("features", 0.1, 40, "all louder or softer within this many dB; no effect with remove_level"),
+    "noise": Augmentation("features", -20, 80, "white noise, its signal-to-noise ratio in dB at least this"),
+    "babble": Augmentation("features", -20, 80, "other training clips in the background, the ratio in dB at least this"),
+    "spec": Augmentation("normalized", 0.1, 5, "SpecAugment, its masks this many times as wide as by default"),
+    "mixup": Augmentation("batch", 0.01, 10, "clips and targets mixed by shares of a Beta distribution of this parameter"),
+}
+NO_AUGMENTATION = "none"
+
+
+@dataclass(frozen=True)
 class AugmentConfig(_Settings):
-    """Augmentation of log-mel clips in training; 0 switches a part off."""
+    """What is done to training clips, in the order given; a stage's steps come after those of the stage before."""
 
-    freq_masks: int = _setting(2, "Frequency masks of SpecAugment per clip.", 0, 8)
-    freq_mask_mels: int = _setting(8, "Widest frequency mask in mel bands.", 0, 128)
-    time_masks: int = _setting(2, "Time masks of SpecAugment per clip.", 0, 8)
-    time_mask_frames: int = _setting(20, "Widest time mask in frames.", 0, 1000)
-    gain_db: float = _setting(6.0, "Gain drawn within this many dB up or down; of no effect with remove_level.", 0, 40)
-    shift_ms: float = _setting(200.0, "Shift in time drawn within this many milliseconds either way.", 0, 10000)
-    noise_snr_db: float = _setting(10.0, "Lowest signal-to-noise ratio of the additive noise in dB; 0: no noise.", 0, 80)
-    stretch: float = _setting(0.1, "Tempo drawn within this share up or down.", 0, 0.5)
-    pitch: float = _setting(0.1, "Frequencies scaled by a factor drawn within this share up or down.", 0, 0.5)
-    equalizer_db: float = _setting(6.0, "Gain of single frequencies drawn within this many dB up or down.", 0, 40)
-    mixup: float = _setting(0.2, "Parameter of the Beta distribution mixup draws its shares from.", 0, 10)
+    augment: str = _setting(
+        "tempo:0.1,shift:200,warp:0.1,filter:6,gain:6,noise:10,spec:1,mixup:0.2",
+        f"Augmentations as NAME:STRENGTH, separated by commas, applied in this order; {NO_AUGMENTATION}: none. "
+        + " ".join(f"{name}: {a.meaning}." for name, a in AUGMENTATIONS.items()),
+    )
+    augment_variants: int = _setting(
+        4, "Versions of every training clip that speed, pitch, room and codec are drawn for in advance.", 1, 64
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        order = [STAGES.index(AUGMENTATIONS[name].stage) for name, _ in self._all_steps()]
+        _require(
+            order == sorted(order),
+            "augment must keep the order of the stages ("
+            + "; ".join(", ".join(n for n, a in AUGMENTATIONS.items() if a.stage == s) for s in STAGES)
+            + f"), which {self.augment!r} does not.",
+        )
+
+    def steps(self, stage: str) -> tuple[tuple[str, float], ...]:
+        """(name, strength) of the augmentations of one stage, in order."""
+        return tuple(step for step in self._all_steps() if AUGMENTATIONS[step[0]].stage == stage)
+
+    def _all_steps(self) -> tuple[tuple[str, float], ...]:
+        if self.augment == NO_AUGMENTATION:
+            return ()
+        return tuple(_augmentation_step(part) for part in self.augment.split(","))
 
 
-AUGMENT_OFF = AugmentConfig(**{setting.name: 0 for setting in dataclasses.fields(AugmentConfig)})
+def _augmentation_step(text: str) -> tuple[str, float]:
+    name, _, strength = text.strip().partition(":")
+    _require(name in AUGMENTATIONS, f"augment has no {name!r}; it knows {', '.join(AUGMENTATIONS)}, or {NO_AUGMENTATION}.")
+    try:
+        value = float(strength)
+    except ValueError as error:
+        raise ConfigError(f"augment must give {name} a strength as in {name}:1, not {text!r}.") from error
+    _check_number(f"the strength of augment's {name}", value, False, AUGMENTATIONS[name].low, AUGMENTATIONS[name].high)
+    return name, value
+
+
+AUGMENT_OFF = AugmentConfig(NO_AUGMENTATION)
+
+
+@dataclass(frozen=True)
+class DataConfig(_Settings):
+    """The corpus of a run, and who of it trains, validates and tests."""
+
+    dataset: str = _setting("synthetic", "Corpus to train on.")
+    corpus_options: str = _setting("", "Ways of reading the corpus that it offers, by name, separated by commas.")
+    label_set: str = _setting("", "Labels to map those of the corpus to, leaving out clips of others; empty: its own.")
+    protocol: str = _setting("", "How the corpus is split; empty: as its literature does.")
+    split: int = _setting(1, "Which split of the protocol, counted from 1.", 1, 1000)
+    validation_speakers: int = _setting(
+        0, "Speakers taken from the training part to choose the best epoch by; 0: 15 % of them.", 0, 1000
+    )
+    eval_dataset: str = _setting("", "Another corpus to test on; all of `dataset` then trains and validates.")
+    shuffle_labels: bool = _setting(
+        False, "Whether labels are dealt out at random, to see that the score then falls to chance."
+    )
+
+
+@dataclass(frozen=True)
+class DataPaths:
+    """Where things lie; no setting, for the same run is the same elsewhere. Empty: the place a run remembers, or none."""
+
+    data_dir: str = ""
+    cache_dir: str = ""
+    eval_data_dir: str = ""
+    manifest: str = ""
 
 
 @dataclass(frozen=True)
 class TrainConfig(_Settings):
-    """One run: corpus, split, optimiser, schedule."""
+    """Optimiser and schedule."""
 
-    dataset: str = _setting("synthetic", "Corpus to train on.")
-    split: int = _setting(1, "Which of the corpus' speaker-disjoint splits, counted from 1.", 1, 1000)
-    validation_speakers: int = _setting(3, "Speakers taken from the training part to choose the best epoch by.", 1, 1000)
     epochs: int = _setting(80, "Passes over the training part.", 1, 100000)
     batch_size: int = _setting(32, "Clips per step.", 1, 65536)
     learning_rate: float = _setting(2e-3, "Peak learning rate of Adam.", 1e-8, 10)
@@ -259,6 +341,7 @@ class TrainConfig(_Settings):
 class RunConfig:
     """Everything that decides what a run computes."""
 
+    data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

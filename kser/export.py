@@ -17,7 +17,7 @@ from kser.deploy import DEPLOY_PASSES, Deployed, deploy_model
 from kser.errors import ModelFileError
 from kser.fold import FoldProof, fold_model, prove, weights_hash
 from kser.inference import predict_logits
-from kser.metrics import Scores, score
+from kser.metrics import METRICS, Scores, score
 from kser.pipeline import Part
 from kser.rundir import Run
 
@@ -86,8 +86,9 @@ def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
         "features": to_dict(run.config.features),
         "normalization": run.normalization.to_dict(),
         "model": to_dict(run.config.model),
-        "corpus": run.config.train.dataset,
-        "split": run.config.train.split,
+        "corpus": run.config.data.dataset,
+        "protocol": run.config.data.protocol,
+        "split": run.config.data.split,
         "test_speakers": list(run.test_speakers),
         "test_UA": scores.UA,
         "arena_bytes": arena_bytes,
@@ -114,7 +115,7 @@ def _report(int8_model: bytes, proof: FoldProof, logits: dict, scores: dict, are
         "representative_clips": num_representative,
         "fold": {key: value for key, value in dataclasses.asdict(proof).items() if key != "layers"},
         "scores": {
-            name: {key: value for key, value in s.to_dict().items() if key != "confusion"} for name, s in scores.items()
+            name: {metric: getattr(s, metric) for metric in METRICS} for name, s in scores.items()
         },
         "agreement_with_keras": {
             name: float(np.mean(values.argmax(1) == logits["keras"].argmax(1))) for name, values in logits.items()

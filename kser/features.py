@@ -121,10 +121,18 @@ class Normalization:
         return cls(mean, std, config.remove_level)
 
 
-def estimate_normalization(features: np.ndarray, remove_level: bool = False) -> Normalization:
-    """From the training part's (num_clips, num_frames, num_mels), accumulated in float64."""
+def clip_moments(features: np.ndarray) -> np.ndarray:
+    """(num_clips, 2, num_mels) float64: means of x and of x^2 over the frames of each clip (.., num_frames, num_mels)."""
+    squares = np.square(features, dtype=np.float64).mean(axis=1)
+    return np.stack([features.mean(axis=1, dtype=np.float64), squares], axis=1)
+
+
+def estimate_normalization(moments: np.ndarray, remove_level: bool = False) -> Normalization:
+    """From the training part's moments (`clip_moments`), all that its mean and deviation depend on."""
+    mean, square = moments[:, 0], moments[:, 1]
     if remove_level:
-        features = features - features.mean(axis=(-2, -1), keepdims=True)
-    mean = features.mean(axis=(0, 1), dtype=np.float64)
-    std = features.std(axis=(0, 1), dtype=np.float64)
-    return Normalization(mean.astype(np.float32), np.maximum(std, MIN_STD).astype(np.float32), remove_level)
+        level = mean.mean(axis=1, keepdims=True)
+        mean, square = mean - level, square - 2 * level * mean + level**2
+    average = mean.mean(axis=0)
+    std = np.sqrt(np.maximum(0, square.mean(axis=0) - average**2))
+    return Normalization(average.astype(np.float32), np.maximum(std, MIN_STD).astype(np.float32), remove_level)

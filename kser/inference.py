@@ -24,3 +24,9 @@ def _compiled(model: keras.Model):
         function = tf.function(lambda x: model(x, training=False), autograph=False)
         model._kser_inference = function.get_concrete_function(spec)
     return model._kser_inference
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(..., num_classes) logits to probabilities."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

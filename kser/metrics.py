@@ -1,4 +1,4 @@
-"""Scores of a classifier as the speech-emotion literature defines them."""
+"""Scores of a classifier as the speech-emotion literature defines them, and how far they can be trusted."""
 
 from __future__ import annotations
 
@@ -6,21 +6,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
+METRICS = ("WA", "UA", "macro_f1", "weighted_f1")
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
 
 @dataclass(frozen=True)
 class Scores:
-    """WA: accuracy; UA: mean per-class recall (UAR); F1: mean over classes. `confusion[true, predicted]` counts clips.
+    """WA: accuracy; UA: mean per-class recall (UAR); F1: mean over classes, plain or weighted by their clips.
 
-    Means are over the classes that occur among the true labels.
+    `recall`, `precision` and `f1` are per class, nan for a class that does not occur among the true labels.
+    `confusion[true, predicted]` counts clips. Means are over the classes that occur among the true labels.
     """
 
     WA: float
     UA: float
     macro_f1: float
+    weighted_f1: float
+    recall: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
     confusion: np.ndarray
 
     def to_dict(self) -> dict:
-        return {"WA": self.WA, "UA": self.UA, "macro_f1": self.macro_f1, "confusion": self.confusion.tolist()}
+        """Plain JSON values; a class without clips has null."""
+        per_class = {
+            name: [None if np.isnan(value) else float(value) for value in getattr(self, name)]
+            for name in ("recall", "precision", "f1")
+        }
+        return {
+            **{name: getattr(self, name) for name in METRICS},
+            **per_class,
+            "confusion": self.confusion.tolist(),
+        }
 
 
 def score(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> Scores:
@@ -29,15 +47,86 @@ def score(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> Scor
     Raises:
       ValueError: the two differ in length or are empty.
     """
+    confusion = confusions(labels, predictions, np.zeros(len(np.asarray(labels)), int), num_classes)[0]
+    figures, (recall, precision, f1) = _from_confusions(confusion)
+    return Scores(*(float(figures[name]) for name in METRICS), recall, precision, f1, confusion)
+
+
+def confusions(labels, predictions, groups, num_classes: int) -> np.ndarray:
+    """(num_groups, num_classes, num_classes) int64: a confusion matrix for every value of `groups` (n,), sorted.
+
+    Raises:
+      ValueError: the arrays differ in length or are empty.
+    """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.size == 0:
         raise ValueError(
             f"score needs as many predictions as labels, and at least one; got {predictions.shape} and {labels.shape}."
         )
-    confusion = np.zeros((num_classes, num_classes), np.int64)
-    np.add.at(confusion, (labels, predictions), 1)
-    hits, support, predicted = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+    names, index = np.unique(groups, return_inverse=True)
+    result = np.zeros((len(names), num_classes, num_classes), np.int64)
+    np.add.at(result, (index, labels, predictions), 1)
+    return result
+
+
+def _from_confusions(confusion: np.ndarray) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, ...]]:
+    """METRICS by name, of shape (...), and recall, precision and F1 per class of confusion matrices (..., c, c)."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support, predicted = confusion.sum(-1), confusion.sum(-2)
     present = support > 0
-    recall = hits[present] / support[present]
-    f1 = 2 * hits[present] / (support[present] + predicted[present])
-    return Scores(float(hits.sum() / labels.size), float(recall.mean()), float(f1.mean()), confusion)
+    safe = np.maximum(1, support)
+    recall = np.where(present, hits / safe, np.nan)
+    precision = np.where(present, hits / np.maximum(1, predicted), np.nan)
+    f1 = np.where(present, 2 * hits / np.maximum(1, support + predicted), np.nan)
+    total = np.maximum(1, support.sum(-1))
+    figures = {
+        "WA": hits.sum(-1) / total,
+        "UA": _mean_over(recall, present),
+        "macro_f1": _mean_over(f1, present),
+        "weighted_f1": (np.nan_to_num(f1) * support).sum(-1) / total,
+    }
+    return figures, (recall, precision, f1)
+
+
+def _mean_over(values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    return np.where(present, values, 0).sum(-1) / np.maximum(1, present.sum(-1))
+
+
+def intervals(labels, predictions, speakers, num_classes: int, seed: int = 0) -> dict[str, tuple[float, float]]:
+    """95 % confidence intervals of METRICS by bootstrap over speakers (Efron 1979; percentile method).
+
+    Speakers, not clips, are drawn with replacement: clips of one voice are right or wrong together, and the question is
+    how other speakers would fare. With a single speaker there is nothing to draw from, and the interval is [0, 1].
+
+    Args:
+      speakers: (n,) the speaker of each clip.
+    """
+    by_speaker = confusions(labels, predictions, speakers, num_classes)
+    num_speakers = len(by_speaker)
+    if num_speakers == 1:
+        return dict.fromkeys(METRICS, (0.0, 1.0))
+    draws = np.random.default_rng(seed).multinomial(num_speakers, np.full(num_speakers, 1 / num_speakers), RESAMPLES)
+    figures, _ = _from_confusions(np.tensordot(draws, by_speaker, 1))
+    ends = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
+    return {name: tuple(float(v) for v in np.percentile(figures[name], ends)) for name in METRICS}
+
+
+def decide_by_speaker(labels, probabilities, speakers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One decision per speaker from all of his clips.
+
+    Args:
+      labels: (n,) label indices, the same for all clips of a speaker.
+      probabilities: (n, num_classes).
+      speakers: (n,).
+    Returns:
+      Names (s,), true labels (s,), decisions by the mean of the probabilities (s,), and by majority vote (s,), of tied
+      labels the one of the larger mean probability.
+    """
+    names, index = np.unique(speakers, return_inverse=True)
+    num_classes = probabilities.shape[1]
+    means = np.stack([probabilities[index == i].mean(axis=0) for i in range(len(names))])
+    votes = np.zeros((len(names), num_classes))
+    np.add.at(votes, (index, probabilities.argmax(1)), 1)
+    truth = np.array([labels[index == i][0] for i in range(len(names))])
+    # Means are below 1, so they decide between equal counts and nothing else.
+    return names, truth, means.argmax(1), (votes + 0.5 * means).argmax(1)

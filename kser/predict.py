@@ -13,6 +13,7 @@ from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
 from kser.features import Normalization, log_mel_numpy
+from kser.inference import softmax
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,6 @@ class Predictor:
         features = self.normalization.apply(log_mel_numpy(clip, self.config))
         probabilities = softmax(self._runner.logits(features[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """(..., num_classes) logits to probabilities."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def audio_files(paths: list[str]) -> Iterator[str]:

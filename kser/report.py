@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,9 +12,17 @@ from matplotlib.figure import Figure
 from kser.atomic import replacing
 from kser.backbones import PRESETS, build_model
 from kser.backbones.size import multiply_accumulates, num_tokens
-from kser.config import FeatureConfig
+from kser.config import DataConfig, FeatureConfig
+from kser.datasets.corpus import Corpus, label_counts
+from kser.datasets.protocols import find_protocol, make_split
+from kser.evaluate import Evaluation, over_splits
 from kser.metrics import Scores
+from kser.prepare import Preparation
 from kser.rundir import Run
+
+METRIC_NAMES = {"WA": "WA", "UA": "UA", "macro_f1": "macro-F1", "weighted_f1": "weighted F1"}
+MAX_SPEAKERS = 12
+MAX_SPLITS = 12
 
 
 @functools.cache
@@ -22,17 +31,83 @@ def warn(sentence: str) -> None:
     print(f"Warning: {sentence}", file=sys.stderr)
 
 
-def scores_text(run: Run, scores: Scores) -> str:
-    """WA, UA and macro-F1 on the held-out speakers, and the recall of each label."""
-    train = run.config.train
-    recall = np.diag(scores.confusion) / np.maximum(1, scores.confusion.sum(1))
+def run_title(run: Run) -> str:
+    """Corpus and split of a run."""
+    data = run.config.data
+    if data.eval_dataset:
+        return f"{data.dataset}, tested on {data.eval_dataset}"
+    return f"{data.dataset}, split {data.split}"
+
+
+def scores_text(run: Run, found: Evaluation) -> str:
+    """The scores on the held-out speakers, with intervals, and the recall of each label."""
+    head = f"{run_title(run)}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
+    return "\n".join([head, *_score_lines(found), _recalls(found.scores, run.labels)])
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = names[:MAX_SPEAKERS]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _score_lines(found: Evaluation) -> list[str]:
+    lines = [_figures(found.scores)]
+    if found.num_speakers > 1:
+        shown = "   ".join(f"{METRIC_NAMES[m]} {low:.3f} to {high:.3f}" for m, (low, high) in found.intervals.items())
+        lines.append(f"95 % over speakers: {shown}")
+    for way, scores in found.by_speaker.items():
+        lines.append(f"per speaker, {way}: {scores.confusion.sum()} speakers, {_figures(scores)}")
+    return lines
+
+
+def _figures(scores: Scores) -> str:
+    return "   ".join(f"{name} {getattr(scores, metric):.3f}" for metric, name in METRIC_NAMES.items())
+
+
+def _recalls(scores: Scores, labels: Sequence[str]) -> str:
+    recall = np.nan_to_num(scores.recall)
+    return "recall: " + "  ".join(f"{label} {value:.2f}" for label, value in zip(labels, recall, strict=True))
+
+
+def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation) -> str:
+    """A line for every split, their mean and deviation, and the scores of all predictions pooled."""
+    lines = [f"{'':<22}" + "  ".join(f"{name:>11}" for name in METRIC_NAMES.values())]
+    for run, found in zip(runs, evaluations, strict=True):
+        values = "  ".join(f"{getattr(found.scores, metric):11.3f}" for metric in METRIC_NAMES)
+        lines.append(f"{'split ' + str(run.config.data.split):<22}{values}")
+    means = over_splits(evaluations).values()
+    spreads = "  ".join(f"{m['mean']:.3f}±{m['std']:.3f}" for m in means)
+    lines += [f"{'mean over splits':<22}{spreads}", f"pooled: {pooled.scores.confusion.sum()} clips"]
+    return "\n".join([*lines, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
+
+
+def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
+    """What a corpus holds, how its protocol splits it, what to remark, and where the manifest is."""
+    corpus, reports = prepared.corpus, prepared.reports
+    hours = sum(r.seconds for r in reports) / 3600
+    name, protocol = find_protocol(corpus, data.protocol)
     lines = [
-        f"{train.dataset}, split {train.split}, held-out speakers {', '.join(run.test_speakers)}: "
-        f"{scores.confusion.sum()} clips",
-        f"WA {scores.WA:.3f}   UA {scores.UA:.3f}   macro-F1 {scores.macro_f1:.3f}",
-        "recall: " + "  ".join(f"{label} {value:.2f}" for label, value in zip(run.labels, recall, strict=True)),
+        f"{corpus.name}: {len(reports)} clips, {hours:.2f} h, {len(corpus.speakers)} speakers"
+        + (f"; left out: {len(prepared.excluded)}" if prepared.excluded else ""),
+        _counts_text("all", corpus, range(len(reports))),
+        f"protocol {name}, {len(protocol.splits)} splits:",
     ]
-    return "\n".join(lines)
+    for number in range(1, min(len(protocol.splits), MAX_SPLITS) + 1):
+        split = make_split(corpus, name, number, data.validation_speakers, seed)
+        lines.append(f"split {number}: tests {_few(split.test_speakers)}; validates {_few(split.validation_speakers)}")
+        lines += [_counts_text(f"  {part}", corpus, getattr(split, part)) for part in ("train", "validation", "test")]
+    if len(protocol.splits) > MAX_SPLITS:
+        lines.append(f"... and {len(protocol.splits) - MAX_SPLITS} more splits")
+    lines += [f"Note: {sentence}" for sentence in prepared.notes]
+    lines += [f"Remark: {sentence}" for sentence in prepared.remarks]
+    lines.append("complete" if prepared.complete else "usable, with the remarks above")
+    return "\n".join([*lines, f"manifest     {prepared.manifest}"])
+
+
+def _counts_text(name: str, corpus: Corpus, indices: Sequence[int]) -> str:
+    counts = "  ".join(f"{label} {count}" for label, count in label_counts(corpus, indices).items())
+    speakers = len({corpus.utterances[i].speaker for i in indices})
+    return f"{name:<12} {len(indices):>6} clips of {speakers} speakers: {counts}"
 
 
 def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
@@ -69,7 +144,7 @@ def export_text(run: Run, figures: dict, certificate: dict) -> str:
             f"{figures['nodes']} nodes",
             f"TFLM arena   {arena['total']} bytes ({arena['head']} head, {arena['tail']} tail; on this 64-bit computer)",
             "ops          " + ", ".join(f"{name} {count}" for name, count in figures["ops"].items()),
-            f"held-out speakers {', '.join(run.test_speakers)}:",
+            f"held-out speakers {_few(run.test_speakers)}:",
             "form     WA     UA     macro-F1  same decision as keras",
             *rows,
         ]

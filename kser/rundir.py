@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -17,14 +18,16 @@ from tf_keras.src.saving.legacy import hdf5_format
 from kser import __version__
 from kser.atomic import replacing, write_bytes, write_text
 from kser.backbones import build_model
-from kser.config import RunConfig, from_dict, to_dict
-from kser.datasets.corpus import Corpus, Split
+from kser.config import DataPaths, RunConfig, from_dict, to_dict
+from kser.datasets.corpus import Corpus
+from kser.datasets.protocols import Split
 from kser.errors import KserError, RunError
 from kser.features import Normalization
 
 # Raised when an older run directory can no longer be read.
-FORMAT = 2
+FORMAT = 3
 CONFIG, WEIGHTS, HISTORY, METRICS, CONFUSION = "config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png"
+PREDICTIONS = "predictions.csv"
 RECORDED_PACKAGES = (
     "tensorflow",
     "tf_keras",
@@ -43,7 +46,7 @@ class Run:
 
     path: str
     config: RunConfig
-    data_dir: str
+    paths: DataPaths
     corpus: str
     labels: tuple[str, ...]
     validation_speakers: tuple[str, ...]
@@ -54,16 +57,19 @@ class Run:
         return os.path.join(self.path, name)
 
 
-def create(path: str, config: RunConfig, data_dir: str, corpus: Corpus, split: Split, normalization: Normalization) -> Run:
+def create(
+    path: str, config: RunConfig, paths: DataPaths, corpus: Corpus, split: Split, normalization: Normalization
+) -> Run:
     """Makes the directory and writes config.json.
 
     Raises:
       RunError: there is already something at `path`.
     """
     require_free(path)
-    data_dir = os.path.abspath(data_dir) if data_dir else ""
+    places = {name: os.path.abspath(place) if place else "" for name, place in dataclasses.asdict(paths).items()}
     speakers = split.validation_speakers, split.test_speakers
-    run = Run(path, config, data_dir, corpus.fingerprint(), corpus.labels, *speakers, normalization)
+    places["cache_dir"] = ""  # It is the machine's, not the run's.
+    run = Run(path, config, DataPaths(**places), corpus.fingerprint(), corpus.labels, *speakers, normalization)
     write_text(run.file(CONFIG), json.dumps(_to_json(run), indent=1) + "\n")
     return run
 
@@ -83,7 +89,7 @@ def _to_json(run: Run) -> dict:
         "format": FORMAT,
         "kser": __version__,
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in RECORDED_PACKAGES}},
-        "data_dir": run.data_dir,
+        "paths": dataclasses.asdict(run.paths),
         "corpus": run.corpus,
         "labels": list(run.labels),
         "validation_speakers": list(run.validation_speakers),
@@ -128,7 +134,7 @@ def _from_json(path: str, values: dict) -> Run:
     return Run(
         path,
         config,
-        values["data_dir"],
+        from_dict(DataPaths, values["paths"]),
         values["corpus"],
         *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
         Normalization.from_dict(values["normalization"], config.features),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
+import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,110 +16,229 @@ import numpy as np
 from kser import convert, export, report, rundir, tflite
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
-from kser.config import RunConfig
+from kser.config import DataConfig, DataPaths, FeatureConfig, RunConfig
 from kser.datasets import load_corpus
-from kser.datasets.corpus import Corpus, Split, Utterance, make_split
+from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
+from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split
 from kser.deploy import DEPLOY_PASSES, require_passes
 from kser.errors import ConfigError, RunError
+from kser.evaluate import (
+    Evaluation,
+    Predictions,
+    evaluate_predictions,
+    over_splits,
+    pool,
+    read_predictions,
+    write_predictions,
+)
+from kser.feature_cache import Features, load_features
 from kser.fold import fold_model
 from kser.inference import predict_logits
-from kser.metrics import Scores, score
-from kser.pipeline import Part, evaluation_part, load_features, training_data
+from kser.manifest import read_manifest, require_content
+from kser.pipeline import Part, evaluation_part, training_data
+from kser.prepare import Preparation, Scanner, prepare
 from kser.rundir import Run
+from kser.scan import scan
 from kser.train import best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE = "conversion.json", "fold.json"
+SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
 
 @dataclass(frozen=True)
 class Material:
-    """A run's corpus, its raw log-mel (num_utterances, num_frames, num_mels), and the split it was trained on."""
+    """A run's corpus, the features of all its clips, and the split it was trained on."""
 
     corpus: Corpus
-    features: np.ndarray
+    features: Features
     split: Split
 
     def part(self, run: Run, name: str) -> Part:
         return evaluation_part(self.corpus, self.features, getattr(self.split, name), run.normalization)
 
 
-def load_material(config: RunConfig, data_dir: str, cache_dir: str) -> Material:
+def load_material(config: RunConfig, paths: DataPaths) -> Material:
     """Corpus, split and features for the settings of a run; says on stderr how the corpus differs from the published one.
 
     Raises:
-      DatasetError: the corpus or one of its files cannot be used.
+      DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
     """
-    train = config.train
-    corpus = load_corpus(train.dataset, data_dir)
+    data = config.data
+    corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
+    if data.eval_dataset:
+        there, there_features = _load(data.eval_dataset, "", paths.eval_data_dir, "", config, paths.cache_dir)
+        corpus, features = train_here_test_there(corpus, there), features + there_features
+    if data.shuffle_labels:
+        corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
         report.warn(sentence)
-    split = make_split(corpus, train.split, train.validation_speakers, train.seed)
-    return Material(corpus, load_features(corpus, config.features, cache_dir), split)
+    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
+    check_leaks(corpus, split, find_protocol(corpus, data.protocol)[1], features.digests)
+    return Material(corpus, features, split)
 
 
-def open_run(run_dir: str, data_dir: str, cache_dir: str) -> tuple[Run, Material]:
-    """A run and the corpus it was trained on; `data_dir` names where that lies now, empty: where it was.
+def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:
+    """A corpus as it lies in `data_dir` or as a manifest fixes it, with the digests of its clips in that case.
+
+    Raises:
+      DatasetError: nothing usable there.
+    """
+    if manifest:
+        return read_manifest(manifest, data_dir, name)
+    return load_corpus(name, data_dir, options), None
+
+
+def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
+    """Checks a corpus clip by clip, fills the feature cache and writes the manifest; see `prepare.prepare`."""
+    corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options)
+    find_protocol(corpus, data.protocol)  # refuses an unknown one before the work
+    return prepare(corpus, features, paths, scanner)
+
+
+def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
+    """The scan by Apache Beam, for `prepare_corpus`; without `work_dir` by workers on this machine.
+
+    Raises:
+      ConfigError: Apache Beam is not installed.
+    """
+    # Beam says at every start which clouds it cannot reach.
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    try:
+        from kser.beam_scan import beam_scan
+    except ImportError as error:
+        raise ConfigError("--runner needs Apache Beam; install it with pip install 'kser[beam]'.") from error
+
+    def scanner(utterances, config):
+        with tempfile.TemporaryDirectory() as temporary:
+            yield from beam_scan(utterances, config, work_dir or temporary, runner, runner_flags)
+
+    return scanner
+
+
+def _load(
+    name: str, options: str, data_dir: str, manifest: str, config: RunConfig, cache_dir: str
+) -> tuple[Corpus, Features]:
+    corpus, digests = read_corpus(name, options, data_dir, manifest)
+    if config.data.label_set:
+        whole, corpus = corpus, map_labels(corpus, config.data.label_set)
+        if digests:
+            kept = {u.utterance_id for u in corpus.utterances}
+            digests = [d for u, d in zip(whole.utterances, digests, strict=True) if u.utterance_id in kept]
+    features = load_features(corpus, config.features, cache_dir)
+    if digests:
+        require_content(manifest, corpus, digests, features.digests)
+    return corpus, features
+
+
+def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, Material]:
+    """A run and the corpus it was trained on; `paths` name where things lie now, empty: where they were.
 
     Raises:
       RunError: no usable run, or the corpus there is another than the run was trained on.
     """
     run = rundir.load(run_dir)
-    material = load_material(run.config, data_dir or run.data_dir, cache_dir)
+    paths = _where(run, paths)
+    material = load_material(run.config, paths)
     if material.corpus.fingerprint() != run.corpus:
         raise RunError(
-            f"{run_dir} was trained on other clips of '{run.config.train.dataset}' than lie in {data_dir or run.data_dir}; "
+            f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than lie in {paths.data_dir}; "
             "point --data_dir at the same files."
         )
     return run, material
 
 
-def train_new(run_dir: str, config: RunConfig, data_dir: str, cache_dir: str, progress) -> tuple[Run, Scores]:
+def _where(run: Run, paths: DataPaths) -> DataPaths:
+    """The places given, and for those not given the run's own."""
+    return DataPaths(**{name: place or getattr(run.paths, name) for name, place in dataclasses.asdict(paths).items()})
+
+
+def train_new(run_dir: str, config: RunConfig, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
     """Trains a new run and scores it on the held-out speakers."""
     rundir.require_free(run_dir)
-    # Settings that make no network are refused before anything is read or written; its weights are not used.
+    _require_network(config)
+    material = load_material(config, paths)
+    data = training_data(material.corpus, material.features, material.split, config, paths.cache_dir)
+    run = rundir.create(run_dir, config, paths, material.corpus, material.split, data.normalization)
+    return _train(run, material, data, progress)
+
+
+def _require_network(config: RunConfig) -> None:
+    """Settings that make no network are refused before anything is read or written; its weights are not used."""
     build_model(config.model, config.features, num_classes=2)
-    material = load_material(config, data_dir, cache_dir)
-    data = training_data(material.corpus, material.features, material.split, config)
-    run = rundir.create(run_dir, config, data_dir, material.corpus, material.split, data.normalization)
-    return _train(run, material, data, progress)
 
 
-def resume(run_dir: str, data_dir: str, cache_dir: str, progress) -> tuple[Run, Scores]:
+def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
     """Continues a run where it was killed; a finished one is only scored again."""
-    run, material = open_run(run_dir, data_dir, cache_dir)
-    data = training_data(material.corpus, material.features, material.split, run.config)
+    run, material = open_run(run_dir, paths)
+    data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
     return _train(run, material, data, progress)
 
 
-def _train(run: Run, material: Material, data, progress) -> tuple[Run, Scores]:
+def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluation]:
     rows = fit(run, data, material.part(run, "validation"), progress)
-    scores = score_part(rundir.load_model(run), material.part(run, "test"), len(run.labels))
+    test = material.part(run, "test")
+    found = Predictions.from_logits(test, predict_logits(rundir.load_model(run), test.features))
+    evaluation = evaluate_predictions(found, material.corpus.decision)
+    write_predictions(run.file(rundir.PREDICTIONS), found, run.labels)
+    report.save_confusion(run.file(rundir.CONFUSION), evaluation.scores, run.labels, title=report.run_title(run))
     best = best_row(rows)
-    write_text(
-        run.file(rundir.METRICS),
-        json.dumps({"best_epoch": best["epoch"], "val_UA": best["val_UA"], "test": scores.to_dict()}, indent=1) + "\n",
-    )
-    report.save_confusion(
-        run.file(rundir.CONFUSION), scores, run.labels, title=f"{run.config.train.dataset}, split {run.config.train.split}"
-    )
-    return run, scores
+    metrics = {"best_epoch": best["epoch"], "val_UA": best["val_UA"], "test": evaluation.to_dict()}
+    write_text(run.file(rundir.METRICS), json.dumps(metrics, indent=1) + "\n")
+    return run, evaluation
 
 
-def score_part(model, part: Part, num_classes: int) -> Scores:
-    """Scores of a Keras model on a part."""
-    return score(part.labels, predict_logits(model, part.features).argmax(1), num_classes)
+def train_all_splits(
+    run_dir: str, config: RunConfig, paths: DataPaths, progress, resumed: bool = False
+) -> tuple[list[Run], list[Evaluation], Evaluation]:
+    """Trains on every split of the protocol, each a run in `run_dir`/split_K, and pools their predictions.
+
+    With `resumed` the settings of the first split hold, finished splits are left as they are, a killed one is continued.
+
+    Returns:
+      The runs, their evaluations, and that of all predictions together.
+    """
+    if resumed:
+        first = rundir.load(_split_dir(run_dir, 1))
+        config, paths = first.config, _where(first, paths)
+    else:
+        rundir.require_free(run_dir)
+    corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
+    numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
+    results = [_train_split(run_dir, config, number, paths, progress) for number in numbers]
+    runs, evaluations = map(list, zip(*results, strict=True))
+    found = pool([read_predictions(run.file(rundir.PREDICTIONS)) for run in runs])
+    pooled = evaluate_predictions(found, corpus.decision)
+    summary = {"pooled": pooled.to_dict(), "over_splits": over_splits(evaluations)}
+    write_text(os.path.join(run_dir, SUMMARY_FILE), json.dumps(summary, indent=1) + "\n")
+    write_predictions(os.path.join(run_dir, rundir.PREDICTIONS), found, runs[0].labels)
+    title = f"{config.data.dataset}, all splits pooled"
+    report.save_confusion(os.path.join(run_dir, rundir.CONFUSION), pooled.scores, runs[0].labels, title)
+    return runs, evaluations, pooled
 
 
-def evaluate(run_dir: str, kind: str, data_dir: str, cache_dir: str) -> tuple[Run, Scores]:
+def _train_split(run_dir: str, config: RunConfig, number: int, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
+    path = _split_dir(run_dir, number)
+    if not os.path.exists(os.path.join(path, rundir.CONFIG)):
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=number))
+        return train_new(path, config, paths, progress)
+    return resume(path, paths, progress)
+
+
+def _split_dir(run_dir: str, number: int) -> str:
+    return os.path.join(run_dir, f"split_{number}")
+
+
+def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
     """Scores one form of a run's model (one of MODELS) on the held-out speakers."""
     if kind not in MODELS:
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
-    run, material = open_run(run_dir, data_dir, cache_dir)
+    run, material = open_run(run_dir, paths)
     part = material.part(run, "test")
-    logits = _logits_function(run, kind)(part.features)
-    return run, score(part.labels, logits.argmax(1), len(run.labels))
+    found = Predictions.from_logits(part, _logits_function(run, kind)(part.features))
+    return run, evaluate_predictions(found, material.corpus.decision)
 
 
 def _logits_function(run: Run, kind: str):
@@ -131,14 +253,14 @@ def _logits_function(run: Run, kind: str):
 
 
 def fold_and_convert(
-    run_dir: str, data_dir: str, cache_dir: str, num_representative: int, passes: Sequence[str] = tuple(DEPLOY_PASSES)
+    run_dir: str, paths: DataPaths, num_representative: int, passes: Sequence[str] = tuple(DEPLOY_PASSES)
 ) -> tuple[Run, export.Export]:
     """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory."""
     require_passes(passes)
-    run, material = open_run(run_dir, data_dir, cache_dir)
-    training = material.part(run, "train")
-    order = np.random.default_rng(run.config.train.seed).permutation(len(training.labels))
-    representative = training.features[np.sort(order[:num_representative])]
+    run, material = open_run(run_dir, paths)
+    order = np.random.default_rng(run.config.train.seed).permutation(len(material.split.train))
+    chosen = np.array(material.split.train)[np.sort(order[:num_representative])]
+    representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
     result = export.export(run, representative, material.part(run, "test"), passes)
     header, source = convert.cc_sources(result.int8_model, CC_NAME)
     files = {
@@ -162,8 +284,7 @@ def _write_together(run: Run, files: dict[str, bytes]) -> None:
                 file.write(data)
 
 
-def test_clips(run_dir: str) -> list[Utterance]:
+def test_clips(run_dir: str, paths: DataPaths) -> list[Utterance]:
     """The utterances of a run's held-out speakers."""
-    run = rundir.load(run_dir)
-    corpus = load_corpus(run.config.train.dataset, run.data_dir)
-    return [u for u in corpus.utterances if u.speaker in run.test_speakers]
+    _, material = open_run(run_dir, paths)
+    return [material.corpus.utterances[i] for i in material.split.test]

@@ -24,19 +24,20 @@ def define_flags() -> None:
 def main(_) -> None:
     from kser import workflow
     from kser.backbones import preset
-    from kser.config import HRFConfig, RunConfig, TrainConfig
+    from kser.config import DataConfig, DataPaths, HRFConfig, RunConfig, TrainConfig
     from kser.predict import Predictor
     from kser.report import export_text, scores_text
 
     start = time.monotonic()
     out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")
     corpus_dir, run_dir = os.path.join(out_dir, "corpus"), os.path.join(out_dir, "run")
+    paths = DataPaths(corpus_dir, os.path.join(out_dir, "cache"))
     model = dataclasses.replace(preset("conformer", "micro"), hrf=HRFConfig(expansion=4))
-    config = RunConfig(model=model, train=TrainConfig(dataset="synthetic", epochs=FLAGS.epochs, validation_speakers=1))
+    config = RunConfig(DataConfig("synthetic"), model=model, train=TrainConfig(epochs=FLAGS.epochs))
     with Progress() as progress:
-        run, scores = workflow.train_new(run_dir, config, corpus_dir, os.path.join(out_dir, "cache"), progress)
-    _, result = workflow.fold_and_convert(run_dir, "", os.path.join(out_dir, "cache"), num_representative=100)
-    clip = workflow.test_clips(run_dir)[0]
+        run, scores = workflow.train_new(run_dir, config, paths, progress)
+    _, result = workflow.fold_and_convert(run_dir, paths, num_representative=100)
+    clip = workflow.test_clips(run_dir, paths)[0]
     prediction = Predictor(run.file(workflow.MODEL_FILE)).predict(clip.path)
     print()
     print(scores_text(run, scores))

@@ -25,8 +25,8 @@ def main(_) -> None:
     from kser.threads import use_threads
 
     use_threads(FLAGS.threads)
-    run, scores = workflow.evaluate(FLAGS.run_dir, FLAGS.model, FLAGS.data_dir, FLAGS.cache_dir)
-    print(json.dumps({"model": FLAGS.model, **scores.to_dict()}) if FLAGS.json else scores_text(run, scores))
+    run, found = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
+    print(json.dumps({"model": FLAGS.model, **found.to_dict()}) if FLAGS.json else scores_text(run, found))
 
 
 def run() -> None:

@@ -31,7 +31,7 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes
     run, result = workflow.fold_and_convert(
-        FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, FLAGS.representative_clips, tuple(passes)
+        FLAGS.run_dir, corpus_flags.paths(), FLAGS.representative_clips, tuple(passes)
     )
     print(export_text(run, result.report, result.certificate))
     print(f"written to {run.file(workflow.MODEL_FILE)}, its proof to {run.file(workflow.CERTIFICATE_FILE)}")

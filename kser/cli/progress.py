@@ -20,6 +20,8 @@ class Progress:
             self._bar.close()
 
     def start(self, done: int, total: int, steps: int) -> None:
+        if self._bar is not None:
+            self._bar.close()
         self._bar = tqdm(
             total=total * steps, initial=done * steps, desc="training", unit="step", mininterval=1, dynamic_ncols=True
         )

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from absl import flags
 
-from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
+from kser.config import AugmentConfig, DataConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
+from kser.errors import ConfigError
 
 FLAGS = flags.FLAGS
+ALL_SPLITS = "all"
 # --help lists the flags of the module that calls `define_run`.
 flags.disclaim_key_flags()
 
 
-def define(cls, prefix: str = "") -> None:
-    """A flag for every setting of `cls`; without the flag the preset's or the class' value holds."""
-    for setting in dataclasses.fields(cls):
-        if "help" in setting.metadata:
-            _define(prefix + setting.name, setting)
+def define(cls, prefix: str = "", names: Sequence[str] = ()) -> None:
+    """A flag for every setting of `cls`, or those in `names`; without the flag the preset's or the class' value holds."""
+    for setting in _settings(cls, names):
+        _define(prefix + setting.name, setting)
+
+
+def _settings(cls, names: Sequence[str]) -> list[dataclasses.Field]:
+    return [s for s in dataclasses.fields(cls) if "help" in s.metadata and (not names or s.name in names)]
 
 
 def _define(name: str, setting: dataclasses.Field) -> None:
     text = f"{setting.metadata['help']} Default: {_shown(setting.default)}."
-    if isinstance(setting.default, tuple):
+    if name == "split":
+        flags.DEFINE_string(name, None, f"{text} '{ALL_SPLITS}': every one, pooled.")
+    elif isinstance(setting.default, tuple):
         flags.DEFINE_list(name, None, text)
     elif setting.metadata["choices"]:
         flags.DEFINE_enum(name, None, setting.metadata["choices"], text)
@@ -39,11 +47,20 @@ def _shown(default) -> str:
     return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
-def given(cls, prefix: str = "") -> dict:
-    """The settings of `cls` whose flags were given."""
-    names = [s.name for s in dataclasses.fields(cls) if "help" in s.metadata]
-    values = {name: FLAGS[prefix + name].value for name in names}
+def given(cls, prefix: str = "", names: Sequence[str] = ()) -> dict:
+    """The settings of `cls`, or those in `names`, whose flags were given."""
+    values = {s.name: FLAGS[prefix + s.name].value for s in _settings(cls, names)}
+    if "split" in values:
+        values["split"] = _split_number(values["split"])
     return {name: _as_numbers(value) for name, value in values.items() if value is not None}
+
+
+def _split_number(text: str | None) -> int | None:
+    if text is None or text == ALL_SPLITS:
+        return None
+    if not re.fullmatch("-?[0-9]+", text):
+        raise ConfigError(f"split must be a number or '{ALL_SPLITS}', not {text!r}.")
+    return int(text)
 
 
 def _as_numbers(value):
@@ -55,9 +72,9 @@ def define_run() -> None:
     define(FeatureConfig)
     define(ModelConfig)
     define(HRFConfig, "hrf_")
+    define(DataConfig)
     define(AugmentConfig)
     define(TrainConfig)
-    flags.DEFINE_bool("augment", True, "Whether to augment at all; single parts are switched off by their flags.")
 
 
 def feature_config() -> FeatureConfig:
@@ -77,5 +94,10 @@ def run_config(preset: ModelConfig) -> RunConfig:
     model = dataclasses.replace(
         preset, **given(ModelConfig), hrf=dataclasses.replace(preset.hrf, **given(HRFConfig, "hrf_"))
     )
-    augment = dataclasses.replace(AugmentConfig() if FLAGS.augment else AUGMENT_OFF, **given(AugmentConfig))
-    return RunConfig(feature_config(), model, augment, TrainConfig(**given(TrainConfig)))
+    data, augment, train = (cls(**given(cls)) for cls in (DataConfig, AugmentConfig, TrainConfig))
+    return RunConfig(data, feature_config(), model, augment, train)
+
+
+def all_splits() -> bool:
+    """Whether the flags ask for every split of the protocol."""
+    return FLAGS.split == ALL_SPLITS

@@ -24,21 +24,23 @@ def main(_) -> None:
     # Imported here so that --help and a wrong flag answer at once.
     from kser import workflow
     from kser.backbones import preset
-    from kser.report import presets_text, scores_text
+    from kser.report import presets_text, scores_text, splits_text
     from kser.threads import use_threads
 
     if FLAGS.list_presets:
         print(presets_text(settings.feature_config()))
         return
     use_threads(FLAGS.threads)
+    paths = corpus_flags.paths()
+    config = None if FLAGS.resume else settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
     with Progress() as progress:
-        if FLAGS.resume:
-            run, scores = workflow.resume(FLAGS.run_dir, FLAGS.data_dir, FLAGS.cache_dir, progress)
+        if settings.all_splits():
+            text = splits_text(*workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume))
+        elif FLAGS.resume:
+            text = scores_text(*workflow.resume(FLAGS.run_dir, paths, progress))
         else:
-            config = settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
-            run, scores = workflow.train_new(FLAGS.run_dir, config, FLAGS.data_dir, FLAGS.cache_dir, progress)
-    print(scores_text(run, scores))
-    print(f"written to {run.path}")
+            text = scores_text(*workflow.train_new(FLAGS.run_dir, config, paths, progress))
+    print(f"{text}\nwritten to {FLAGS.run_dir}")
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""What a corpus is to the rest of kser: utterances with labels and speakers, and its speaker-disjoint splits."""
+"""What a corpus is to the rest of kser: utterances with labels, speakers and sessions, and the protocols it is split by."""
 
 from __future__ import annotations
 
@@ -7,34 +7,72 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from kser.errors import DatasetError
+DECISIONS = ("utterance", "speaker")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One labelled clip. `path` is its audio file; `attributes` hold what the corpus tells beyond label and speaker."""
+    """One labelled clip.
+
+    `path` is its audio file, `span` the seconds (begin, end) of it that are meant, None: all. `session` names what several
+    clips were cut from (a dialogue, an interview), empty where each stands alone. `attributes` hold what else the corpus
+    tells.
+    """
 
     utterance_id: str
     path: str
     label: str
     speaker: str
+    session: str = ""
+    span: tuple[float, float] | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def group(self, kind: str) -> str:
+        """What a protocol may hold out: "speaker", "session", "utterance_id", or an attribute's name."""
+        return getattr(self, kind) if kind in ("speaker", "session", "utterance_id") else self.attributes.get(kind, "")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The groups that one split tests on and, where the protocol says so, those it validates on."""
+
+    test: tuple[str, ...]
+    validation: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a corpus is split: each split holds out groups of one kind (see `Utterance.group`).
+
+    `shared` names what train and test may have in common by this protocol's definition, of "speaker" and "session";
+    everything else in common is a leak.
+    """
+
+    kind: str
+    splits: tuple[HeldOut, ...]
+    shared: tuple[str, ...] = ()
+
+
+def speakers_held_out(groups) -> Protocol:
+    """The protocol whose splits each hold out one of these groups of speakers."""
+    return Protocol("speaker", tuple(HeldOut(tuple(group)) for group in groups))
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Utterances in a fixed order, the label names in the order of their indices, and the speakers each split holds out.
+    """Utterances in a fixed order, the label names in the order of their indices, and the published protocols by name.
 
-    `warnings` say in whole sentences how the files found differ from the corpus as published.
+    The first protocol is the default; more can be computed for any corpus (`protocols.find_protocol`). `warnings` say in
+    whole sentences how the files found differ from the corpus as published. `decision` is what one decision is made for:
+    each "utterance", or each "speaker" from all utterances of his.
     """
 
     name: str
     labels: tuple[str, ...]
     utterances: tuple[Utterance, ...]
-    held_out_speakers: tuple[tuple[str, ...], ...]
+    protocols: Mapping[str, Protocol] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    decision: str = "utterance"
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -43,60 +81,7 @@ class Corpus:
     def fingerprint(self) -> str:
         """A hash of what is trained on: every utterance's name, label and speaker, in order."""
         text = "\n".join(f"{u.utterance_id}\t{u.label}\t{u.speaker}" for u in self.utterances)
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Indices into `corpus.utterances`; no speaker is in two of the three parts."""
-
-    train: tuple[int, ...]
-    validation: tuple[int, ...]
-    test: tuple[int, ...]
-    validation_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
-
-
-def make_split(corpus: Corpus, split: int, num_validation_speakers: int, seed: int) -> Split:
-    """Split number `split` (from 1), its validation speakers drawn by `seed` from those that are not held out.
-
-    Raises:
-      DatasetError: no such split, too few speakers, or a label that no training clip has.
-    """
-    if not 1 <= split <= len(corpus.held_out_speakers):
-        raise DatasetError(f"Corpus '{corpus.name}' has splits 1 to {len(corpus.held_out_speakers)}, not {split}.")
-    test_speakers = corpus.held_out_speakers[split - 1]
-    remaining = [s for s in corpus.speakers if s not in test_speakers]
-    if num_validation_speakers >= len(remaining):
-        raise DatasetError(
-            f"Split {split} of '{corpus.name}' leaves {len(remaining)} speakers to train on: "
-            f"{num_validation_speakers} for validation are too many."
-        )
-    order = np.random.default_rng([seed, split]).permutation(len(remaining))
-    validation_speakers = tuple(sorted(remaining[i] for i in order[:num_validation_speakers]))
-    parts = {"train": [], "validation": [], "test": []}
-    for index, utterance in enumerate(corpus.utterances):
-        parts[_part(utterance.speaker, validation_speakers, test_speakers)].append(index)
-    _check_parts(corpus, split, parts)
-    return Split(*(tuple(parts[p]) for p in ("train", "validation", "test")), validation_speakers, tuple(test_speakers))
-
-
-def _part(speaker: str, validation_speakers, test_speakers) -> str:
-    if speaker in test_speakers:
-        return "test"
-    return "validation" if speaker in validation_speakers else "train"
-
-
-def _check_parts(corpus: Corpus, split: int, parts: Mapping[str, list]) -> None:
-    for part, indices in parts.items():
-        if not indices:
-            raise DatasetError(f"Split {split} of '{corpus.name}' has no clip in its {part} part; is the corpus complete?")
-    present = {corpus.utterances[i].label for i in parts["train"]}
-    missing = [label for label in corpus.labels if label not in present]
-    if missing:
-        raise DatasetError(
-            f"No training clip of '{corpus.name}' split {split} has the label {', '.join(missing)}; is the corpus complete?"
-        )
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:20]
 
 
 def label_counts(corpus: Corpus, indices=None) -> dict[str, int]:

@@ -6,17 +6,12 @@ actor (odd: male, even: female). The same names with .flac are read too. Copies 
 
 from __future__ import annotations
 
-import os
 import re
 
-from kser.datasets.corpus import Corpus, Utterance
-from kser.datasets.files import find_audio, require_directory
-from kser.errors import DatasetError
+from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
+from kser.datasets.files import Grammar, few, parse_names
 
 LABELS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-NAME = re.compile(r"03-01-0([1-8])-(0[12])-(0[12])-(0[12])-(\d\d)")
-NUM_CLIPS = 1440
-NUM_SPEAKERS = 24
 # The six groups of four actors of the EmoBox benchmark; each split holds one out.
 HELD_OUT_SPEAKERS = (
     ("01", "11", "20", "21"),
@@ -28,67 +23,50 @@ HELD_OUT_SPEAKERS = (
 )
 
 
-def load(data_dir: str) -> Corpus:
+def _utterance(path: str, match: re.Match) -> Utterance:
+    stem, emotion, intensity, statement, repetition, actor = match.groups()
+    attributes = {
+        "intensity": {"01": "normal", "02": "strong"}[intensity],
+        "statement": statement,
+        "repetition": repetition,
+        "gender": "male" if int(actor) % 2 else "female",
+    }
+    return Utterance(stem, path, LABELS[int(emotion) - 1], actor, attributes=attributes)
+
+
+GRAMMAR = Grammar(
+    "ravdess",
+    re.compile(r"(?:^|/)(03-01-0([1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4]))$"),
+    _utterance,
+    example="03-01-01-01-01-01-01.wav",
+    num_clips=1440,
+    num_speakers=24,
+)
+
+
+def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     """The corpus below `data_dir`, in the order of the file names.
 
     Raises:
       DatasetError: no such directory, or no RAVDESS speech clip in it.
     """
-    require_directory(data_dir, "ravdess")
-    by_name = {}
-    duplicates = 0
-    for path in find_audio(data_dir):
-        stem = os.path.splitext(os.path.basename(path))[0]
-        match = NAME.fullmatch(stem)
-        if match and 1 <= int(match[5]) <= NUM_SPEAKERS:
-            duplicates += stem in by_name
-            by_name.setdefault(stem, _utterance(stem, path, match))
-    if not by_name:
-        raise DatasetError(
-            f"No RAVDESS speech clip (03-01-*.wav or .flac) lies below {data_dir}; point --data_dir at the Actor_* folders."
-        )
-    utterances = tuple(by_name[stem] for stem in sorted(by_name))
-    return Corpus("ravdess", LABELS, utterances, HELD_OUT_SPEAKERS, _warnings(utterances, duplicates))
-
-
-def _utterance(stem: str, path: str, match: re.Match) -> Utterance:
-    attributes = {
-        "intensity": {"01": "normal", "02": "strong"}[match[2]],
-        "statement": match[3],
-        "repetition": match[4],
-        "gender": "male" if int(match[5]) % 2 else "female",
-    }
-    return Utterance(stem, path, LABELS[int(match[1]) - 1], match[5], attributes)
+    utterances, warnings = parse_names(data_dir, GRAMMAR)
+    found = {u.utterance_id for u in utterances}
+    missing, unexpected = sorted(expected_stems() - found), sorted(found - expected_stems())
+    if missing:
+        warnings += (f"{len(missing)} clips of 'ravdess' are missing ({few(missing)}).",)
+    if unexpected:
+        warnings += (f"{len(unexpected)} names cannot be of RAVDESS (strong neutral: {few(unexpected)}).",)
+    return Corpus("ravdess", LABELS, utterances, {"emobox": speakers_held_out(HELD_OUT_SPEAKERS)}, warnings)
 
 
 def expected_stems() -> set[str]:
     """The names, without extension, of the complete corpus: neutral has no strong intensity."""
     return {
         f"03-01-0{emotion}-0{intensity}-0{statement}-0{repetition}-{actor:02d}"
-        for actor in range(1, NUM_SPEAKERS + 1)
+        for actor in range(1, GRAMMAR.num_speakers + 1)
         for emotion in range(1, 9)
         for intensity in ((1,) if emotion == 1 else (1, 2))
         for statement in (1, 2)
         for repetition in (1, 2)
     }
-
-
-def _warnings(utterances, duplicates: int) -> tuple[str, ...]:
-    found = {u.utterance_id for u in utterances}
-    missing = sorted(expected_stems() - found)
-    unexpected = sorted(found - expected_stems())
-    warnings = []
-    if duplicates:
-        warnings.append(
-            f"{duplicates} files repeat the name of another, as copies do that hold every folder twice; "
-            "the first of each was taken."
-        )
-    if missing:
-        speakers = len({u.speaker for u in utterances})
-        warnings.append(
-            f"RAVDESS has {NUM_CLIPS} clips of {NUM_SPEAKERS} speakers, here are {len(found)} of {speakers}: "
-            f"{len(missing)} are missing, the first is {missing[0]}."
-        )
-    if unexpected:
-        warnings.append(f"{len(unexpected)} names cannot be of RAVDESS (strong neutral), the first is {unexpected[0]}.")
-    return tuple(warnings)

@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from kser.atomic import write_bytes
 from kser.config import SAMPLE_RATE_HZ
-from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
 from kser.errors import DatasetError, KserError
 
 NAME = "synthetic"
@@ -169,7 +169,7 @@ _PEAK = 0.95
 _FRICATION, _ASPIRATION = 2.5, 10.0
 
 
-def load(data_dir: str = "") -> Corpus:
+def load(data_dir: str = "", options: frozenset[str] = frozenset()) -> Corpus:
     """The corpus in `data_dir` (empty: a cache of the user's), generating the files that are not there yet.
 
     Files are `Speaker_03/03-angry-07.wav`: 8 speakers x 4 emotions x 12 takes, 16 kHz, 16 bit, mono, 1 to 3 seconds.
@@ -185,7 +185,7 @@ def load(data_dir: str = "") -> Corpus:
     missing = [pair for pair in zip(utterances, clips, strict=True) if not os.path.isfile(pair[0].path)]
     for utterance, clip in tqdm(missing, desc="generating", unit="clip", disable=not missing):
         _write_wav(utterance.path, generate_clip(*clip))
-    return Corpus(NAME, LABELS, tuple(utterances), HELD_OUT_SPEAKERS, (WARNING,))
+    return Corpus(NAME, LABELS, tuple(utterances), {"pairs": speakers_held_out(HELD_OUT_SPEAKERS)}, (WARNING,))
 
 
 def _require_own_directory(root: str) -> None:
@@ -225,7 +225,7 @@ def _utterance(root: str, speaker_index: int, emotion: str, take: int) -> Uttera
     speaker = f"Speaker_{speaker_index + 1:02d}"
     utterance_id = f"{speaker_index + 1:02d}-{emotion}-{take:02d}"
     path = os.path.join(root, speaker, f"{utterance_id}.wav")
-    return Utterance(utterance_id, path, emotion, speaker, {"take": f"{take:02d}"})
+    return Utterance(utterance_id, path, emotion, speaker, attributes={"take": f"{take:02d}"})
 
 
 def _write_wav(path: str, clip: np.ndarray) -> None:

@@ -1,0 +1,51 @@
+"""Checks a corpus clip by clip, writes the manifest that fixes it, and fills the feature cache.
+
+Exit status: 0 complete, 2 usable with warnings, 1 unusable.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import flags
+
+from kser.cli import command, settings
+from kser.config import DataConfig, DataPaths, FeatureConfig
+
+FLAGS = flags.FLAGS
+USABLE = 2
+DATA_SETTINGS = ("dataset", "corpus_options", "protocol", "validation_speakers")
+
+
+def define_flags() -> None:
+    settings.define(FeatureConfig)
+    settings.define(DataConfig, names=DATA_SETTINGS)
+    flags.DEFINE_string("data_dir", "", "Directory of the corpus.")
+    flags.DEFINE_string("manifest", "", "Manifest to write; default: one in the cache directory.")
+    flags.DEFINE_string("cache_dir", "", "Directory of cached features; default: $KSER_CACHE_DIR or the user's cache.")
+    flags.DEFINE_integer("seed", 0, "Seed that draws the validation speakers shown.", lower_bound=0)
+    flags.DEFINE_string("runner", "", "Runner of Apache Beam to scan by, such as DirectRunner; empty: this process.")
+    flags.DEFINE_string("work_dir", "", "Directory the Beam workers share with this process; default: a temporary one.")
+    flags.DEFINE_list("runner_flags", [], "Further options of the Beam runner, as --name=value.")
+
+
+def main(_) -> None:
+    from kser import workflow
+    from kser.report import preparation_text
+    from kser.scan import scan
+
+    data = DataConfig(**settings.given(DataConfig, names=DATA_SETTINGS))
+    paths = DataPaths(FLAGS.data_dir, FLAGS.cache_dir, manifest=FLAGS.manifest)
+    scanner = workflow.beam_scanner(FLAGS.runner, FLAGS.runner_flags, FLAGS.work_dir) if FLAGS.runner else scan
+    prepared = workflow.prepare_corpus(data, settings.feature_config(), paths, scanner)
+    print(preparation_text(prepared, data, FLAGS.seed))
+    sys.exit(0 if prepared.complete else USABLE)
+
+
+def run() -> None:
+    define_flags()
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()

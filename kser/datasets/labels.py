@@ -1,0 +1,112 @@
+"""One vocabulary of emotions for all corpora, and the label sets that corpora can be mapped to for work across them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance
+from kser.errors import DatasetError
+
+# Each set maps labels of corpora (the names all loaders use) to its own; clips with other labels are left out.
+LABEL_SETS = {
+    "4class": {"angry": "angry", "happy": "happy", "excited": "happy", "neutral": "neutral", "sad": "sad"},
+    "5class": {
+        "angry": "angry",
+        "happy": "happy",
+        "excited": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+        "surprised": "surprised",
+    },
+    "6class": {
+        "angry": "angry",
+        "disgust": "disgust",
+        "fearful": "fearful",
+        "happy": "happy",
+        "excited": "happy",
+        "neutral": "neutral",
+        "sad": "sad",
+    },
+    # High and low activation, by the circumplex of Russell (1980).
+    "arousal": {
+        "angry": "high",
+        "happy": "high",
+        "excited": "high",
+        "fearful": "high",
+        "surprised": "high",
+        "neutral": "low",
+        "calm": "low",
+        "sad": "low",
+        "bored": "low",
+    },
+}
+
+
+def map_labels(corpus: Corpus, label_set: str) -> Corpus:
+    """The corpus with its labels mapped to a set and the clips of other labels left out; said in a warning.
+
+    Raises:
+      DatasetError: no such set, or the corpus has no clip for one of its labels.
+    """
+    if label_set not in LABEL_SETS:
+        raise DatasetError(f"There is no label set '{label_set}'; known: {', '.join(LABEL_SETS)}.")
+    mapping = LABEL_SETS[label_set]
+    kept = tuple(dataclasses.replace(u, label=mapping[u.label]) for u in corpus.utterances if u.label in mapping)
+    labels = tuple(dict.fromkeys(mapping.values()))
+    missing = [label for label in labels if label not in {u.label for u in kept}]
+    if missing:
+        raise DatasetError(f"Corpus '{corpus.name}' has no clip for {', '.join(missing)} of the label set '{label_set}'.")
+    dropped = sorted({u.label for u in corpus.utterances} - set(mapping))
+    warnings = corpus.warnings
+    if dropped:
+        left_out = len(corpus.utterances) - len(kept)
+        warnings += (f"{left_out} clips of '{corpus.name}' are left out: '{label_set}' has no {', '.join(dropped)}.",)
+    return dataclasses.replace(corpus, labels=labels, utterances=kept, warnings=warnings)
+
+
+def shuffle_labels(corpus: Corpus, seed: int) -> Corpus:
+    """The corpus with its labels dealt out anew at random: whatever then scores above chance has seen its test part."""
+    order = np.random.default_rng(seed).permutation(len(corpus.utterances))
+    labels = [corpus.utterances[i].label for i in order]
+    utterances = tuple(dataclasses.replace(u, label=label) for u, label in zip(corpus.utterances, labels, strict=True))
+    warning = f"The labels of '{corpus.name}' were dealt out at random: a score above chance is an error in the protocol."
+    return dataclasses.replace(corpus, utterances=utterances, warnings=(*corpus.warnings, warning))
+
+
+def train_here_test_there(here: Corpus, there: Corpus) -> Corpus:
+    """Both corpora as one, whose only split tests on all of `there`; of neither are speakers or names confused.
+
+    Raises:
+      DatasetError: they have different labels, or decide for different units.
+    """
+    if here.decision != there.decision:
+        raise DatasetError(
+            f"'{here.name}' decides for each {here.decision}, '{there.name}' for each {there.decision}; "
+            "choose a corpus that decides alike."
+        )
+    if set(here.labels) != set(there.labels):
+        raise DatasetError(
+            f"'{here.name}' has the labels {', '.join(here.labels)}, '{there.name}' has {', '.join(there.labels)}; "
+            "map both to a common --label_set (" + ", ".join(LABEL_SETS) + ")."
+        )
+    both = [_in_name_of(corpus, part) for corpus, part in ((here, "train"), (there, "test"))]
+    protocols = {"cross_corpus": Protocol("corpus_part", (HeldOut(("test",)),))}
+    utterances = (*both[0], *both[1])
+    return Corpus(
+        f"{here.name}+{there.name}", here.labels, utterances, protocols, here.warnings + there.warnings, here.decision
+    )
+
+
+def _in_name_of(corpus: Corpus, part: str) -> list[Utterance]:
+    return [
+        dataclasses.replace(
+            u,
+            utterance_id=f"{corpus.name}/{u.utterance_id}",
+            speaker=f"{corpus.name}/{u.speaker}",
+            session=u.session and f"{corpus.name}/{u.session}",
+            attributes={**u.attributes, "corpus_part": part},
+        )
+        for u in corpus.utterances
+    ]

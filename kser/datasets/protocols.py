@@ -1,0 +1,200 @@
+"""Splits: a protocol's held-out groups to the indices of the training, validation and test parts, and the leak check."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kser.datasets.corpus import Corpus, HeldOut, Protocol, speakers_held_out
+from kser.errors import DatasetError
+
+VALIDATION_SHARE = 0.15
+# A corpus of more speakers than this is by default split into groups of speakers, not speaker by speaker.
+MAX_LEFT_OUT_SINGLY = 12
+DEFAULT_GROUPS = 5
+COMPUTED = "leave_one_speaker_out, speaker_groups_K, speakers_shared_K (K splits)"
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices into `corpus.utterances`, each in one part at most, and the speakers of two of the parts."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    validation_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+
+
+def find_protocol(corpus: Corpus, name: str = "") -> tuple[str, Protocol]:
+    """The protocol `name` and its name; empty: the corpus' published one, or one computed.
+
+    Besides the corpus' own there are, for any corpus: `leave_one_speaker_out`; `speaker_groups_K`, K groups of speakers of
+    about as many clips each; `speakers_shared_K`, K stratified random parts *with the same speakers in training and test*,
+    for comparison with papers that did so.
+
+    Raises:
+      DatasetError: there is no such protocol, or the corpus has too few speakers for it.
+    """
+    name = name or _default_name(corpus)
+    if name in corpus.protocols:
+        return name, corpus.protocols[name]
+    if name == "leave_one_speaker_out":
+        return name, _held_out_groups(corpus, len(corpus.speakers))
+    if match := re.fullmatch("speaker_groups_([0-9]{1,4})", name):
+        return name, _held_out_groups(corpus, int(match[1]))
+    if match := re.fullmatch("speakers_shared_([0-9]{1,4})", name):
+        return name, _shared_speakers(corpus, int(match[1]))
+    known = ", ".join([*corpus.protocols, COMPUTED])
+    raise DatasetError(f"Corpus '{corpus.name}' has no protocol '{name}'; known: {known}.")
+
+
+def _default_name(corpus: Corpus) -> str:
+    if corpus.protocols:
+        return next(iter(corpus.protocols))
+    singly = len(corpus.speakers) <= MAX_LEFT_OUT_SINGLY
+    return "leave_one_speaker_out" if singly else f"speaker_groups_{DEFAULT_GROUPS}"
+
+
+def _held_out_groups(corpus: Corpus, num_groups: int) -> Protocol:
+    """Speakers from the most clips to the fewest, each to the group that has the fewest clips so far."""
+    counts = Counter(u.speaker for u in corpus.utterances)
+    if not 2 <= num_groups <= len(counts):
+        raise DatasetError(
+            f"Corpus '{corpus.name}' has {len(counts)} speakers: they make no {num_groups} groups to hold out in turn. "
+            "A corpus whose speakers are not known can only be split by --protocol=speakers_shared_5, which says nothing "
+            "about new speakers."
+        )
+    groups = [[] for _ in range(num_groups)]
+    clips = [0] * num_groups
+    for speaker, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        smallest = clips.index(min(clips))
+        groups[smallest].append(speaker)
+        clips[smallest] += count
+    return speakers_held_out(sorted(tuple(sorted(group)) for group in groups))
+
+
+def _shared_speakers(corpus: Corpus, num_parts: int) -> Protocol:
+    """The clips, label after label and shuffled within each, dealt out in turn; the order of the files is no matter."""
+    if not 2 <= num_parts <= len(corpus.utterances):
+        raise DatasetError(
+            f"speakers_shared_{num_parts} does not split the {len(corpus.utterances)} clips of '{corpus.name}': there must "
+            "be two parts at least and a clip for each."
+        )
+    names = defaultdict(list)
+    for utterance in corpus.utterances:
+        names[utterance.label].append(utterance.utterance_id)
+    # One generator for all labels: corpora name their clips alike in each, and the same sentences would be dealt together.
+    rng = np.random.default_rng(0)
+    dealt = [str(name) for label in corpus.labels for name in rng.permutation(sorted(names[label]))]
+    parts = [dealt[i::num_parts] for i in range(num_parts)]
+    return Protocol("utterance_id", tuple(HeldOut(tuple(part)) for part in parts), shared=("speaker", "session"))
+
+
+def make_split(
+    corpus: Corpus, protocol: str = "", number: int = 1, num_validation_speakers: int = 0, seed: int = 0
+) -> Split:
+    """Split `number` (from 1) of a protocol.
+
+    Where the protocol names no validation groups, validation speakers are drawn by `seed` from those of the training part,
+    15 % of them for `num_validation_speakers` 0. Where training has a single speaker, or the protocol shares speakers
+    anyway, 15 % of the training clips of every label validate.
+
+    Raises:
+      DatasetError: no such protocol or split, too few speakers, or a label that no training clip has.
+    """
+    name, found = find_protocol(corpus, protocol)
+    if not 1 <= number <= len(found.splits):
+        raise DatasetError(f"Protocol '{name}' of '{corpus.name}' has splits 1 to {len(found.splits)}, not {number}.")
+    held_out = found.splits[number - 1]
+    where = f"Split {number} of '{corpus.name}' by {name}"
+    parts = _parts(corpus, found.kind, held_out)
+    if not held_out.validation:
+        rng = np.random.default_rng([seed, number])
+        shared = "speaker" in found.shared
+        parts["validation"] = _drawn_validation(corpus, parts["train"], num_validation_speakers, rng, shared, where)
+        taken = set(parts["validation"])
+        parts["train"] = [i for i in parts["train"] if i not in taken]
+    _check_parts(corpus, where, parts)
+    speakers = {part: tuple(sorted({corpus.utterances[i].speaker for i in parts[part]})) for part in parts}
+    indices = (tuple(parts[part]) for part in ("train", "validation", "test"))
+    return Split(*indices, speakers["validation"], speakers["test"])
+
+
+def _parts(corpus: Corpus, kind: str, held_out: HeldOut) -> dict[str, list[int]]:
+    part_of = dict.fromkeys(held_out.validation, "validation") | dict.fromkeys(held_out.test, "test")
+    parts = {"train": [], "validation": [], "test": []}
+    for index, utterance in enumerate(corpus.utterances):
+        parts[part_of.get(utterance.group(kind), "train")].append(index)
+    return parts
+
+
+def _drawn_validation(corpus: Corpus, train: list[int], count: int, rng, shared: bool, where: str) -> list[int]:
+    speakers = sorted({corpus.utterances[i].speaker for i in train})
+    if shared or len(speakers) == 1:
+        return _share_of_each_label(corpus, train, rng)
+    count = count or max(1, round(VALIDATION_SHARE * len(speakers)))
+    if count >= len(speakers):
+        raise DatasetError(f"{where} leaves {len(speakers)} speakers to train on: {count} for validation are too many.")
+    order = rng.permutation(len(speakers))
+    chosen = {speakers[i] for i in order[:count]}
+    return [i for i in train if corpus.utterances[i].speaker in chosen]
+
+
+def _share_of_each_label(corpus: Corpus, train: list[int], rng) -> list[int]:
+    by_label = defaultdict(list)
+    for index in sorted(train, key=lambda i: corpus.utterances[i].utterance_id):
+        by_label[corpus.utterances[index].label].append(index)
+    chosen = []
+    for label in corpus.labels:
+        indices = by_label[label]
+        order = rng.permutation(len(indices))
+        chosen += [indices[i] for i in order[: round(VALIDATION_SHARE * len(indices))]]
+    return sorted(chosen)
+
+
+def _check_parts(corpus: Corpus, where: str, parts: Mapping[str, list]) -> None:
+    for part, indices in parts.items():
+        if not indices:
+            raise DatasetError(f"{where} has no clip in its {part} part; is the corpus complete?")
+    present = {corpus.utterances[i].label for i in parts["train"]}
+    missing = [label for label in corpus.labels if label not in present]
+    if missing:
+        raise DatasetError(f"{where} has no training clip of the label {', '.join(missing)}; is the corpus complete?")
+
+
+def check_leaks(corpus: Corpus, split: Split, protocol: Protocol, digests: Sequence[str]) -> None:
+    """Refuses a split whose test part is known from training.
+
+    Speakers and identical audio must not be in both the test part and the training or validation part; sessions not in
+    both test and training. What the protocol shares by definition is no leak.
+
+    Args:
+      digests: a hash of each utterance's audio.
+
+    Raises:
+      DatasetError: a leak; it names the first few.
+    """
+    utterances = corpus.utterances
+    known = (*split.train, *split.validation)
+    checks = [("the audio of", lambda i: digests[i], known)]
+    if "speaker" not in protocol.shared:
+        checks.append(("the speaker of", lambda i: utterances[i].speaker, known))
+    if "session" not in protocol.shared:
+        checks.append(("the session of", lambda i: utterances[i].session, split.train))
+    for what, of, others in checks:
+        first_of = {}
+        for index in others:
+            first_of.setdefault(of(index), index)
+        found = [(i, first_of[of(i)]) for i in split.test if of(i) and of(i) in first_of]
+        if found:
+            pairs = ", ".join(f"{utterances[a].utterance_id} = {utterances[b].utterance_id}" for a, b in found[:MAX_NAMED])
+            raise DatasetError(
+                f"The test part of '{corpus.name}' leaks: {what} {len(found)} of its clips occurs in training too "
+                f"({pairs}); remove one of each pair or choose another --protocol."
+            )

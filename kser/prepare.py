@@ -1,0 +1,166 @@
+"""Preparing a corpus: every clip looked at, compared with what is known of the genuine files, and fixed in a manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from kser.atomic import write_text
+from kser.config import DataPaths, FeatureConfig
+from kser.datasets import checksums
+from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.files import few
+from kser.errors import DatasetError
+from kser.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
+from kser.manifest import manifest_text
+from kser.scan import CHUNK_CLIPS, ClipReport, scan
+
+# Takes the utterances and the front end's settings to what `scan.scan` yields.
+Scanner = Callable[[Sequence[Utterance], FeatureConfig], Iterable]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The usable clips of a corpus with their reports, why others were left out, and what there is to say.
+
+    `remarks` tell what is not as it should be, `notes` what is worth knowing even of a genuine copy. `manifest` is the path
+    of the manifest that was written.
+    """
+
+    corpus: Corpus
+    reports: tuple[ClipReport, ...]
+    excluded: dict[str, str]
+    remarks: tuple[str, ...]
+    notes: tuple[str, ...]
+    manifest: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether the corpus is as published, every clip of it usable."""
+        return not self.remarks
+
+
+def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
+    """Scans a corpus, fills the feature cache with its usable clips and writes the manifest to `paths.manifest`.
+
+    Without a path the manifest goes to the cache directory. What is left out: clips that cannot be used, and clips of the
+    same audio under different labels.
+
+    Raises:
+      DatasetError: no clip can be used, or the manifest's path holds something else.
+    """
+    reports, features = _scanned(corpus, config, paths.cache_dir, scanner)
+    excluded = {u.utterance_id: r.problem for u, r in zip(corpus.utterances, reports, strict=True) if r.problem}
+    remarks = [*corpus.warnings, *_remark_on_problems(reports)]
+    usable = _without(corpus, excluded)
+    contradictions = contradicting_duplicates(usable, features.digests)
+    if contradictions:
+        excluded |= contradictions
+        usable, features = _subset(usable, features, contradictions, config, paths.cache_dir)
+        remarks.append(
+            f"{len(contradictions)} clips have the audio of another under a different label: {few(contradictions)}."
+        )
+    remarks += _remark_on_checksums(usable, features.reports)
+    notes = (*_note_repeats(usable, features.digests), *_note_rates(usable, features.reports))
+    text = manifest_text(usable, features.reports, paths.data_dir or ".", excluded)
+    path = paths.manifest or os.path.join(
+        paths.cache_dir or default_cache_dir(), f"{corpus.name}-{usable.fingerprint()}.jsonl"
+    )
+    if paths.manifest:
+        _require_free(path, text)
+    write_text(path, text)
+    return Preparation(usable, features.reports, excluded, tuple(remarks), notes, path)
+
+
+def _scanned(
+    corpus: Corpus, config: FeatureConfig, cache_dir: str, scanner: Scanner
+) -> tuple[Sequence[ClipReport], Features]:
+    """Reports of all clips and features of the usable ones, from the cache where all were usable before."""
+    features = read_cache(corpus, config, cache_dir)
+    if features is not None:
+        return features.reports, features
+    return extract_to_cache(corpus, scanner(corpus.utterances, config), config, cache_dir)
+
+
+def _without(corpus: Corpus, names: Iterable[str]) -> Corpus:
+    return dataclasses.replace(corpus, utterances=tuple(u for u in corpus.utterances if u.utterance_id not in names))
+
+
+def _subset(
+    corpus: Corpus, features: Features, names: Iterable[str], config: FeatureConfig, cache_dir: str
+) -> tuple[Corpus, Features]:
+    """Corpus and cached features without the clips of these names."""
+    kept = [i for i, u in enumerate(corpus.utterances) if u.utterance_id not in names]
+    smaller = _without(corpus, names)
+    rows = [kept[i : i + CHUNK_CLIPS] for i in range(0, len(kept), CHUNK_CLIPS)]
+    found = (([features.reports[i] for i in chunk], features.values[chunk]) for chunk in rows)
+    return smaller, extract_to_cache(smaller, found, config, cache_dir)[1]
+
+
+def _require_free(path: str, text: str) -> None:
+    if os.path.exists(path):
+        try:
+            with open(path, encoding="utf-8") as stream:
+                same = stream.read() == text
+        except (OSError, UnicodeDecodeError):
+            same = False
+        if not same:
+            raise DatasetError(f"{path} exists and holds something else; choose another --manifest or remove it.")
+
+
+def _by_digest(corpus: Corpus, digests: Sequence[str]) -> list[list[Utterance]]:
+    """The groups of clips that have the very same audio."""
+    groups = defaultdict(list)
+    for utterance, digest in zip(corpus.utterances, digests, strict=True):
+        groups[digest].append(utterance)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def contradicting_duplicates(corpus: Corpus, digests: Sequence[str]) -> dict[str, str]:
+    """Clips of the same audio that have different labels, by name, with the reason to leave them out."""
+    return {
+        u.utterance_id: "the same audio has the labels " + ", ".join(sorted({other.label for other in group})) + "."
+        for group in _by_digest(corpus, digests)
+        for u in group
+        if len({other.label for other in group}) > 1
+    }
+
+
+def _remark_on_problems(reports: Sequence[ClipReport]) -> list[str]:
+    problems = [r.problem for r in reports if r.problem]
+    if not problems:
+        return []
+    return [f"{len(problems)} of {len(reports)} clips cannot be used and are left out: {' '.join(problems[:3])}"]
+
+
+def _note_repeats(corpus: Corpus, digests: Sequence[str]) -> list[str]:
+    groups = _by_digest(corpus, digests)
+    if not groups:
+        return []
+    names = [" = ".join(u.utterance_id for u in group) for group in groups]
+    return [f"Recordings that occur more than once: {few(names)}; training refuses splits that part them."]
+
+
+def _note_rates(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:
+    usual = Counter(r.sample_rate_hz for r in reports).most_common(1)[0][0]
+    others = [u.utterance_id for u, r in zip(corpus.utterances, reports, strict=True) if r.sample_rate_hz != usual]
+    return [f"Most clips are sampled at {usual} Hz, {len(others)} are not: {few(others)}."] if others else []
+
+
+def _remark_on_checksums(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:
+    """What differs from the known files of the corpus; nothing where they are not known or of another format."""
+    known = checksums.known(corpus.name)
+    if known is None:
+        return []
+    names = [checksums.name_of(corpus.name, u.path) for u in corpus.utterances]
+    listed = [(name, report) for name, report in zip(names, reports, strict=True) if name]
+    other = [name for name, report in listed if not report.digest.startswith(known[name])]
+    if not other:
+        return []
+    return [
+        f"{len(other)} of {len(listed)} files of '{corpus.name}' are not the genuine ones ({few(other)}): they were "
+        "converted, or damaged on the way."
+    ]
