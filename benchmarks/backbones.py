@@ -1,6 +1,6 @@
 """What every deployed backbone costs: parameters, multiply-accumulates, nodes, bytes and arena of its presets in int8.
 
-.venv/bin/python benchmarks/backbones.py
+.venv/bin/python -m benchmarks.backbones
 
 The weights are the untrained ones of seed 0: none of these figures depends on them, but for some bytes.
 """

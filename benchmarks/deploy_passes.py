@@ -1,6 +1,6 @@
 """What each deploy pass is worth: a trained run's folded network, rewritten by one pass more in each row of the table.
 
-.venv/bin/python benchmarks/deploy_passes.py --run_dir=DIR
+.venv/bin/python -m benchmarks.deploy_passes --run_dir=DIR
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import numpy as np
 from absl import app, flags
 
 from kser import convert, rundir, tflite, workflow
+from kser.config import DataPaths
 from kser.deploy import DEPLOY_PASSES, deploy_model
 from kser.fold import fold_model
 from kser.inference import predict_logits
@@ -32,7 +33,7 @@ def row(label: str, model, difference: float, representative: np.ndarray, clips:
 
 
 def main(_) -> None:
-    run, material = workflow.open_run(FLAGS.run_dir, FLAGS.data_dir, "")
+    run, material = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
     clips = material.part(run, "test").features
     training = material.part(run, "train").features
     representative = training[:: max(1, len(training) // FLAGS.representative_clips)]

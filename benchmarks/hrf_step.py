@@ -1,6 +1,6 @@
 """What HRF costs in training: the step of a factorized network against that of the plain one, in turns in one process.
 
-.venv/bin/python benchmarks/hrf_step.py
+.venv/bin/python -m benchmarks.hrf_step
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from absl import app, flags
 
 from kser import pipeline, rundir
 from kser.backbones import BACKBONES, preset
-from kser.config import FeatureConfig, HRFConfig, RunConfig, TrainConfig
+from kser.config import DataPaths, FeatureConfig, HRFConfig, RunConfig
 from kser.features import Normalization
 from kser.threads import use_threads
 from kser.train import Trainer
@@ -35,15 +35,16 @@ WARM_UP_STEPS = 3
 def make_trainer(backbone: str, name: str, expansion: int, directory: str) -> Trainer:
     """The trainer of a preset on random clips."""
     model = dataclasses.replace(preset(backbone, name), hrf=HRFConfig(expansion=expansion))
-    config = RunConfig(model=model, train=TrainConfig())
+    config = RunConfig(model=model)
     features = FeatureConfig()
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((config.train.batch_size, features.num_frames, features.num_mels)).astype(np.float32)
     labels = rng.integers(0, NUM_CLASSES, len(clips))
     unit = Normalization(np.zeros(features.num_mels, np.float32), np.ones(features.num_mels, np.float32))
-    data = pipeline.TrainingData(clips, labels, NUM_CLASSES, unit, np.ones(NUM_CLASSES, np.float32))
+    rows, weights = np.arange(len(clips)), np.ones(NUM_CLASSES, np.float32)
+    data = pipeline.TrainingData(clips, rows, labels, NUM_CLASSES, unit, weights)
     names = tuple(map(str, range(NUM_CLASSES)))
-    return Trainer(rundir.Run(directory, config, "", "", names, (), (), unit), data)
+    return Trainer(rundir.Run(directory, config, DataPaths(), "", names, (), (), unit), data)
 
 
 def step_seconds(trainer: Trainer, batch) -> float:

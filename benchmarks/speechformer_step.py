@@ -1,6 +1,6 @@
 """SpeechFormer's training step at its published size, against windows materialized key by key, in turns in one process.
 
-.venv/bin/python benchmarks/speechformer_step.py
+.venv/bin/python -m benchmarks.speechformer_step
 
 The peer is the formulation of the authors' code: for every token the keys and values of its window are laid out, (batch,
 heads, tokens, window, d). Everything else is the same network with the same weights. Memory is the most a process of its own

@@ -119,7 +119,7 @@ def _protocol(values: dict) -> Protocol:
 
 
 def require_content(path: str, corpus: Corpus, expected: Sequence[str], found: Sequence[str]) -> None:
-    """Raises DatasetError where audio files are others than when the manifest was made; it names the first few."""
+    """Raises DatasetError where audio files are others than when the manifest was made; it names the first."""
     changed = [u.path for u, a, b in zip(corpus.utterances, expected, found, strict=True) if a != b]
     if changed:
         raise DatasetError(

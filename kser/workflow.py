@@ -69,6 +69,8 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     data = config.data
     corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
     if data.eval_dataset:
+        if data.protocol or data.split != 1:
+            raise ConfigError("With --eval_dataset all of it is tested on, in one split; leave out --protocol and --split.")
         there, there_features = _load(data.eval_dataset, "", paths.eval_data_dir, "", config, paths.cache_dir)
         corpus, features = train_here_test_there(corpus, there), features + there_features
     if data.shuffle_labels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import wave
@@ -20,6 +21,7 @@ GENUINE = (MONO, STEREO, "Actor_01/03-01-01-01-01-01-01", "Actor_05/03-01-02-01-
 LSB = 1 / 32768
 CONFIG = FeatureConfig(window_ms=32.0, hop_ms=16.0, clip_seconds=3.0)
 FRAME = audio.ACTIVITY_FRAME_SAMPLES
+SPANS = pytest.mark.parametrize("span", [None, (0.1, 0.5)], ids=["whole", "part"])
 
 
 def wav_of(data_dir, name: str) -> str:
@@ -182,25 +184,43 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(soundfile, "read", refuse)  # root may read everything
+    monkeypatch.setattr(audio, "open", refuse, raising=False)  # root may read everything
     assert "Permission denied" in refusal(tmp_path / "a.wav")
+    assert "Permission denied" in refusal(tmp_path / "a.wav", span=(0.0, 0.5))
 
 
 @pytest.mark.parametrize(
     "content",
     [
         b"This is a text, whatever it is called.\n" * 100,
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 375720\n",
+        b"version 1 of a text",
         bytes(5000),
         np.random.default_rng(0).bytes(5000),
         b"R",
     ],
-    ids=["text", "git-lfs", "zeros", "random", "one byte"],
+    ids=["text", "version", "zeros", "random", "one byte"],
 )
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
-def test_bytes_that_are_no_audio(tmp_path, name, content):
+@SPANS
+def test_bytes_that_are_no_audio(tmp_path, name, content, span):
     (tmp_path / name).write_bytes(content)
-    assert "is not a readable audio file" in refusal(tmp_path / name)
+    assert "is not a readable audio file" in refusal(tmp_path / name, span=span)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+@SPANS
+def test_a_git_lfs_pointer_is_told_from_other_texts(tmp_path, name, span):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 375720\n"
+    (tmp_path / name).write_text(pointer)
+    expected = "FILE is a Git LFS pointer, not the audio itself; fetch it with git lfs pull."
+    assert refusal(tmp_path / name, span=span) == expected
+
+
+def test_a_file_too_large_for_a_clip_of_which_a_part_may_be_read(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
+    monkeypatch.setattr(audio, "MAX_BYTES", 30_000)
+    assert "GB, which no clip of speech has; cut it into utterances." in refusal(tmp_path / "a.wav")
+    assert len(audio.load(str(tmp_path / "a.wav"), span=(0.1, 0.5))) == 6400
 
 
 # Within the RIFF header, the chunk headers, the vendor chunk, at the beginning of the data, within a sample, near the end.
@@ -271,6 +291,62 @@ def test_samples_that_are_no_numbers(tmp_path, value):
     samples[5] = value
     soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE_HZ, subtype="FLOAT")
     assert "not finite numbers" in refusal(tmp_path / "a.wav")
+
+
+# Recordings as they are, and parts of them.
+
+
+def test_a_recording_is_told_as_it_lies_in_the_file(tmp_path):
+    stereo = np.stack([tone(24000, 48000), tone(24000, 48000, 0.1)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 48000, subtype="FLOAT")
+    content = (tmp_path / "a.wav").read_bytes()
+    found = audio.read(str(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(found.samples, stereo)
+    assert found.samples.dtype == np.float32
+    assert (found.sample_rate_hz, found.seconds, found.num_bytes) == (48000, 0.5, len(content))
+    assert found.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_a_silent_recording_can_be_read_but_not_be_used(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), SAMPLE_RATE_HZ)
+    found = audio.read(str(tmp_path / "a.wav"))
+    assert found.seconds == 0.5
+    with pytest.raises(AudioError, match="^the clip is silent; there is no voice in it.$"):
+        audio.to_mono(found, "the clip")
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_part_is_that_of_the_whole(tmp_path, name):
+    soundfile.write(tmp_path / name, np.stack([tone(24000, 48000), tone(24000, 48000, 0.1)], axis=1), 48000)
+    whole, part = (audio.read(str(tmp_path / name), span) for span in (None, (0.1, 0.35)))
+    np.testing.assert_array_equal(part.samples, whole.samples[4800:16800])
+    assert (part.sample_rate_hz, part.seconds, part.num_bytes) == (48000, 0.25, whole.num_bytes)
+
+
+def test_the_digest_of_a_part_is_of_its_samples(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, SAMPLE_RATE_HZ).astype(np.float32)
+    for name, content in (("a.wav", samples), ("b.wav", np.concatenate([samples[:9000], -samples[9000:]]))):
+        soundfile.write(tmp_path / name, content, SAMPLE_RATE_HZ)
+
+    def digest(name, begin, end):
+        return audio.read(str(tmp_path / name), (begin, end)).digest
+
+    assert digest("a.wav", 0.1, 0.5) == digest("b.wav", 0.1, 0.5)
+    assert len({digest("a.wav", 0.1, 0.5), digest("a.wav", 0.1, 0.6), digest("b.wav", 0.1, 0.6)}) == 3
+
+
+def test_a_part_that_ends_behind_the_recording_ends_with_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
+    assert len(audio.load(str(tmp_path / "a.wav"), span=(0.75, 3.0))) == 4000
+
+
+@pytest.mark.parametrize("span", [(1.0, 2.0), (7.5, 8.0), (0.5, 0.5), (0.6, 0.5), (-0.5, 0.5)])
+def test_a_part_that_is_not_there(tmp_path, span):
+    soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
+    with pytest.raises(AudioError) as error:
+        audio.load(str(tmp_path / "a.wav"), span=span)
+    expected = f"{tmp_path}/a.wav lasts 1.0 s and has nothing from {span[0]:g} to {span[1]:g} s."
+    assert str(error.value) == expected
 
 
 # Clips of one length.

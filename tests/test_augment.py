@@ -15,11 +15,6 @@ FRAMES, MELS = FEATURES.num_frames, FEATURES.num_mels
 DRAWS = 60
 
 
-def only(**parts) -> AugmentConfig:
-    """These parts and no others."""
-    return AugmentConfig(**{**{name: 0 for name in AUGMENT_OFF.__dict__}, **parts})
-
-
 def log_mel_clip(seed: int = 0) -> tf.Tensor:
     """A clip (FRAMES, MELS) of noise that swells and fades."""
     rng = np.random.default_rng(seed)
@@ -33,6 +28,17 @@ def draws(function, seed: int = 0) -> np.ndarray:
     return np.stack([function().numpy() for _ in range(DRAWS)])
 
 
+def others(*seeds: int) -> augment.Others:
+    """Clips of these seeds to take voices from."""
+    clips = tf.stack([log_mel_clip(seed) for seed in seeds])
+    return augment.Others(len(seeds), lambda indices: tf.gather(clips, indices))
+
+
+def applied(clip: tf.Tensor, steps: str, voices: augment.Others | None = None) -> tf.Tensor:
+    """The clip after the steps on features."""
+    return augment.augment_features(clip, AugmentConfig(steps).steps("features"), FEATURES, voices)
+
+
 @pytest.fixture
 def at_the_top(monkeypatch):
     """Every uniform draw is its upper end."""
@@ -40,19 +46,12 @@ def at_the_top(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        AugmentConfig(),
-        only(stretch=0.5, shift_ms=10000.0),
-        only(pitch=0.5),
-        only(gain_db=40.0),
-        only(noise_snr_db=1.0),
-        only(freq_masks=8, freq_mask_mels=128, time_masks=8, time_mask_frames=1000),
-    ],
+    "steps", [AugmentConfig().augment, "tempo:0.5,shift:10000", "warp:0.5", "gain:40", "noise:-20", "babble:-20", "spec:5"]
 )
-def test_shape_type_and_finiteness_are_kept(config):
-    clip = log_mel_clip()
-    results = draws(lambda: augment.mask(augment.augment_sound(clip, config, FEATURES), config))
+def test_shape_type_and_finiteness_are_kept(steps):
+    clip, voices = log_mel_clip(), others(1, 2, 3)
+    normalized = AugmentConfig(steps).steps("normalized")
+    results = draws(lambda: augment.augment_normalized(applied(clip, steps, voices), normalized))
     assert results.shape == (DRAWS, FRAMES, MELS) and results.dtype == np.float32
     assert np.isfinite(results).all()
     assert len({r.tobytes() for r in results}) > DRAWS / 2  # another result nearly every time
@@ -60,18 +59,17 @@ def test_shape_type_and_finiteness_are_kept(config):
 
 def test_switched_off_returns_the_clip_bit_for_bit():
     clip = log_mel_clip()
-    sound = augment.augment_sound(clip, AUGMENT_OFF, FEATURES)
-    np.testing.assert_array_equal(augment.mask(sound, AUGMENT_OFF), clip)
+    sound = applied(clip, AUGMENT_OFF.augment)
+    np.testing.assert_array_equal(augment.augment_normalized(sound, AUGMENT_OFF.steps("normalized")), clip)
 
 
-@pytest.mark.parametrize("off", ["freq_masks", "freq_mask_mels", "time_masks", "time_mask_frames"])
-def test_either_number_switches_masks_off(off):
-    config = only(
-        **{"freq_masks": 2, "freq_mask_mels": 8} if off.startswith("freq") else {"time_masks": 2, "time_mask_frames": 9}
-    )
-    ones = tf.ones((FRAMES, MELS))
-    assert (draws(lambda: augment.mask(ones, config)) == 0).any()
-    np.testing.assert_array_equal(augment.mask(ones, only(**{**config.__dict__, off: 0})), ones)
+def test_the_steps_are_taken_in_the_order_given(monkeypatch):
+    monkeypatch.setattr(augment, "change_tempo", lambda clip, strength: clip + strength)
+    monkeypatch.setattr(augment, "shift", lambda clip, frames: clip * frames)
+    one, hops = tf.ones((FRAMES, MELS)), 3 * FEATURES.hop_ms
+    np.testing.assert_array_equal(applied(one, f"tempo:0.5,shift:{hops}"), 4.5 * one)
+    np.testing.assert_array_equal(applied(one, f"shift:{hops},tempo:0.5"), 3.5 * one)
+    np.testing.assert_array_equal(applied(one, f"tempo:0.5,shift:{hops},tempo:0.25"), 4.75 * one)
 
 
 # Gain.
@@ -79,7 +77,7 @@ def test_either_number_switches_masks_off(off):
 
 def test_gain_adds_one_constant_within_its_range():
     clip = log_mel_clip()
-    added = draws(lambda: augment.augment_sound(clip, only(gain_db=6.0), FEATURES) - clip)
+    added = draws(lambda: applied(clip, "gain:6") - clip)
     constants = added.mean(axis=(1, 2))
     np.testing.assert_allclose(added, np.broadcast_to(constants[:, None, None], added.shape), atol=1e-5)
     decibels = 10 * np.log10(np.exp(constants))
@@ -89,7 +87,7 @@ def test_gain_adds_one_constant_within_its_range():
 
 def test_the_equalizer_adds_one_smooth_curve_to_all_frames_within_its_range():
     clip = log_mel_clip()
-    added = draws(lambda: augment.augment_sound(clip, only(equalizer_db=6.0), FEATURES) - clip)
+    added = draws(lambda: applied(clip, "filter:6") - clip)
     curves = added.mean(axis=1)
     np.testing.assert_allclose(added, np.broadcast_to(curves[:, None, :], added.shape), atol=1e-5)
     decibels = 10 * np.log10(np.exp(curves))
@@ -102,16 +100,17 @@ def test_the_equalizer_adds_one_smooth_curve_to_all_frames_within_its_range():
 # Time.
 
 
-def test_warp_time_without_strength_is_the_identity():
+def test_time_without_strength_is_the_identity():
     clip = log_mel_clip()
-    np.testing.assert_array_equal(augment.warp_time(clip, 0.0, 0.0), clip)
+    np.testing.assert_array_equal(augment.change_tempo(clip, 0.0), clip)
+    np.testing.assert_array_equal(augment.shift(clip, 0.0), clip)
 
 
 def test_shift_goes_round_and_stays_within_its_range():
     clip = np.zeros((FRAMES, MELS), np.float32)
     clip[1] = 1  # a shift to the left must come in again at the right
-    shifted = draws(lambda: augment.warp_time(tf.constant(clip), 0.0, 5.0))
-    np.testing.assert_allclose(shifted.sum(axis=1), 1, atol=1e-4)
+    shifted = draws(lambda: augment.shift(tf.constant(clip), 5.0))
+    np.testing.assert_array_equal(np.sort(shifted, axis=1)[:, -2:], np.float32([[[0] * MELS, [1] * MELS]] * DRAWS))
     places = (shifted.argmax(axis=1)[:, 0] - 1 + FRAMES // 2) % FRAMES - FRAMES // 2
     assert np.abs(places).max() <= 5
     assert places.min() < -1 and places.max() > 1
@@ -119,13 +118,18 @@ def test_shift_goes_round_and_stays_within_its_range():
 
 def test_a_shift_of_whole_frames_rolls_the_clip(at_the_top):
     clip = log_mel_clip()
-    np.testing.assert_allclose(augment.warp_time(clip, 0.0, 3.0), np.roll(clip, -3, axis=0), atol=1e-4)
+    np.testing.assert_array_equal(augment.shift(clip, 3.0), np.roll(clip, 3, axis=0))
+
+
+def test_a_shift_is_always_one_of_whole_frames():
+    clip = log_mel_clip()
+    rolled = {np.roll(clip, frames, axis=0).tobytes() for frames in range(-2, 3)}
+    assert {shifted.tobytes() for shifted in draws(lambda: augment.shift(clip, 2.4))} == rolled
 
 
 def test_the_shift_in_milliseconds_is_one_of_frames(at_the_top):
     clip = log_mel_clip()
-    shifted = augment.augment_sound(clip, only(shift_ms=4 * FEATURES.hop_ms), FEATURES)
-    np.testing.assert_allclose(shifted, np.roll(clip, -4, axis=0), atol=1e-4)
+    np.testing.assert_array_equal(applied(clip, f"shift:{4 * FEATURES.hop_ms}"), np.roll(clip, 4, axis=0))
 
 
 def test_a_faster_tempo_pulls_both_sides_towards_the_middle(at_the_top):
@@ -133,7 +137,7 @@ def test_a_faster_tempo_pulls_both_sides_towards_the_middle(at_the_top):
     clip = np.zeros((frames, MELS), np.float32)
     clip[half] = 1
     clip[half - 12 : half - 10] = clip[half + 11 : half + 13] = 2
-    faster = augment.warp_time(tf.constant(clip), 0.25, 0.0).numpy()[:, 0]
+    faster = augment.change_tempo(tf.constant(clip), 0.25).numpy()[:, 0]
     assert faster[half] == pytest.approx(1, abs=1e-5)  # the middle stays
     # Two frames at 11 and 12 from the middle are read at 1.25 times the distance: found at 8.8 to 9.6.
     assert set(np.flatnonzero(faster > 1.5)) <= {half - 10, half - 9, half + 9, half + 10}
@@ -142,7 +146,7 @@ def test_a_faster_tempo_pulls_both_sides_towards_the_middle(at_the_top):
 
 def test_tempo_never_leaves_the_range_of_the_clip():
     clip = log_mel_clip()
-    warped = draws(lambda: augment.warp_time(clip, 0.5, 100.0))
+    warped = draws(lambda: augment.change_tempo(clip, 0.5))
     assert warped.min() >= np.min(clip) - 1e-4 and warped.max() <= np.max(clip) + 1e-4
 
 
@@ -210,7 +214,7 @@ def test_noise_is_as_far_below_the_clip_as_the_ratio_says():
     # The drawn level is that of the median of a band of median width; the wide ones and the log-normal's tail add to it.
     bandwidth = mel_matrix(FEATURES).sum(axis=0)
     offset = 10 * np.log10(bandwidth.mean() / np.exp(np.log(bandwidth).mean()) * np.exp(augment.NOISE_LN_STD**2 / 2))
-    assert 10 - 0.5 < ratios.min() + offset < 16 and 34 < ratios.max() + offset < 10 + augment.NOISE_SNR_RANGE_DB + 0.5
+    assert 10 - 0.5 < ratios.min() + offset < 16 and 34 < ratios.max() + offset < 10 + augment.SNR_RANGE_DB + 0.5
 
 
 def test_noise_is_white():
@@ -223,51 +227,122 @@ def test_noise_is_white():
     np.testing.assert_allclose(profile - profile.mean(), bandwidth - bandwidth.mean(), atol=0.05)
 
 
+# Babble.
+
+
+def test_babble_only_adds_power():
+    clip, voices = log_mel_clip(), others(1, 2, 3)
+    noisy, clip = draws(lambda: augment.add_babble(clip, 10.0, voices)), clip.numpy()
+    assert np.all(noisy >= clip) and np.all((noisy > clip).any(axis=(1, 2)))
+
+
+def test_babble_is_as_far_below_the_clip_as_the_ratio_says():
+    clip, voices = log_mel_clip(), others(1, 2, 3)
+    noisy = draws(lambda: augment.add_babble(clip, 10.0, voices)).astype(np.float64)
+    power = np.exp(clip.numpy().astype(np.float64))
+    ratios = 10 * np.log10(power.mean() / (np.exp(noisy) - power).mean(axis=(1, 2)))
+    assert 10 - 0.1 < ratios.min() < 16 and 34 < ratios.max() < 10 + augment.SNR_RANGE_DB + 0.1
+
+
+def test_babble_is_the_sum_of_as_many_voices_as_are_drawn(monkeypatch):
+    chosen = [3, 0, 3, 1]
+    clips = np.stack([log_mel_clip(seed).numpy() for seed in range(1, 5)]).astype(np.float64)
+    voices = augment.Others(4, lambda _: tf.constant(clips[chosen], tf.float32))
+    assert len(chosen) == augment.BABBLE_VOICES
+    monkeypatch.setattr(augment, "draw_snr", lambda snr_db: snr_db * augment.DB_TO_LN_POWER)
+    clip = log_mel_clip()
+    power, added = np.exp(clip.numpy().astype(np.float64)), np.exp(clips[chosen]).sum(axis=0)
+    expected = np.log(power + added * power.mean() / added.mean() / 10**0.3)
+    np.testing.assert_allclose(augment.add_babble(clip, 3.0, voices), expected, atol=1e-4)
+
+
+def test_babble_is_drawn_from_all_the_others_and_from_nowhere_else():
+    drawn = []
+    clips = tf.stack([log_mel_clip(seed) for seed in range(7)])
+
+    def read(indices):
+        drawn.extend(indices.numpy().tolist())
+        return tf.gather(clips, indices)
+
+    draws(lambda: augment.add_babble(clips[0], 10.0, augment.Others(5, read)))
+    assert len(drawn) == augment.BABBLE_VOICES * DRAWS and set(drawn) == set(range(5))
+
+
 # Masks.
 
 
-def test_frequency_masks_are_zero_within_their_width_and_nothing_else_changes():
+@pytest.fixture
+def one_mask_of_mels(monkeypatch):
+    monkeypatch.setattr(augment, "NUM_MASKS", 1)
+    monkeypatch.setattr(augment, "TIME_MASK_SHARE", 0)
+
+
+@pytest.fixture
+def one_mask_of_frames(monkeypatch):
+    monkeypatch.setattr(augment, "NUM_MASKS", 1)
+    monkeypatch.setattr(augment, "FREQ_MASK_SHARE", 0)
+
+
+def masked_mels(width: int) -> float:
+    """The strength of masks at most this wide."""
+    return width / (augment.FREQ_MASK_SHARE * MELS)
+
+
+def masked_frames(width: int) -> float:
+    return width / (augment.TIME_MASK_SHARE * FRAMES)
+
+
+def test_frequency_masks_are_zero_within_their_width_and_nothing_else_changes(one_mask_of_mels):
     clip = log_mel_clip()
-    for masked in draws(lambda: augment.mask(clip, only(freq_masks=1, freq_mask_mels=6))):
+    for masked in draws(lambda: augment.mask(clip, masked_mels(6))):
         bands = np.flatnonzero((masked == 0).all(axis=0))
         assert len(bands) <= 6 and np.array_equal(bands, np.arange(len(bands)) + (bands[0] if len(bands) else 0))
         kept = np.setdiff1d(np.arange(MELS), bands)
         np.testing.assert_array_equal(masked[:, kept], clip.numpy()[:, kept])
 
 
-def test_time_masks_are_zero_within_their_width_and_nothing_else_changes():
+def test_time_masks_are_zero_within_their_width_and_nothing_else_changes(one_mask_of_frames):
     clip = log_mel_clip()
-    for masked in draws(lambda: augment.mask(clip, only(time_masks=1, time_mask_frames=7))):
+    for masked in draws(lambda: augment.mask(clip, masked_frames(7))):
         frames = np.flatnonzero((masked == 0).all(axis=1))
         assert len(frames) <= 7 and np.array_equal(frames, np.arange(len(frames)) + (frames[0] if len(frames) else 0))
         kept = np.setdiff1d(np.arange(FRAMES), frames)
         np.testing.assert_array_equal(masked[kept], clip.numpy()[kept])
 
 
-@pytest.mark.parametrize(
-    ("parts", "axis"), [({"freq_masks": 1, "freq_mask_mels": 3}, 0), ({"time_masks": 1, "time_mask_frames": 3}, 1)]
-)
-def test_masks_reach_their_full_width(parts, axis):
-    ones = tf.ones((FRAMES, MELS))
-    widths = (draws(lambda: augment.mask(ones, only(**parts))) == 0).all(axis=1 + axis).sum(axis=1)
+def test_masks_of_mels_reach_their_full_width(one_mask_of_mels):
+    widths = (draws(lambda: augment.mask(tf.ones((FRAMES, MELS)), masked_mels(3))) == 0).all(axis=1).sum(axis=1)
     assert set(widths) == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize(
-    ("shape", "parts"),
-    [((9, 4), {"freq_masks": 1, "freq_mask_mels": 8}), ((4, 9), {"time_masks": 1, "time_mask_frames": 8})],
-)
-def test_a_mask_wider_than_the_clip_leaves_something(shape, parts):
-    results = draws(lambda: augment.mask(tf.ones(shape), only(**parts)))
-    assert results.shape == (DRAWS, *shape) and results.any(axis=(1, 2)).all()
+def test_masks_of_frames_reach_their_full_width(one_mask_of_frames):
+    widths = (draws(lambda: augment.mask(tf.ones((FRAMES, MELS)), masked_frames(3))) == 0).all(axis=2).sum(axis=1)
+    assert set(widths) == {0, 1, 2, 3}
 
 
-def test_masks_are_those_of_tensorflow_io(monkeypatch):
+def test_a_mask_wider_than_the_mels_leaves_something(one_mask_of_mels):
+    results = draws(lambda: augment.mask(tf.ones((9, 4)), 10.0))
+    assert results.shape == (DRAWS, 9, 4) and results.any(axis=(1, 2)).all()
+
+
+def test_a_mask_wider_than_the_frames_leaves_something(one_mask_of_frames):
+    results = draws(lambda: augment.mask(tf.ones((4, 9)), 25.0))
+    assert results.shape == (DRAWS, 4, 9) and results.any(axis=(1, 2)).all()
+
+
+def test_a_strength_of_less_than_a_cell_masks_nothing():
+    clip = tf.ones((5, 4))
+    np.testing.assert_array_equal(draws(lambda: augment.mask(clip, 0.1)), np.ones((DRAWS, 5, 4)))
+
+
+@pytest.mark.parametrize(("strength", "mels", "frames"), [(1.0, 8, 5), (0.5, 4, 2), (2.0, 16, 10), (5.0, MELS - 1, 24)])
+def test_masks_are_two_of_each_kind_by_tensorflow_io_their_widths_shares_of_the_clip(monkeypatch, strength, mels, frames):
     calls = []
     monkeypatch.setattr(augment.tfio.audio, "freq_mask", lambda clip, width: calls.append(("freq", width)) or clip)
     monkeypatch.setattr(augment.tfio.audio, "time_mask", lambda clip, width: calls.append(("time", width)) or clip)
-    augment.mask(log_mel_clip(), only(freq_masks=2, freq_mask_mels=8, time_masks=1, time_mask_frames=20))
-    assert calls == [("freq", 9), ("freq", 9), ("time", 21)]  # theirs are exclusive bounds
+    augment.augment_normalized(log_mel_clip(), AugmentConfig(f"spec:{strength}").steps("normalized"))
+    # 0.2 of 40 mels and 0.08 of 61 frames; theirs are exclusive bounds.
+    assert calls == 2 * [("freq", mels + 1)] + 2 * [("time", frames + 1)]
 
 
 # Mixup.

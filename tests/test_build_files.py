@@ -23,7 +23,13 @@ FIRST_PARTY = ("kser", "tests", "benchmarks")
 
 # Lowest first. A module imports from its own layer and those below, and the model's side never from the data's.
 BASE_LAYERS = (("kser", "errors"), ("atomic", "config", "metrics", "threads"))
-DATA_LAYERS = (("audio", "features", "augment"), ("datasets",), ("pipeline",))
+DATA_LAYERS = (
+    ("audio", "features", "augment", "sound_augment"),
+    ("datasets",),
+    ("scan",),
+    ("feature_cache", "manifest", "beam_scan"),
+    ("pipeline", "prepare"),
+)
 MODEL_LAYERS = (
     ("inference", "layers"),
     ("backbones", "graph"),
@@ -32,10 +38,16 @@ MODEL_LAYERS = (
     ("convert", "tflite", "boards"),
     ("doctor",),
 )
-TOP_LAYERS = (("rundir",), ("report", "train"), ("export", "predict"), ("workflow",), ("cli",))
+TOP_LAYERS = (
+    ("rundir", "evaluate"),
+    ("report", "train"),
+    ("export", "predict"),
+    ("preview", "workflow"),
+    ("cli",),
+)
 LAYERS = BASE_LAYERS + DATA_LAYERS + MODEL_LAYERS + TOP_LAYERS
 LAYER_OF = {part: index for index, layer in enumerate(LAYERS) for part in layer}
-DATA_PARTS = {part for layer in DATA_LAYERS for part in layer} - {"audio", "features", "augment"}
+DATA_PARTS = {part for layer in DATA_LAYERS[1:] for part in layer}
 MODEL_PARTS = {part for layer in MODEL_LAYERS for part in layer}
 
 # Import names that are not the package's name.
@@ -302,4 +314,5 @@ def test_ranges_of_setup_admit_the_pins(setup_constants):
 def test_what_kser_imports_is_required_by_setup(targets, setup_constants):
     libraries = [t for t in targets.values() if t.srcs[0].startswith("kser/")]
     imported = {canonicalize_name(d.removeprefix("@pypi//")) for t in libraries for d in t.deps if d.startswith("@pypi//")}
-    assert imported <= {canonicalize_name(Requirement(text).name) for text in setup_constants["INSTALL_REQUIRES"]}
+    required = setup_constants["INSTALL_REQUIRES"] + setup_constants["EXTRAS_REQUIRE"]["beam"]
+    assert imported <= {canonicalize_name(Requirement(text).name) for text in required}

@@ -10,8 +10,11 @@ import pytest
 
 from kser.config import (
     AUGMENT_OFF,
+    AUGMENTATIONS,
     SAMPLE_RATE_HZ,
+    STAGES,
     AugmentConfig,
+    DataConfig,
     FeatureConfig,
     HRFConfig,
     ModelConfig,
@@ -32,6 +35,7 @@ def other(cls, name: str):
 
 # Every setting differs from its default (but for the backbone, there is one), so that one that is lost on the way shows.
 UNUSUAL = RunConfig(
+    DataConfig("ravdess", "an_option", "4class", "leave_one_speaker_out", 2, 7, "emodb", True),
     FeatureConfig(
         window_ms=27.0,
         hop_ms=9.0,
@@ -62,8 +66,8 @@ UNUSUAL = RunConfig(
         stage_layers=(1, 3, 5, 7),
         stage_widening=(2, 1, 3),
     ),
-    AugmentConfig(7, 13, 6, 17, 6.7, 73.0, 8.7, 0.07, 0.03, 4.1, 0.43),
-    TrainConfig("ravdess", 2, 7, 71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3),
+    AugmentConfig("codec:0.43,gain:8.7,spec:0.7", 7),
+    TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3),
 )
 
 
@@ -85,7 +89,7 @@ def test_the_unusual_run_has_no_default_left():
         return [name for name in ours if ours[name] == default[name]]
 
     ours, default = to_dict(UNUSUAL), to_dict(RunConfig())
-    assert [same(ours[part], default[part]) for part in ours] == [[], [], [], []]
+    assert [same(ours[part], default[part]) for part in ours] == [[], [], [], [], []]
     assert same(ours["model"]["hrf"], default["model"]["hrf"]) == []
 
 
@@ -151,11 +155,14 @@ def test_what_is_no_mapping_is_refused(values):
         (ModelConfig, "stem_channels", (8, -16)),
         (ModelConfig, "stem_channels", (8, True)),
         (ModelConfig, "stem_channels", 8),
-        (AugmentConfig, "gain_db", -1.0),
-        (AugmentConfig, "freq_masks", 9),
-        (AugmentConfig, "stretch", math.nan),
-        (TrainConfig, "dataset", 3),
-        (TrainConfig, "split", 0),
+        (AugmentConfig, "augment", 3),
+        (AugmentConfig, "augment_variants", 0),
+        (AugmentConfig, "augment_variants", 65),
+        (DataConfig, "dataset", 3),
+        (DataConfig, "label_set", None),
+        (DataConfig, "split", 0),
+        (DataConfig, "validation_speakers", -1),
+        (DataConfig, "shuffle_labels", 1),
         (TrainConfig, "epochs", -1),
         (TrainConfig, "batch_size", 0),
         (TrainConfig, "learning_rate", 0.0),
@@ -245,5 +252,57 @@ def test_num_frames_counts_the_windows_that_fit_wholly(clip_samples, num_frames)
     assert (config.clip_samples, config.num_frames) == (clip_samples, num_frames)
 
 
-def test_augment_off_switches_every_part_off():
-    assert set(to_dict(AUGMENT_OFF).values()) == {0}
+# --- Augmentation -----------------------------------------------------------------------------------------------------
+
+
+def steps(text: str) -> list[tuple[tuple[str, float], ...]]:
+    """Of every stage."""
+    return [AugmentConfig(text).steps(stage) for stage in STAGES]
+
+
+def test_augmentations_are_told_by_stage_in_the_order_given():
+    assert steps("codec:0.5,speed:0.1,shift:200,tempo:1e-1,shift:7,mixup:0.2") == [
+        (("codec", 0.5), ("speed", 0.1)),
+        (("shift", 200.0), ("tempo", 0.1), ("shift", 7.0)),
+        (),
+        (("mixup", 0.2),),
+    ]
+    assert steps("gain:3, spec:2") == steps("gain:3,spec:2") == [(), (("gain", 3.0),), (("spec", 2.0),), ()]
+
+
+def test_none_is_no_augmentation():
+    assert steps("none") == [(), (), (), ()] and AUGMENT_OFF == AugmentConfig("none")
+
+
+def test_the_default_augments_nothing_that_takes_time():
+    assert AugmentConfig().steps("sound") == () and all(steps(AugmentConfig().augment)[1:])
+
+
+@pytest.mark.parametrize("text", ["loudness:3", "", "gain:3,", ",gain:3", "gain:3,,spec:1", "none,gain:3", "Gain:3"])
+def test_an_unknown_augmentation_is_told_with_the_known_ones(text):
+    message = refusal(lambda: AugmentConfig(text))
+    unknown = next(name for name in (part.partition(":")[0] for part in text.split(",")) if name not in AUGMENTATIONS)
+    assert f"has no {unknown!r}" in message and all(name in message for name in (*AUGMENTATIONS, "none"))
+
+
+@pytest.mark.parametrize("text", ["gain", "gain:", "gain:much", "gain:1:2", "gain:3dB", "gain=3"])
+def test_an_augmentation_without_a_strength_is_told(text):
+    message = refusal(lambda: AugmentConfig(f"tempo:0.1,{text}"))
+    assert message.startswith("augment") and repr(text) in message
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_a_strength_has_its_range(name):
+    known = AUGMENTATIONS[name]
+    for strength in (known.low, known.high):
+        assert AugmentConfig(f"{name}:{strength}").steps(known.stage) == ((name, strength),)
+    for strength in (known.low - 1e-3, known.high + 1e-3, math.nan, math.inf):
+        message = refusal(lambda strength=strength: AugmentConfig(f"{name}:{strength}"))
+        assert f"augment's {name} must be a number from {known.low:g} to {known.high:g}, not {strength!r}" in message
+
+
+@pytest.mark.parametrize("text", ["gain:3,speed:0.1", "spec:1,gain:3", "mixup:0.2,spec:1", "tempo:0.1,mixup:0.2,shift:3"])
+def test_stages_out_of_order_are_told_with_their_order(text):
+    message = refusal(lambda: AugmentConfig(text))
+    assert message.startswith("augment must keep the order of the stages (speed, ") and repr(text) in message
+    assert [message.index(name) for name in AUGMENTATIONS] == sorted(message.index(name) for name in AUGMENTATIONS)

@@ -14,7 +14,7 @@ from kser.deploy import deploy_model
 from kser.errors import FoldError, ModelFileError
 from kser.fold import fold_model
 from kser.inference import predict_logits
-from kser.metrics import score
+from kser.metrics import METRICS, score
 from tests import tiny
 from tests.tiny_run import NUM_REPRESENTATIVE
 
@@ -65,7 +65,7 @@ def test_scores_are_of_each_form(trained, part):
     for form, values in logits.items():
         expected = score(part.labels, values.argmax(1), len(tiny.LABELS))
         assert trained.result.scores[form].to_dict() == expected.to_dict(), form
-        assert report["scores"][form] == {"WA": expected.WA, "UA": expected.UA, "macro_f1": expected.macro_f1}
+        assert report["scores"][form] == {metric: getattr(expected, metric) for metric in METRICS}
         assert report["agreement_with_keras"][form] == np.mean(values.argmax(1) == logits["keras"].argmax(1))
     assert report["agreement_with_keras"]["folded"] == 1
     np.testing.assert_array_equal(logits["tflm"], logits["tflite"])
@@ -92,7 +92,7 @@ def test_the_metadata_tells_all_that_prediction_needs(trained):
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["mean"]), trained.run.normalization.mean)
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["std"]), trained.run.normalization.std)
     assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]
-    assert (metadata["corpus"], metadata["split"]) == ("tiny", 1)
+    assert (metadata["corpus"], metadata["protocol"], metadata["split"]) == ("tiny", "", 1)
     assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
     assert metadata["test_UA"] == trained.result.scores["tflm"].UA
 

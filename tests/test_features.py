@@ -19,6 +19,7 @@ from kser.features import (
     Normalization,
     analysis_window,
     batch_extractor,
+    clip_moments,
     estimate_normalization,
     log_mel_graph,
     log_mel_numpy,
@@ -162,13 +163,17 @@ def random_features(seed: int = 4) -> np.ndarray:
     return (rng.normal(size=(6, 50, 8)) * rng.uniform(0.5, 3, 8) + rng.uniform(-9, 3, 8)).astype(np.float32)
 
 
+def normalization_of(features: np.ndarray, remove_level: bool = False) -> Normalization:
+    return estimate_normalization(clip_moments(features), remove_level)
+
+
 LEVEL = pytest.mark.parametrize("remove_level", [False, True])
 
 
 @LEVEL
 def test_normalized_features_have_zero_mean_and_unit_variance(remove_level):
     features = random_features()
-    normalization = estimate_normalization(features, remove_level)
+    normalization = normalization_of(features, remove_level)
     normalized = normalization.apply(features)
     assert normalization.mean.shape == normalization.std.shape == (8,)
     assert normalization.mean.dtype == normalization.std.dtype == normalized.dtype == np.float32
@@ -176,16 +181,33 @@ def test_normalized_features_have_zero_mean_and_unit_variance(remove_level):
     np.testing.assert_allclose(normalized.std(axis=(0, 1)), 1, atol=1e-5)
 
 
+def test_moments_are_means_over_the_frames_of_each_clip():
+    features = random_features()
+    moments = clip_moments(features)
+    assert moments.shape == (6, 2, 8) and moments.dtype == np.float64
+    np.testing.assert_allclose(moments[3], [features[3].mean(axis=0), (features[3] ** 2).mean(axis=0)], rtol=1e-5)
+    assert clip_moments(features[:0]).shape == (0, 2, 8)
+
+
+@LEVEL
+def test_normalization_is_that_of_all_frames_together(remove_level):
+    features = random_features().astype(np.float64)
+    normalization = normalization_of(features, remove_level)
+    frames = features - features.mean(axis=(1, 2), keepdims=True) if remove_level else features
+    np.testing.assert_allclose(normalization.mean, frames.mean(axis=(0, 1)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(normalization.std, frames.std(axis=(0, 1)), rtol=1e-5)
+
+
 def test_normalization_by_hand():
     features = np.array([[[1.0, 0.0]], [[3.0, 4.0]]], np.float32)  # two clips of one frame
-    normalization = estimate_normalization(features)
+    normalization = normalization_of(features)
     assert normalization.mean.tolist() == [2, 2] and normalization.std.tolist() == [1, 2]
     np.testing.assert_array_equal(normalization.apply(features[1]), [[1, 1]])
 
 
 def test_the_level_of_a_clip_is_removed_before_the_rest_by_hand():
     features = np.array([[[1.0, 0.0]], [[3.0, 4.0]]], np.float32)  # levels 0.5 and 3.5; what remains: +-0.5 either way
-    normalization = estimate_normalization(features, remove_level=True)
+    normalization = normalization_of(features, remove_level=True)
     assert normalization.mean.tolist() == [0, 0] and normalization.std.tolist() == [0.5, 0.5]
     np.testing.assert_array_equal(normalization.apply(features), [[[1, -1]], [[-1, 1]]])
 
@@ -193,7 +215,7 @@ def test_the_level_of_a_clip_is_removed_before_the_rest_by_hand():
 def test_gain_matters_only_where_the_level_is_kept():
     features = random_features()
     louder = features + np.arange(6, dtype=np.float32)[:, None, None]
-    removed, kept = (estimate_normalization(features, remove_level) for remove_level in (True, False))
+    removed, kept = (normalization_of(features, remove_level) for remove_level in (True, False))
     np.testing.assert_allclose(removed.apply(louder), removed.apply(features), atol=1e-5)
     assert np.abs(kept.apply(louder) - kept.apply(features)).max() > 1
 
@@ -201,7 +223,7 @@ def test_gain_matters_only_where_the_level_is_kept():
 @LEVEL
 def test_the_graph_normalizes_like_numpy_whole_batches_and_single_clips(remove_level):
     features = random_features()
-    normalization = estimate_normalization(features, remove_level)
+    normalization = normalization_of(features, remove_level)
     expected = normalization.apply(features)
     np.testing.assert_allclose(normalization.apply_graph(tf.constant(features)), expected, atol=1e-5)
     np.testing.assert_allclose(normalization.apply_graph(tf.constant(features[3])), expected[3], atol=1e-5)
@@ -210,19 +232,19 @@ def test_the_graph_normalizes_like_numpy_whole_batches_and_single_clips(remove_l
 
 def test_a_band_that_hardly_varies_is_not_blown_up():
     constant = np.full((3, 5, 2), -7.0, np.float32)
-    normalization = estimate_normalization(constant)
+    normalization = normalization_of(constant)
     np.testing.assert_array_equal(normalization.std, np.float32(MIN_STD))
     np.testing.assert_array_equal(normalization.apply(constant), 0)
 
 
 def test_the_mean_of_many_frames_is_exact():
     features = np.full((1000, 1000, 1), -9.21, np.float32)  # one after the other in float32, the sum is off by 0.1 %
-    assert estimate_normalization(features).mean[0] == np.float32(-9.21)
+    assert normalization_of(features).mean[0] == np.float32(-9.21)
 
 
 @LEVEL
 def test_normalization_survives_json_bit_for_bit(remove_level):
-    normalization = estimate_normalization(random_features(), remove_level)
+    normalization = normalization_of(random_features(), remove_level)
     config = dataclasses.replace(EIGHT_MELS, remove_level=remove_level)
     again = Normalization.from_dict(json.loads(json.dumps(normalization.to_dict())), config)
     assert again.remove_level is remove_level

@@ -1,11 +1,11 @@
-"""Logits in batches."""
+"""Logits in batches, and probabilities of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import tf_keras as keras
 
-from kser.inference import BATCH_CLIPS, predict_logits
+from kser.inference import BATCH_CLIPS, predict_logits, softmax
 
 
 def model_with_dropout() -> keras.Model:
@@ -31,3 +31,9 @@ def test_new_weights_are_seen():
     predict_logits(model, clips)
     model.layers[-1].set_weights([np.zeros((6, 4)), np.arange(4)])
     np.testing.assert_array_equal(predict_logits(model, clips), [[0, 1, 2, 3]])
+
+
+def test_softmax():
+    probabilities = softmax(np.float32([[0, np.log(3)], [1000, 1000]]))
+    np.testing.assert_allclose(probabilities, [[0.25, 0.75], [0.5, 0.5]], rtol=1e-6)
+    assert probabilities.dtype == np.float32

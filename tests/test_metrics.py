@@ -1,4 +1,4 @@
-"""Scores against numbers worked out by hand."""
+"""Scores against numbers worked out by hand and by the textbook, their intervals, and decisions for speakers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from kser.metrics import score
+from kser.metrics import METRICS, confusions, decide_by_speaker, intervals, score
 
 LABELS = [0, 0, 0, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, 1, 2, 2]
@@ -60,6 +60,10 @@ def test_scores_become_json():
         "WA": scores.WA,
         "UA": scores.UA,
         "macro_f1": scores.macro_f1,
+        "weighted_f1": scores.weighted_f1,
+        "recall": scores.recall.tolist(),
+        "precision": scores.precision.tolist(),
+        "f1": scores.f1.tolist(),
         "confusion": [[2, 1, 0], [0, 1, 1], [0, 0, 1]],
     }
 
@@ -68,3 +72,212 @@ def test_scores_become_json():
 def test_lengths_must_agree_and_not_be_zero(labels, predictions):
     with pytest.raises(ValueError, match="as many predictions as labels"):
         score(labels, predictions, 2)
+
+
+# Per class, and against the formulas as a textbook has them.
+
+
+def test_per_class_by_hand():
+    scores = score(LABELS, PREDICTIONS, 3)
+    np.testing.assert_allclose(scores.recall, [2 / 3, 1 / 2, 1])
+    np.testing.assert_allclose(scores.precision, [2 / 2, 1 / 2, 1 / 2])
+    np.testing.assert_allclose(scores.f1, [4 / 5, 1 / 2, 2 / 3])
+    assert scores.weighted_f1 == pytest.approx((3 * 4 / 5 + 2 * 1 / 2 + 1 * 2 / 3) / 6)
+
+
+def test_weighted_f1_follows_the_frequent_class_and_macro_f1_does_not():
+    scores = score([0] * 9 + [1], [0] * 10, 2)
+    assert scores.macro_f1 == pytest.approx(18 / 19 / 2)
+    assert scores.weighted_f1 == pytest.approx(0.9 * 18 / 19)
+
+
+def test_a_class_never_taken_has_no_precision_to_speak_of():
+    scores = score([0, 1], [0, 0], 2)
+    np.testing.assert_array_equal(scores.precision, [0.5, 0])
+
+
+def test_a_class_without_clips_has_no_figures_of_its_own():
+    scores = score(LABELS, PREDICTIONS, 5)
+    for figures in (scores.recall, scores.precision, scores.f1):
+        assert np.isnan(figures[3:]).all() and not np.isnan(figures[:3]).any()
+    assert scores.to_dict()["f1"][3:] == [None, None]
+    assert scores.weighted_f1 == score(LABELS, PREDICTIONS, 3).weighted_f1
+
+
+def by_the_book(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Class by class, from hits, misses and false alarms."""
+    recalls, f1s, shares = [], [], []
+    for c in np.unique(labels):
+        hits = np.sum((labels == c) & (predictions == c))
+        recall = hits / np.sum(labels == c)
+        precision = hits / np.sum(predictions == c) if np.any(predictions == c) else 0.0
+        recalls.append(recall)
+        f1s.append(2 * precision * recall / (precision + recall) if hits else 0.0)
+        shares.append(np.mean(labels == c))
+    return {
+        "WA": np.mean(labels == predictions),
+        "UA": np.mean(recalls),
+        "macro_f1": np.mean(f1s),
+        "weighted_f1": np.dot(shares, f1s),
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_agree_with_the_textbook_on_random_confusions(seed):
+    rng = np.random.default_rng(seed)
+    num_classes, count = rng.integers(2, 9), rng.integers(1, 200)
+    labels = rng.choice(num_classes, count, p=rng.dirichlet(np.ones(num_classes)))
+    predictions = np.where(rng.random(count) < 0.5, labels, rng.choice(num_classes, count))
+    scores = score(labels, predictions, num_classes)
+    for name, value in by_the_book(labels, predictions).items():
+        assert getattr(scores, name) == pytest.approx(value), name
+
+
+# Confidence intervals.
+
+
+def trial(seed: int, num_speakers: int = 12, takes: int = 20):
+    """Labels, predictions and speakers of clips that speaker by speaker are right more or less often, 0.6 on average."""
+    rng = np.random.default_rng(seed)
+    speakers = np.repeat([f"s{i}" for i in range(num_speakers)], takes)
+    labels = rng.integers(0, 4, len(speakers))
+    right = rng.random(len(speakers)) < np.repeat(rng.uniform(0.3, 0.9, num_speakers), takes)
+    return labels, np.where(right, labels, (labels + rng.integers(1, 4, len(labels))) % 4), speakers
+
+
+def test_intervals_hold_the_score_itself():
+    outside = 0
+    for seed in range(20):
+        labels, predictions, speakers = trial(seed)
+        scores = score(labels, predictions, 4)
+        for name, (low, high) in intervals(labels, predictions, speakers, 4).items():
+            assert 0 <= low < high <= 1
+            outside += not low <= getattr(scores, name) <= high
+    assert outside <= 2
+
+
+def test_intervals_hold_what_other_speakers_would_score():
+    """19 of 20 nominally; the percentile method is somewhat narrow with 12 speakers."""
+    found = [intervals(*trial(seed), 4)["WA"] for seed in range(60)]
+    assert 48 <= sum(low <= 0.6 <= high for low, high in found) < 60
+
+
+def test_intervals_agree_with_a_plain_bootstrap():
+    """Two bootstraps differ by chance: an end of 2000 resamples has a standard error of 0.06 of the score's deviation."""
+    labels, predictions, speakers = trial(0)
+    clips = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
+    rng = np.random.default_rng(1)
+    draws = [np.concatenate([clips[i] for i in rng.integers(0, 12, 12)]) for _ in range(2000)]
+    found = intervals(labels, predictions, speakers, 4)
+    drawn = [by_the_book(labels[draw], predictions[draw]) for draw in draws]
+    for name in METRICS:
+        values = [scores[name] for scores in drawn]
+        expected = np.quantile(values, [0.025, 0.975])
+        np.testing.assert_allclose(found[name], expected, atol=4 * np.sqrt(2) * 0.06 * np.std(values))
+
+
+def test_more_speakers_make_narrower_intervals():
+    def width(num_speakers: int) -> float:
+        return np.mean([np.ptp(intervals(*trial(seed, num_speakers), 4)["UA"]) for seed in range(5)])
+
+    # By the square root of the number, of speakers who differ at random.
+    assert width(8) / width(72) == pytest.approx(3, rel=0.3)
+
+
+def test_intervals_are_over_speakers_not_clips():
+    """Clips heard twice tell nothing new, which a bootstrap over clips would not know."""
+    once = trial(0)
+    twice = [np.concatenate([values, values]) for values in once]
+    assert intervals(*twice, 4) == intervals(*once, 4)
+
+
+def test_who_the_speakers_are_matters():
+    labels, predictions, speakers = trial(0)
+    widths = [np.ptp(intervals(labels, predictions, who, 4)["WA"]) for who in (speakers, np.arange(len(labels)) % 12)]
+    assert widths[0] > 1.5 * widths[1]  # dealt out anew, clips of one speaker are no longer right or wrong together
+
+
+def test_the_order_of_the_clips_does_not_matter():
+    arrays = trial(0)
+    order = np.random.default_rng(1).permutation(len(arrays[0]))
+    assert intervals(*(values[order] for values in arrays), 4) == intervals(*arrays, 4)
+
+
+def test_intervals_are_a_function_of_the_seed():
+    found = [intervals(*trial(0), 4, seed=seed) for seed in (0, 0, 1)]
+    assert found[0] == found[1] != found[2]
+    assert found[0]["UA"] == pytest.approx(found[2]["UA"], abs=0.02)
+
+
+def test_of_a_single_speaker_nothing_is_known():
+    assert intervals(LABELS, PREDICTIONS, ["a"] * 6, 3) == dict.fromkeys(METRICS, (0.0, 1.0))
+
+
+def test_without_a_mistake_the_interval_is_a_point():
+    assert intervals([0, 1, 0, 1], [0, 1, 0, 1], ["a", "a", "b", "b"], 2) == dict.fromkeys(METRICS, (1.0, 1.0))
+
+
+def test_a_label_of_one_speaker_alone_is_no_trouble():
+    found = intervals([0, 0, 1, 0], [0, 1, 1, 0], ["a", "a", "b", "c"], 3)
+    assert all(0 <= low <= high <= 1 for low, high in found.values())
+
+
+def test_confusions_are_by_speaker_in_the_order_of_their_names():
+    found = confusions([0, 1, 1, 0], [1, 1, 0, 0], ["b", "a", "b", "a"], 2)
+    np.testing.assert_array_equal(found, [[[1, 0], [0, 1]], [[0, 1], [1, 0]]])
+
+
+# One decision for each speaker.
+
+
+def decide(*clips) -> tuple[int, int]:
+    """What mean and vote decide for one speaker's probabilities, beside another speaker who says the opposite."""
+    clips = np.array(clips)
+    probabilities = np.concatenate([clips, np.roll(clips, 1, axis=1)])
+    speakers = np.array(["b"] * len(clips) + ["a"] * len(clips))
+    names, _, by_mean, by_vote = decide_by_speaker(np.zeros(len(speakers), int), probabilities, speakers)
+    assert names.tolist() == ["a", "b"]
+    num_classes = clips.shape[1]
+    assert by_mean[0] == (by_mean[1] + 1) % num_classes
+    return by_mean[1], by_vote[1]
+
+
+def test_clips_that_agree():
+    assert decide([0.9, 0.1], [0.8, 0.2]) == (0, 0)
+
+
+def test_one_loud_clip_wins_the_mean_and_loses_the_vote():
+    assert decide([0.05, 0.95], [0.6, 0.4], [0.6, 0.4]) == (1, 0)
+
+
+@pytest.mark.parametrize(("clips", "winner"), [(([0.9, 0.1], [0.2, 0.8]), 0), (([0.7, 0.3], [0.2, 0.8]), 1)])
+def test_of_tied_votes_the_larger_mean_wins(clips, winner):
+    assert decide(*clips) == (winner, winner)
+
+
+def test_a_tie_is_not_won_by_a_label_without_most_votes():
+    # The last label has the largest mean and no vote.
+    clips = [0.5, 0.02, 0.48], [0.03, 0.5, 0.47]
+    assert decide(*clips) == (2, 0)
+
+
+def test_certain_means_do_not_outweigh_a_vote():
+    assert decide([1.0, 0.0], [1.0, 0.0], [0.49, 0.51], [0.49, 0.51], [0.49, 0.51]) == (0, 1)
+
+
+def test_a_tie_of_votes_and_means_goes_to_the_first_label():
+    _, _, by_mean, by_vote = decide_by_speaker(
+        np.array([1, 1]), np.array([[0.25, 0.75], [0.75, 0.25]]), np.array(["a", "a"])
+    )
+    assert (by_mean.tolist(), by_vote.tolist()) == ([0], [0])
+
+
+def test_speakers_keep_their_labels_however_their_clips_are_mixed():
+    rng = np.random.default_rng(0)
+    speakers = rng.permutation(np.repeat(["z", "m", "a"], 5))
+    truth = {"z": 1, "m": 0, "a": 2}
+    labels = np.array([truth[s] for s in speakers])
+    probabilities = np.eye(3)[labels] * 0.5 + 0.1
+    names, found, by_mean, by_vote = decide_by_speaker(labels, probabilities, speakers)
+    assert names.tolist() == ["a", "m", "z"]
+    assert found.tolist() == by_mean.tolist() == by_vote.tolist() == [2, 0, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import struct
@@ -13,18 +14,19 @@ from matplotlib.figure import Figure
 
 from kser import report
 from kser.backbones import PRESETS
-from kser.config import FeatureConfig, RunConfig, TrainConfig
+from kser.config import DataConfig, DataPaths, FeatureConfig, RunConfig
 from kser.errors import KserError
+from kser.evaluate import DECIDED_BY, Evaluation
 from kser.features import Normalization
-from kser.metrics import score
+from kser.metrics import METRICS, score
 from kser.rundir import Run
 
 LABELS = ("calm", "happy", "sad")
 SCORES = score([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2], 3)
 RUN = Run(
     "run",
-    RunConfig(train=TrainConfig(dataset="ravdess", split=4)),
-    "data",
+    RunConfig(DataConfig("ravdess", split=4)),
+    DataPaths("data"),
     "fingerprint",
     LABELS,
     ("02",),
@@ -59,17 +61,62 @@ def png_size(path) -> tuple[int, int]:
     return struct.unpack(">II", data[16:24])
 
 
+def evaluation(scores=SCORES, num_speakers: int = 4, by_speaker=()) -> Evaluation:
+    ends = {metric: (0.125 * i, 0.875) for i, metric in enumerate(METRICS)}
+    return Evaluation(scores, ends, num_speakers, dict(by_speaker))
+
+
 def test_scores_text_holds_the_numbers():
-    text = report.scores_text(RUN, SCORES)
+    text = report.scores_text(RUN, evaluation())
     assert text.splitlines() == [
         "ravdess, split 4, held-out speakers 03, 05, 07, 24: 6 clips",
-        "WA 0.667   UA 0.722   macro-F1 0.656",
+        "WA 0.667   UA 0.722   macro-F1 0.656   weighted F1 0.678",
+        "95 % over speakers: WA 0.000 to 0.875   UA 0.125 to 0.875   macro-F1 0.250 to 0.875   weighted F1 0.375 to 0.875",
         "recall: calm 0.67  happy 0.50  sad 1.00",
     ]
 
 
 def test_a_label_without_clips_has_recall_0():
-    assert "sad 0.00" in report.scores_text(RUN, score([0, 1], [0, 1], 3))
+    assert "sad 0.00" in report.scores_text(RUN, evaluation(score([0, 1], [0, 1], 3)))
+
+
+def test_one_speaker_has_no_interval():
+    assert "95 %" not in report.scores_text(RUN, evaluation(num_speakers=1))
+
+
+def test_decisions_for_speakers_have_lines_of_their_own():
+    by_speaker = zip(DECIDED_BY, (score([0, 1], [0, 1], 2), score([0, 1], [0, 0], 2)), strict=True)
+    lines = report.scores_text(RUN, evaluation(by_speaker=by_speaker)).splitlines()
+    assert lines[3:5] == [
+        "per speaker, mean of probabilities: 2 speakers, WA 1.000   UA 1.000   macro-F1 1.000   weighted F1 1.000",
+        "per speaker, majority vote: 2 speakers, WA 0.500   UA 0.500   macro-F1 0.333   weighted F1 0.333",
+    ]
+
+
+def test_of_many_speakers_the_first_are_named():
+    crowd = dataclasses.replace(RUN, test_speakers=tuple(f"s{i}" for i in range(15)))
+    head = report.scores_text(crowd, evaluation()).splitlines()[0]
+    assert head == f"ravdess, split 4, held-out speakers {', '.join(f's{i}' for i in range(12))} and 3 more: 6 clips"
+
+
+def test_a_run_tested_on_another_corpus_says_so():
+    config = RunConfig(DataConfig("ravdess", eval_dataset="emodb"))
+    assert report.run_title(dataclasses.replace(RUN, config=config)) == "ravdess, tested on emodb"
+
+
+def test_splits_are_listed_with_their_mean_and_deviation_and_pooled():
+    runs = [dataclasses.replace(RUN, config=RunConfig(DataConfig(split=split))) for split in (1, 2)]
+    found = [evaluation(score([0, 1, 2, 2], predicted, 3)) for predicted in ([0, 1, 2, 2], [0, 1, 0, 0])]
+    lines = report.splits_text(runs, found, evaluation()).splitlines()
+    cells = [line.split("  ") for line in lines[:4]]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in cells] == [
+        ["WA", "UA", "macro-F1", "weighted F1"],
+        ["split 1", "1.000", "1.000", "1.000", "1.000"],
+        ["split 2", "0.500", "0.667", "0.500", "0.375"],
+        ["mean over splits", "0.750±0.354", "0.833±0.236", "0.750±0.354", "0.688±0.442"],
+    ]
+    assert len({line.rindex(line.split()[-1]) + len(line.split()[-1]) for line in lines[:4]}) == 1  # columns end together
+    assert lines[4] == "pooled: 6 clips" and lines[5:] == report.scores_text(RUN, evaluation()).splitlines()[1:]
 
 
 def test_export_text_holds_the_figures():

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from kser import __version__, rundir
-from kser.config import HRFConfig
-from kser.datasets.corpus import Corpus, Utterance, make_split
+from kser.config import DataPaths, HRFConfig
+from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.protocols import make_split
 from kser.errors import KserError, RunError
 from kser.features import Normalization
 from tests import tiny
@@ -23,14 +24,16 @@ CORPUS = Corpus(
     "tiny",
     tiny.LABELS,
     tuple(Utterance(f"{s}-{label}", f"{s}-{label}.wav", label, s) for s in tiny.SPEAKERS for label in tiny.LABELS),
-    tuple((s,) for s in tiny.SPEAKERS),
+    tiny.PROTOCOLS,
 )
+PATHS = DataPaths("data", "cache", "", "corpus.jsonl")
 NUM_MELS = tiny.FEATURES.num_mels
 NORMALIZATION = Normalization(np.linspace(-9, 0.1, NUM_MELS, dtype=np.float32), np.full(NUM_MELS, 0.3, np.float32))
 
 
 def create(path, config=None) -> rundir.Run:
-    return rundir.create(str(path), config or tiny.run_config(), "data", CORPUS, make_split(CORPUS, 1, 1, 0), NORMALIZATION)
+    split = make_split(CORPUS, num_validation_speakers=1)
+    return rundir.create(str(path), config or tiny.run_config(), PATHS, CORPUS, split, NORMALIZATION)
 
 
 @pytest.fixture
@@ -64,7 +67,12 @@ def test_config_json_holds_all_it_takes_to_repeat_the_run(run):
     values = json.loads(Path(run.file("config.json")).read_text(encoding="utf-8"))
     assert values["format"] == rundir.FORMAT and values["kser"] == __version__
     assert {"python", "tensorflow", "tf_keras", "numpy", "tflite-micro"} <= set(values["versions"])
-    assert values["data_dir"] == os.path.abspath("data") and values["corpus"] == CORPUS.fingerprint()
+    assert values["corpus"] == CORPUS.fingerprint() and values["config"]["data"]["dataset"] == "tiny"
+
+
+def test_a_run_remembers_where_its_corpus_lies_but_no_cache(run):
+    places = DataPaths(os.path.abspath("data"), "", "", os.path.abspath("corpus.jsonl"))
+    assert run.paths == rundir.load(run.path).paths == places
 
 
 def test_an_empty_directory_may_become_a_run(tmp_path):
@@ -140,6 +148,9 @@ CHANGES = {
     "unknown backbone": lambda v: v["config"]["model"].update(backbone="rnn"),
     "no normalization": lambda v: v.pop("normalization"),
     "no labels": lambda v: v.pop("labels"),
+    "no paths": lambda v: v.pop("paths"),
+    "unknown path": lambda v: v["paths"].update(home="/"),
+    "unknown augmentation": lambda v: v["config"]["augment"].update(augment="loudness:3"),
     "labels of another type": lambda v: v.update(labels=None),
     "normalization of other features": lambda v: v["config"]["features"].update(num_mels=20),
     "normalization of words": lambda v: v["normalization"].update(mean=["a"] * NUM_MELS),

@@ -11,7 +11,7 @@ import tf_keras as keras
 
 from kser import rundir, workflow
 from kser import train as training
-from kser.config import AUGMENT_OFF, TrainConfig
+from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.errors import RunError
 from kser.layers import HRFDense
 from kser.train import (
@@ -22,7 +22,7 @@ from kser.train import (
     learning_rate_schedule,
     product_decay,
 )
-from tests import tiny
+from tests import tiny, tiny_run
 
 
 class Silent:
@@ -48,22 +48,23 @@ def train_tiny(tmp_path, monkeypatch):
     """A function that trains the tiny run in a directory of `tmp_path`."""
     (tmp_path / "audio").mkdir()
     corpus = tiny.make_corpus(str(tmp_path / "audio"))
-    monkeypatch.setattr(workflow, "load_corpus", lambda name, data_dir: corpus)
+    tiny_run.use_corpus(monkeypatch, corpus)
 
     def train(name: str, progress, resume: bool = False, **settings):
-        run_dir, cache = str(tmp_path / name), str(tmp_path / "cache")
+        run_dir, paths = str(tmp_path / name), DataPaths(cache_dir=str(tmp_path / "cache"))
         if resume:
-            return workflow.resume(run_dir, "", cache, progress)
-        return workflow.train_new(run_dir, tiny.run_config(**settings), "", cache, progress)
+            return workflow.resume(run_dir, paths, progress)
+        return workflow.train_new(run_dir, tiny.run_config(**settings), paths, progress)
 
     return train
 
 
 def test_a_killed_run_resumes_to_the_same_bits(train_tiny, monkeypatch):
     monkeypatch.setattr(training, "AVERAGE_SHARE", 0.5)  # of a few steps only: the averages matter
-    whole, whole_scores = train_tiny("whole", Silent())
+    augment = AugmentConfig("speed:0.1,tempo:0.1,shift:200,warp:0.1,noise:10,babble:10,spec:2,mixup:0.2", 2)
+    whole, whole_scores = train_tiny("whole", Silent(), augment=augment)
     with pytest.raises(KeyboardInterrupt):
-        train_tiny("killed", Silent(break_at_step=3))
+        train_tiny("killed", Silent(break_at_step=3), augment=augment)
     progress = Silent()
     killed, killed_scores = train_tiny("killed", progress, resume=True)
     assert progress.done == 1  # the first epoch was not done again
@@ -87,8 +88,9 @@ def test_the_tones_are_learned(train_tiny):
 
 def test_a_run_leaves_what_later_commands_need(train_tiny):
     run, _ = train_tiny("run", Silent())
-    for name in ("config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png", "checkpoint", "tensorboard"):
+    for name in ("config.json", "weights.h5", "history.csv", "metrics.json", "predictions.csv", "confusion.png"):
         assert os.path.exists(run.file(name)), name
+    assert os.listdir(run.file("checkpoint"))
     assert os.listdir(run.file("tensorboard"))
 
 

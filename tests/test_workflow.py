@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from kser import fold, pipeline, rundir, tflite, workflow
+from kser import feature_cache, fold, rundir, tflite, workflow
+from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths
+from kser.datasets import SOURCES, Source
+from kser.datasets.corpus import speakers_held_out
+from kser.datasets.labels import LABEL_SETS
 from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFileError, RunError
+from kser.evaluate import evaluate_predictions, read_predictions
+from kser.feature_cache import load_features
+from kser.manifest import manifest_text
+from kser.metrics import METRICS
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 
@@ -28,12 +38,16 @@ def contents(directory) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in Path(directory).rglob("*") if p.is_file()}
 
 
+def without_plots(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in files.items() if not name.endswith(".png")}
+
+
 def convert(run) -> tuple:
-    return workflow.fold_and_convert(run.path, "", run.cache_dir, num_representative=2)
+    return workflow.fold_and_convert(run.path, run.paths, num_representative=2)
 
 
 def evaluate(run, kind: str):
-    return workflow.evaluate(run.path, kind, "", run.cache_dir)[1]
+    return workflow.evaluate(run.path, kind, run.paths)[1]
 
 
 def forbid(*_, **__):
@@ -46,7 +60,8 @@ def forbid(*_, **__):
 def test_training_and_conversion_leave_their_files(trained):
     names = {path.name for path in Path(trained.path).iterdir()}
     assert names == {
-        *("config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png", "checkpoint", "tensorboard"),
+        *("config.json", "weights.h5", "history.csv", "checkpoint", "tensorboard"),
+        *("metrics.json", "predictions.csv", "confusion.png"),
         *CONVERTED,
     }
 
@@ -67,6 +82,16 @@ def test_metrics_are_of_the_best_epoch_and_the_held_out_speakers(trained):
     best = max(rundir.read_history(trained.run, 2), key=lambda row: (row["val_UA"], -row["val_loss"]))
     assert (metrics["best_epoch"], metrics["val_UA"]) == (best["epoch"], best["val_UA"])
     assert metrics["test"] == evaluate(trained, "keras").to_dict()
+    assert {*METRICS, "recall", "precision", "f1", "confusion", "intervals", "speakers"} <= set(metrics["test"])
+
+
+def test_predictions_are_of_the_held_out_clips(trained):
+    found = read_predictions(trained.run.file("predictions.csv"))
+    clips = workflow.test_clips(trained.path, trained.paths)
+    assert found.utterance_ids == tuple(u.utterance_id for u in clips)
+    assert found.speakers.tolist() == [u.speaker for u in clips]
+    assert [tiny.LABELS[i] for i in found.labels] == [u.label for u in clips]
+    assert evaluate_predictions(found).to_dict() == evaluate(trained, "keras").to_dict()
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------
@@ -74,12 +99,12 @@ def test_metrics_are_of_the_best_epoch_and_the_held_out_speakers(trained):
 
 @pytest.mark.parametrize("kind", workflow.MODELS)
 def test_every_form_scores_as_the_conversion_reported(trained, kind):
-    assert evaluate(trained, kind).to_dict() == trained.result.scores[kind].to_dict()
+    assert evaluate(trained, kind).scores.to_dict() == trained.result.scores[kind].to_dict()
 
 
 def test_an_unknown_form_is_told_before_any_work(trained):
     with pytest.raises(ConfigError, match="keras, folded, tflite, tflm, not 'onnx'"):
-        workflow.evaluate("nowhere", "onnx", "", "")
+        workflow.evaluate("nowhere", "onnx", DataPaths())
 
 
 @pytest.mark.parametrize("kind", ["tflite", "tflm"])
@@ -124,10 +149,11 @@ def _another_label(corpus):
 def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, change):
     before = contents(trained.path)
     tiny_run.use_corpus(monkeypatch, change(trained.corpus))
+    paths = DataPaths("elsewhere", str(tmp_path))
     jobs = {
-        "evaluate": lambda: workflow.evaluate(trained.path, "keras", "elsewhere", str(tmp_path)),
-        "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, "elsewhere", str(tmp_path), 2),
-        "resume": lambda: workflow.resume(trained.path, "elsewhere", str(tmp_path), tiny_run.Quiet()),
+        "evaluate": lambda: workflow.evaluate(trained.path, "keras", paths),
+        "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, paths, 2),
+        "resume": lambda: workflow.resume(trained.path, paths, tiny_run.Quiet()),
     }
     with pytest.raises(RunError, match="other clips of 'tiny' than lie in elsewhere; point --data_dir") as error:
         jobs[job]()
@@ -137,11 +163,11 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
 
 def test_the_corpus_may_have_moved(trained, monkeypatch):
     asked = []
-    monkeypatch.setattr(workflow, "load_corpus", lambda name, data_dir: asked.append((name, data_dir)) or trained.corpus)
-    workflow.open_run(trained.path, "", trained.cache_dir)
-    workflow.open_run(trained.path, "moved", trained.cache_dir)
-    assert asked == [("tiny", trained.run.data_dir), ("tiny", "moved")]
-    assert Path(trained.run.data_dir).is_dir()
+    monkeypatch.setattr(workflow, "load_corpus", lambda *arguments: asked.append(arguments) or trained.corpus)
+    workflow.open_run(trained.path, trained.paths)
+    workflow.open_run(trained.path, dataclasses.replace(trained.paths, data_dir="moved"))
+    assert asked == [("tiny", trained.run.paths.data_dir, ""), ("tiny", "moved", "")]
+    assert Path(trained.run.paths.data_dir).is_dir()
 
 
 def test_differences_to_the_published_corpus_are_told(trained, monkeypatch, capsys):
@@ -159,7 +185,7 @@ def test_the_parts_are_the_runs_speakers(trained):
 
 
 def test_clips_of_the_held_out_speakers(trained):
-    clips = workflow.test_clips(trained.path)
+    clips = workflow.test_clips(trained.path, trained.paths)
     assert clips == [u for u in trained.corpus.utterances if u.speaker == "a"]
 
 
@@ -170,7 +196,9 @@ def test_training_never_touches_an_existing_run(trained, monkeypatch):
     before = contents(trained.path)
     monkeypatch.setattr(workflow, "load_material", forbid)
     with pytest.raises(RunError, match="already holds a run"):
-        workflow.train_new(trained.path, tiny.run_config(), "", trained.cache_dir, tiny_run.Quiet())
+        workflow.train_new(trained.path, tiny.run_config(), trained.paths, tiny_run.Quiet())
+    with pytest.raises(RunError, match="is not an empty directory"):
+        workflow.train_all_splits(str(Path(trained.path).parent), tiny.run_config(), trained.paths, tiny_run.Quiet())
     assert contents(trained.path) == before
 
 
@@ -178,24 +206,217 @@ def test_training_never_touches_an_existing_run(trained, monkeypatch):
     ("settings", "message"),
     [
         ({"split": 5}, "has splits 1 to 4, not 5"),
+        ({"protocol": "singles"}, "no protocol 'singles'; known: singly, leave_one_speaker_out"),
+        ({"label_set": "3class"}, "no label set '3class'"),
+        ({"corpus_options": "loud"}, "has no option 'loud'; it has none"),
+        ({"eval_dataset": "nowhere"}, "no corpus 'nowhere'"),
         ({"validation_speakers": 3}, "3 for validation are too many"),
         ({"dataset": "nowhere"}, "no corpus 'nowhere'; known: .*ravdess"),
     ],
 )
 def test_a_training_that_cannot_be_leaves_nothing(trained, tmp_path, settings, message):
     with pytest.raises(DatasetError, match=message):
-        workflow.train_new(str(tmp_path / "run"), tiny.run_config(**settings), "", trained.cache_dir, tiny_run.Quiet())
+        workflow.train_new(str(tmp_path / "run"), tiny.run_config(**settings), trained.paths, tiny_run.Quiet())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_run_is_only_scored_again(spoilt):
     before = contents(spoilt.path)
-    _, scores = workflow.resume(spoilt.path, "", spoilt.cache_dir, tiny_run.Quiet())
-    after = contents(spoilt.path)
-    assert scores.to_dict() == json.loads(before["metrics.json"])["test"]
-    assert {name: after[name] for name in before if not name.endswith(".png")} == {
-        name: data for name, data in before.items() if not name.endswith(".png")
+    _, found = workflow.resume(spoilt.path, spoilt.paths, tiny_run.Quiet())
+    assert found.to_dict() == json.loads(before["metrics.json"])["test"]
+    assert without_plots(contents(spoilt.path)).items() >= without_plots(before).items()
+
+
+# --- Every split ------------------------------------------------------------------------------------------------------
+
+
+class Counting(tiny_run.Quiet):
+    """Progress that counts the steps of every training, and may be killed in the second."""
+
+    def __init__(self, killed: bool = False):
+        self.steps, self._killed = [], killed
+
+    def start(self, done, total, steps):
+        self.steps.append(0)
+
+    def step(self):
+        self.steps[-1] += 1
+        if self._killed and len(self.steps) == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def all_splits(_tiny_run, tmp_path_factory):
+    """Two splits, the second killed and continued: directory, contents of the first when that was done, and results."""
+    run_dir = tmp_path_factory.mktemp("splits") / "run"
+    pairs = {"pairs": speakers_held_out([("a", "b"), ("c", "d")])}
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_run.use_corpus(patch, dataclasses.replace(_tiny_run.corpus, protocols=pairs))
+        with pytest.raises(KeyboardInterrupt):
+            workflow.train_all_splits(
+                str(run_dir), tiny.run_config(AUGMENT_OFF, epochs=1), _tiny_run.paths, Counting(killed=True)
+            )
+        before, progress = contents(run_dir / "split_1"), Counting()
+        results = workflow.train_all_splits(str(run_dir), None, _tiny_run.paths, progress, resumed=True)
+    return run_dir, before, progress, results
+
+
+def test_all_splits_are_runs_of_their_own(all_splits):
+    run_dir, _, _, (runs, found, pooled) = all_splits
+    assert {path.name for path in run_dir.iterdir()} == {
+        *("split_1", "split_2"),
+        *("summary.json", "predictions.csv", "confusion.png"),
     }
+    assert [run.config for run in runs] == [tiny.run_config(AUGMENT_OFF, epochs=1, split=split) for split in (1, 2)]
+    assert [run.test_speakers for run in runs] == [("a", "b"), ("c", "d")]
+    for split, evaluation in enumerate(found, start=1):
+        metrics = json.loads((run_dir / f"split_{split}" / "metrics.json").read_text())
+        assert metrics["test"] == evaluation.to_dict()
+
+
+def test_a_finished_split_is_left_as_it_is(all_splits):
+    run_dir, before, progress, _ = all_splits
+    assert without_plots(contents(run_dir / "split_1")).items() >= without_plots(before).items()
+    assert progress.steps == [0, 1]  # nine clips in batches of eight
+
+
+def test_all_predictions_are_pooled(all_splits):
+    run_dir, _, _, (runs, found, pooled) = all_splits
+    header, *first = Path(runs[0].file("predictions.csv")).read_text().splitlines()
+    again, *second = Path(runs[1].file("predictions.csv")).read_text().splitlines()
+    assert header == again and len(first) == len(second) == 18
+    assert (run_dir / "predictions.csv").read_text().splitlines() == [header, *first, *second]
+    assert pooled.to_dict() == evaluate_predictions(read_predictions(str(run_dir / "predictions.csv"))).to_dict()
+    np.testing.assert_array_equal(pooled.scores.confusion, sum(f.scores.confusion for f in found))
+    assert pooled.num_speakers == 4
+
+
+def test_the_summary_has_the_pooled_scores_and_those_over_splits(all_splits):
+    run_dir, _, _, (_, found, pooled) = all_splits
+    summary = json.loads((run_dir / "summary.json").read_text())
+    assert summary["pooled"] == pooled.to_dict()
+    values = [evaluation.scores.UA for evaluation in found]
+    assert summary["over_splits"]["UA"] == pytest.approx({"mean": np.mean(values), "std": np.std(values, ddof=1)})
+
+
+def test_all_splits_that_were_never_begun_cannot_be_resumed(trained, tmp_path):
+    with pytest.raises(RunError, match="split_1 is no run directory"):
+        workflow.train_all_splits(str(tmp_path), None, trained.paths, tiny_run.Quiet(), resumed=True)
+
+
+# --- Labels, another corpus, a manifest -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_labels(monkeypatch):
+    """A label set for the tones that leaves out a third of them."""
+    monkeypatch.setitem(LABEL_SETS, "extremes", {"high": "bright", "low": "deep"})
+
+
+@pytest.fixture
+def other(tmp_path, monkeypatch):
+    """Another corpus, of as many other tones, known by its name."""
+    (tmp_path / "other").mkdir()
+    corpus = tiny.make_corpus(str(tmp_path / "other"), "other", takes=range(3, 6))
+    tiny_run.use_corpus(monkeypatch, corpus)
+    return corpus
+
+
+def test_a_label_set_renames_labels_and_leaves_out_other_clips(trained, two_labels, capsys):
+    whole = trained.material()
+    material = workflow.load_material(tiny.run_config(label_set="extremes"), trained.paths)
+    kept = [i for i, u in enumerate(whole.corpus.utterances) if u.label != "middle"]
+    assert material.corpus.labels == ("bright", "deep") and len(material.corpus.utterances) == 24
+    for i, utterance in zip(kept, material.corpus.utterances, strict=True):
+        before = whole.corpus.utterances[i]
+        assert (utterance.utterance_id, utterance.speaker) == (before.utterance_id, before.speaker)
+        assert utterance.label == {"high": "bright", "low": "deep"}[before.label]
+    assert material.features.reports == tuple(whole.features.reports[i] for i in kept)
+    np.testing.assert_allclose(material.features.values, whole.features.values[kept], atol=1e-4)
+    assert "Warning: 12 clips of 'tiny' are left out: 'extremes' has no middle." in capsys.readouterr().err
+
+
+def test_training_here_and_testing_there(trained, other, tmp_path):
+    config = tiny.run_config(AUGMENT_OFF, epochs=1, eval_dataset="other")
+    paths = dataclasses.replace(trained.paths, eval_data_dir=str(tmp_path / "other"))
+    run, found = workflow.train_new(str(tmp_path / "run"), config, paths, tiny_run.Quiet())
+    assert run.test_speakers == tuple(f"other/{speaker}" for speaker in "abcd") and len(run.validation_speakers) == 1
+    assert run.validation_speakers[0].startswith("tiny/")
+    ids = read_predictions(run.file("predictions.csv")).utterance_ids
+    assert ids == tuple(f"other/{u.utterance_id}" for u in other.utterances)
+    assert found.scores.confusion.sum() == 36 and found.num_speakers == 4
+    assert run.paths.eval_data_dir == str(tmp_path / "other")
+    assert workflow.evaluate(run.path, "keras", trained.paths)[1].to_dict() == found.to_dict()
+
+
+def test_all_of_the_first_corpus_trains_and_validates_for_the_other(trained, other):
+    material = workflow.load_material(tiny.run_config(eval_dataset="other"), trained.paths)
+    split = material.split
+    assert sorted((*split.train, *split.validation)) == list(range(36)) and split.test == tuple(range(36, 72))
+    alone = workflow.load_material(tiny.run_config(dataset="other"), trained.paths)
+    np.testing.assert_array_equal(material.features.values[36:], alone.features.values)
+
+
+@pytest.mark.parametrize("settings", [{"split": 2}, {"protocol": "singly"}])
+def test_another_corpus_is_tested_on_as_a_whole(trained, other, tmp_path, settings):
+    config = tiny.run_config(eval_dataset="other", **settings)
+    with pytest.raises(ConfigError, match="leave out --protocol and --split"):
+        workflow.train_new(str(tmp_path / "run"), config, trained.paths, tiny_run.Quiet())
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_corpus_of_the_same_recordings_is_refused(trained, monkeypatch):
+    tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, name="copy"))
+    with pytest.raises(DatasetError, match=r"leaks: the audio of 36 of its clips .*\(copy/a-low-0 = tiny/a-low-0,"):
+        workflow.load_material(tiny.run_config(eval_dataset="copy"), trained.paths)
+
+
+def test_another_corpus_with_other_labels_is_refused(trained, other, monkeypatch):
+    tiny_run.use_corpus(monkeypatch, dataclasses.replace(other, labels=(*tiny.LABELS, "ultrasonic")))
+    with pytest.raises(DatasetError, match="map both to a common --label_set"):
+        workflow.load_material(tiny.run_config(eval_dataset="other"), trained.paths)
+
+
+def test_a_test_clip_that_trains_too_is_refused(trained, monkeypatch, tmp_path):
+    first, *rest = trained.corpus.utterances
+    copy = dataclasses.replace(first, path=shutil.copy(rest[-1].path, tmp_path / "copy.wav"))
+    tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, utterances=(copy, *rest)))
+    with pytest.raises(DatasetError, match=r"leaks: the audio of 1 of its clips .*\(a-low-0 = d-high-2\)"):
+        workflow.load_material(tiny.run_config(), DataPaths(cache_dir=str(tmp_path / "cache")))
+
+
+@pytest.fixture
+def manifest(tmp_path, monkeypatch) -> DataPaths:
+    """Where a corpus lies that nobody can read, and a manifest of all its clips but the first, in reverse order."""
+    (tmp_path / "audio").mkdir()
+    corpus, paths = tiny.make_corpus(str(tmp_path / "audio")), DataPaths(str(tmp_path / "audio"), str(tmp_path / "cache"))
+    corpus = dataclasses.replace(corpus, utterances=corpus.utterances[:0:-1])
+    reports = load_features(corpus, tiny.FEATURES, paths.cache_dir).reports
+    path = tmp_path / "tiny.jsonl"
+    path.write_text(manifest_text(corpus, reports, paths.data_dir, {"a-low-0": "it is silent."}))
+    monkeypatch.setitem(SOURCES, "tiny", Source(forbid))
+    return dataclasses.replace(paths, manifest=str(path))
+
+
+def test_a_run_on_the_clips_of_a_manifest(manifest, two_labels, tmp_path):
+    config = tiny.run_config(AUGMENT_OFF, epochs=1, label_set="extremes")
+    run, found = workflow.train_new(str(tmp_path / "run"), config, manifest, tiny_run.Quiet())
+    assert run.labels == ("bright", "deep") and found.scores.confusion.sum(axis=1).tolist() == [3, 2]
+    assert read_predictions(run.file("predictions.csv")).utterance_ids == (
+        *("a-high-2", "a-high-1", "a-high-0"),
+        *("a-low-2", "a-low-1"),
+    )
+    assert run.paths == dataclasses.replace(manifest, cache_dir="")
+    again = workflow.evaluate(run.path, "keras", DataPaths(cache_dir=manifest.cache_dir))[1]
+    assert again.to_dict() == found.to_dict()
+
+
+def test_a_recording_that_is_another_than_in_the_manifest_is_told(manifest, two_labels):
+    path = Path(manifest.data_dir) / "b-low-1.wav"
+    soundfile.write(path, tiny.tone(0, 0, 99), SAMPLE_RATE_HZ)
+    for settings in ({}, {"label_set": "extremes"}):
+        with pytest.raises(DatasetError, match=f"^1 files are not those of the manifest .*tiny.jsonl .the first is {path}"):
+            workflow.load_material(tiny.run_config(**settings), manifest)
 
 
 # --- fold_and_convert -------------------------------------------------------------------------------------------------
@@ -246,7 +467,7 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
 
     monkeypatch.setattr(workflow.export, "export", export)
     for count in (3, 3, 1000):
-        workflow.fold_and_convert(spoilt.path, "", spoilt.cache_dir, count)
+        workflow.fold_and_convert(spoilt.path, spoilt.paths, count)
     training = trained.material().part(trained.run, "train").features
     assert [len(clips) for clips in seen] == [3, 3, len(training)]
     np.testing.assert_array_equal(seen[0], seen[1])
@@ -257,7 +478,7 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
 def test_a_cache_directory_that_is_none_is_told(trained, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(KserError, match="Cannot write"):
-        workflow.open_run(trained.path, "", str(tmp_path / "file"))
+        workflow.open_run(trained.path, DataPaths(cache_dir=str(tmp_path / "file")))
 
 
 def test_a_clip_that_vanished_is_told(trained, monkeypatch, tmp_path):
@@ -265,9 +486,9 @@ def test_a_clip_that_vanished_is_told(trained, monkeypatch, tmp_path):
     corpus = dataclasses.replace(trained.corpus, utterances=(gone, *trained.corpus.utterances[1:]))
     tiny_run.use_corpus(monkeypatch, corpus)
     with pytest.raises(DatasetError, match="gone.wav"):
-        workflow.open_run(trained.path, "", str(tmp_path))
+        workflow.open_run(trained.path, DataPaths(cache_dir=str(tmp_path)))
 
 
 def test_the_cache_is_used(trained, monkeypatch):
-    monkeypatch.setattr(pipeline, "extract_features", forbid)
-    assert len(trained.material().features) == len(trained.corpus.utterances)
+    monkeypatch.setattr(feature_cache, "extract_to_cache", forbid)
+    assert len(trained.material().features.values) == len(trained.corpus.utterances)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import numpy as np
 import soundfile
 
-from kser.config import SAMPLE_RATE_HZ, AugmentConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
-from kser.datasets.corpus import Corpus, Utterance
+from kser.config import (
+    SAMPLE_RATE_HZ,
+    AugmentConfig,
+    DataConfig,
+    FeatureConfig,
+    HRFConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
+from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
 
 LABELS = ("low", "middle", "high")
 SPEAKERS = ("a", "b", "c", "d")
+PROTOCOLS = {"singly": speakers_held_out((speaker,) for speaker in SPEAKERS)}
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=32)
 MODEL = ModelConfig(
     num_layers=1, num_heads=2, hidden_dim=8, ffn_dim=12, kernel_size=3, stem_channels=(4, 4), hrf=HRFConfig(expansion=2)
 )
 
 
-def make_corpus(directory: str, takes: int = 3) -> Corpus:
-    """Tones of three pitches by four `speakers` (overtones), written as WAV."""
+def make_corpus(directory: str, name: str = "tiny", takes=range(3)) -> Corpus:
+    """Tones of three pitches by four `speakers` (overtones), written as WAV; other takes are other sounds."""
     utterances = []
     for speaker_index, speaker in enumerate(SPEAKERS):
         for label_index, label in enumerate(LABELS):
-            for take in range(takes):
-                name = f"{speaker}-{label}-{take}"
-                path = os.path.join(directory, f"{name}.wav")
+            for take in takes:
+                utterance_id = f"{speaker}-{label}-{take}"
+                path = os.path.join(directory, f"{utterance_id}.wav")
                 soundfile.write(path, tone(label_index, speaker_index, take), SAMPLE_RATE_HZ)
-                utterances.append(Utterance(name, path, label, speaker))
-    return Corpus("tiny", LABELS, tuple(utterances), tuple((s,) for s in SPEAKERS))
+                utterances.append(Utterance(utterance_id, path, label, speaker))
+    return Corpus(name, LABELS, tuple(utterances), PROTOCOLS)
 
 
 def tone(label_index: int, speaker_index: int, take: int) -> np.ndarray:
@@ -40,10 +51,9 @@ def tone(label_index: int, speaker_index: int, take: int) -> np.ndarray:
     return (0.1 * wave + 0.01 * rng.standard_normal(len(time))).astype(np.float32)
 
 
-AUGMENT = AugmentConfig(time_mask_frames=3, freq_mask_mels=3)
-
-
-def run_config(augment: AugmentConfig = AUGMENT, **train) -> RunConfig:
-    """Three epochs on split 1 unless told otherwise."""
-    settings = {"dataset": "tiny", "epochs": 3, "batch_size": 8, "validation_speakers": 1, **train}
-    return RunConfig(FEATURES, MODEL, augment, TrainConfig(**settings))
+def run_config(augment: AugmentConfig | None = None, **settings) -> RunConfig:
+    """Three epochs on split 1 unless the settings, of data and training, say otherwise."""
+    values = {"dataset": "tiny", "validation_speakers": 1, "epochs": 3, "batch_size": 8, **settings}
+    of_data = {setting.name for setting in dataclasses.fields(DataConfig)} & set(values)
+    data = DataConfig(**{name: values.pop(name) for name in of_data})
+    return RunConfig(data, FEATURES, MODEL, augment or AugmentConfig(), TrainConfig(**values))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kser import datasets, rundir, workflow
+from kser.config import DataPaths
 from kser.datasets.corpus import Corpus
 from kser.export import Export
 from tests import tiny
@@ -51,13 +52,18 @@ class TinyRun:
         shutil.copytree(self.path, path)
         return replace(self, run=rundir.load(path))
 
+    @property
+    def paths(self) -> DataPaths:
+        """Those of the run, and the cache, which it does not remember."""
+        return DataPaths(cache_dir=self.cache_dir)
+
     def material(self) -> workflow.Material:
-        return workflow.open_run(self.path, "", self.cache_dir)[1]
+        return workflow.open_run(self.path, self.paths)[1]
 
 
 def use_corpus(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     """Lets `corpus` be found under its name."""
-    patch.setitem(datasets.SOURCES, corpus.name, lambda data_dir: corpus)
+    patch.setitem(datasets.SOURCES, corpus.name, datasets.Source(lambda data_dir, options: corpus))
 
 
 def make(directory: Path) -> TinyRun:
@@ -67,6 +73,7 @@ def make(directory: Path) -> TinyRun:
     corpus = tiny.make_corpus(str(audio))
     with pytest.MonkeyPatch.context() as patch:
         use_corpus(patch, corpus)
-        workflow.train_new(run_dir, tiny.run_config(epochs=2), str(audio), cache_dir, Quiet())
-        run, result = workflow.fold_and_convert(run_dir, "", cache_dir, NUM_REPRESENTATIVE)
+        paths = DataPaths(str(audio), cache_dir)
+        workflow.train_new(run_dir, tiny.run_config(epochs=2), paths, Quiet())
+        run, result = workflow.fold_and_convert(run_dir, paths, NUM_REPRESENTATIVE)
     return TinyRun(run, corpus, cache_dir, result)

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-DECISIONS = ("utterance", "speaker")
-
 
 @dataclass(frozen=True)
 class Utterance:

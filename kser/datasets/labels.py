@@ -67,10 +67,15 @@ def map_labels(corpus: Corpus, label_set: str) -> Corpus:
 
 
 def shuffle_labels(corpus: Corpus, seed: int) -> Corpus:
-    """The corpus with its labels dealt out anew at random: whatever then scores above chance has seen its test part."""
-    order = np.random.default_rng(seed).permutation(len(corpus.utterances))
-    labels = [corpus.utterances[i].label for i in order]
-    utterances = tuple(dataclasses.replace(u, label=label) for u, label in zip(corpus.utterances, labels, strict=True))
+    """The corpus with its labels dealt out anew at random: whatever then scores above chance has seen its test part.
+
+    Where decisions are made for speakers, all clips of a speaker keep one label.
+    """
+    unit = "speaker" if corpus.decision == "speaker" else "utterance_id"
+    label_of = {u.group(unit): u.label for u in corpus.utterances}
+    order = np.random.default_rng(seed).permutation(len(label_of))
+    dealt = dict(zip(label_of, np.array(list(label_of.values()))[order].tolist(), strict=True))
+    utterances = tuple(dataclasses.replace(u, label=dealt[u.group(unit)]) for u in corpus.utterances)
     warning = f"The labels of '{corpus.name}' were dealt out at random: a score above chance is an error in the protocol."
     return dataclasses.replace(corpus, utterances=utterances, warnings=(*corpus.warnings, warning))
 

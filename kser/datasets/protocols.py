@@ -45,9 +45,9 @@ def find_protocol(corpus: Corpus, name: str = "") -> tuple[str, Protocol]:
     if name in corpus.protocols:
         return name, corpus.protocols[name]
     if name == "leave_one_speaker_out":
-        return name, _held_out_groups(corpus, len(corpus.speakers))
+        return name, _held_out_groups(corpus, [(s,) for s in corpus.speakers], len(corpus.speakers))
     if match := re.fullmatch("speaker_groups_([0-9]{1,4})", name):
-        return name, _held_out_groups(corpus, int(match[1]))
+        return name, _held_out_groups(corpus, _who_meet(corpus), int(match[1]))
     if match := re.fullmatch("speakers_shared_([0-9]{1,4})", name):
         return name, _shared_speakers(corpus, int(match[1]))
     known = ", ".join([*corpus.protocols, COMPUTED])
@@ -61,21 +61,35 @@ def _default_name(corpus: Corpus) -> str:
     return "leave_one_speaker_out" if singly else f"speaker_groups_{DEFAULT_GROUPS}"
 
 
-def _held_out_groups(corpus: Corpus, num_groups: int) -> Protocol:
-    """Speakers from the most clips to the fewest, each to the group that has the fewest clips so far."""
-    counts = Counter(u.speaker for u in corpus.utterances)
-    if not 2 <= num_groups <= len(counts):
+def _who_meet(corpus: Corpus) -> list[tuple[str, ...]]:
+    """Speakers who share a session, and whoever shares one with these, together: parted they would make it a leak."""
+    company = {speaker: {speaker} for speaker in corpus.speakers}
+    first_of = {}
+    for utterance in corpus.utterances:
+        if utterance.session:
+            met = company[first_of.setdefault(utterance.session, utterance.speaker)]
+            if met is not company[utterance.speaker]:
+                met |= company[utterance.speaker]
+                company.update(dict.fromkeys(company[utterance.speaker], met))
+    return sorted({tuple(sorted(speakers)) for speakers in company.values()})
+
+
+def _held_out_groups(corpus: Corpus, units: list[tuple[str, ...]], num_groups: int) -> Protocol:
+    """Units of speakers from the most clips to the fewest, each to the group that has the fewest clips so far."""
+    if not 2 <= num_groups <= len(units):
+        inseparable = "" if len(units) == len(corpus.speakers) else f", {len(units)} when those who meet are kept together"
         raise DatasetError(
-            f"Corpus '{corpus.name}' has {len(counts)} speakers: they make no {num_groups} groups to hold out in turn. "
-            "A corpus whose speakers are not known can only be split by --protocol=speakers_shared_5, which says nothing "
-            "about new speakers."
+            f"Corpus '{corpus.name}' has {len(corpus.speakers)} speakers{inseparable}: they make no {num_groups} groups to "
+            "hold out in turn. A corpus whose speakers are not known can only be split by --protocol=speakers_shared_5, "
+            "which says nothing about new speakers."
         )
+    counts = Counter(u.speaker for u in corpus.utterances)
     groups = [[] for _ in range(num_groups)]
     clips = [0] * num_groups
-    for speaker, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+    for unit in sorted(units, key=lambda unit: (-sum(counts[s] for s in unit), unit)):
         smallest = clips.index(min(clips))
-        groups[smallest].append(speaker)
-        clips[smallest] += count
+        groups[smallest] += unit
+        clips[smallest] += sum(counts[s] for s in unit)
     return speakers_held_out(sorted(tuple(sorted(group)) for group in groups))
 
 

@@ -18,9 +18,12 @@ from kser.rundir import FORMAT
 from tests import tiny
 from tests.cli.command_server import REPOSITORY, CommandServer, Outcome
 
-RUN_FLAGS = ("--run_dir", "--data_dir", "--cache_dir", "--threads")
+RUN_FLAGS = ("--run_dir", "--data_dir", "--eval_data_dir", "--manifest", "--cache_dir", "--threads")
 HELP = {
-    "train": (*RUN_FLAGS, "--backbone", "--num_mels", "--hrf_expansion", "--[no]hrf_inner_bias", "--gain_db", "--epochs"),
+    "train": (
+        *(*RUN_FLAGS, "--backbone", "--num_mels", "--hrf_expansion", "--[no]hrf_inner_bias", "--augment", "--epochs"),
+        *("--dataset", "--protocol", "--split", "--label_set", "--eval_dataset", "--[no]shuffle_labels"),
+    ),
     "fold_and_convert": (*RUN_FLAGS, "--representative_clips"),
     "evaluate": (*RUN_FLAGS, "--model", "--[no]json"),
     "predict": ("--model", "--interpreter", "--[no]json"),
@@ -120,18 +123,27 @@ def test_a_stray_argument(server, command, tmp_path):
         ("--stage_layers=1,1,1,1", "conformer has no stage_layers"),
         ("--epochs=abc", "abc"),
         ("--epochs", "Missing value"),
-        ("--augment=maybe", "boolean"),
+        ("--augment=maybe", "augment has no 'maybe'; it knows speed, "),
+        ("--noaugment", "Unknown command line flag 'noaugment'"),
+        ("--gain_db=3", "Unknown command line flag 'gain_db'"),
         ("--num_mels=-4", "num_mels must be a whole number from 4 to 128, not -4"),
         ("--hidden_dim=-1", "hidden_dim must be"),
         ("--stem_channels=8,--3", "stem_channels must be"),
         ("--epochs=0", "epochs must be"),
         ("--split=-1", "split must be"),
+        ("--split=some", "split must be a number or 'all', not 'some'"),
         ("--split=7", "splits 1 to 6, not 7"),
         ("--validation_speakers=3", "3 for validation are too many"),
         ("--threads=-1", "[0, 1024]"),
         ("--threads=100000", "[0, 1024]"),
         ("--preset=huge", "no preset 'huge'; known: micro, light, large"),
-        ("--dataset=iemocap", "no corpus 'iemocap'; known: ravdess, synthetic"),
+        ("--dataset=iemocop", "no corpus 'iemocop'; known: "),
+        ("--corpus_options=loud", "'ravdess' has no option 'loud'"),
+        ("--protocol=nowhere", "no protocol 'nowhere'; known: emobox, leave_one_speaker_out"),
+        ("--label_set=nowhere", "no label set 'nowhere'; known: 4class"),
+        ("--eval_dataset=nowhere", "no corpus 'nowhere'; known: "),
+        ("--manifest=missing", "The manifest missing cannot be read"),
+        ("--manifest=/dev/null", "/dev/null is no manifest"),
         ("--flagfile=missing", "Unable to open flagfile"),
         ("--run_dir=", "needs --run_dir"),
         ("--data_dir=", "needs --data_dir"),
@@ -201,7 +213,7 @@ def test_a_corpus_that_may_not_be_read(train, tmp_path):
 
 def test_a_corpus_without_clips(train, tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    assert_told(train(f"--data_dir={tmp_path}"), "No RAVDESS speech clip", str(tmp_path))
+    assert_told(train(f"--data_dir={tmp_path}"), "No clip of 'ravdess'", str(tmp_path))
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 
@@ -226,12 +238,37 @@ def test_an_existing_run_is_not_written_to(train, trained):
 
 
 def test_a_full_disk_ends_a_training_in_a_sentence(train, tmp_path):
-    assert_told(train("--num_mels=18", max_file_bytes=500), "Cannot write", ".npy: the disk may be full")  # the cache
+    assert_told(train("--num_mels=18", max_file_bytes=500), "Cannot write", ".npy: File too large")  # the cache
     assert list(tmp_path.iterdir()) == []
     outcome = train("--epochs=1", max_file_bytes=50_000)
     assert_told(outcome, "Cannot write", "weights.h5: File too large")
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"config.json", "tensorboard"}
+
+
+# --- Every split ------------------------------------------------------------------------------------------------------
+
+
+def test_all_splits_are_trained_and_summed_up(train, tmp_path):
+    settings = ("--protocol=speaker_groups_2", "--epochs=1", "--augment=gain:3")
+    outcome = train("--split=all", *settings)
+    assert outcome.status == 0 and "Traceback" not in outcome.stderr, outcome
+    lines = outcome.stdout.splitlines()
+    beginnings = [
+        "",
+        "split 1",
+        "split 2",
+        "mean over splits",
+        "pooled: 32 clips",
+        "WA ",
+        "95 % over",
+        "recall: ",
+        "written",
+    ]
+    assert len(lines) == 9 and all(map(str.startswith, map(str.strip, lines), beginnings)), lines
+    assert lines[-1] == f"written to {tmp_path}/run"
+    assert {"split_1", "split_2", "summary.json", "predictions.csv"} <= set(os.listdir(tmp_path / "run"))
+    assert_told(train("--split=all", *settings), "is not an empty directory")
 
 
 # --- Prediction -------------------------------------------------------------------------------------------------------

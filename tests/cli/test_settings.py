@@ -10,12 +10,21 @@ from absl.testing import flagsaver
 
 from kser.backbones import preset
 from kser.cli import settings
-from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
+from kser.config import (
+    AUGMENT_OFF,
+    AugmentConfig,
+    DataConfig,
+    FeatureConfig,
+    HRFConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from kser.errors import ConfigError
 
 FLAGS = flags.FLAGS
 MICRO = preset("conformer", "micro")
-GROUPS = {FeatureConfig: "", ModelConfig: "", HRFConfig: "hrf_", AugmentConfig: "", TrainConfig: ""}
+GROUPS = {FeatureConfig: "", ModelConfig: "", HRFConfig: "hrf_", DataConfig: "", AugmentConfig: "", TrainConfig: ""}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,14 +66,16 @@ def test_every_setting_has_its_flag(cls):
 def test_every_kind_of_value():
     config = parse(
         *("--num_mels=32", "--window_ms=25.5", "--stem_channels=8,24", "--activation=relu", "--dataset=ravdess"),
-        *("--hrf_expansion=4", "--hrf_where=first", "--hrf_inner_bias", "--gain_db=0", "--split=3", "--learning_rate=1e-3"),
+        *("--hrf_expansion=4", "--hrf_where=first", "--hrf_inner_bias", "--augment=gain:3,spec:1"),
+        *("--split=3", "--shuffle_labels", "--label_set=4class", "--learning_rate=1e-3", "--augment_variants=2"),
     )
     assert config.features == FeatureConfig(num_mels=32, window_ms=25.5)
     assert config.model == dataclasses.replace(
         MICRO, stem_channels=(8, 24), activation="relu", hrf=HRFConfig(4, ("first",), inner_bias=True)
     )
-    assert config.augment == AugmentConfig(gain_db=0)
-    assert config.train == TrainConfig(dataset="ravdess", split=3, learning_rate=1e-3)
+    assert config.data == DataConfig("ravdess", label_set="4class", split=3, shuffle_labels=True)
+    assert config.augment == AugmentConfig("gain:3,spec:1", 2)
+    assert config.train == TrainConfig(learning_rate=1e-3)
 
 
 def test_a_flag_may_give_the_neutral_value():
@@ -73,12 +84,22 @@ def test_a_flag_may_give_the_neutral_value():
 
 
 def test_augmentation_is_switched_off_whole_or_but_for_a_part():
-    assert parse("--noaugment").augment == AUGMENT_OFF
-    assert parse("--noaugment", "--gain_db=3").augment == dataclasses.replace(AUGMENT_OFF, gain_db=3.0)
+    assert parse("--augment=none").augment == AUGMENT_OFF
+    assert parse("--augment=gain:3").augment == AugmentConfig("gain:3")
+
+
+def test_a_split_is_a_number_or_all_of_them():
+    with flagsaver.flagsaver():
+        FLAGS(["train", "--split=all"])
+        assert settings.all_splits() and settings.run_config(MICRO).data == DataConfig()
+    with flagsaver.flagsaver():
+        FLAGS(["train", "--split=2"])
+        assert not settings.all_splits() and settings.run_config(MICRO).data == DataConfig(split=2)
+    assert not settings.all_splits()
 
 
 def test_flags_from_a_file(tmp_path):
-    (tmp_path / "flags").write_text("# tried first\n--num_mels=32\n\n--hrf_expansion=4\n--noaugment\n")
+    (tmp_path / "flags").write_text("# tried first\n--num_mels=32\n\n--hrf_expansion=4\n--augment=none\n")
     config = parse(f"--flagfile={tmp_path}/flags", "--num_mels=24")  # the later one counts
     assert (config.features.num_mels, config.model.hrf.expansion, config.augment) == (24, 4, AUGMENT_OFF)
 
@@ -100,7 +121,14 @@ def test_flags_from_a_file(tmp_path):
         ("--hrf_where=first,third", "where must be one of first, second, .*, not 'third'"),
         ("--hrf_override=x", "override must be PATTERN=EXPANSION .*, not 'x'"),
         ("--hrf_override=(=2", "override has no regular expression in '\\('"),
-        ("--mixup=-0.1", "mixup must be a number from 0"),
+        ("--augment=mixup:-0.1", "augment's mixup must be a number from 0.01 to 10, not -0.1"),
+        ("--augment=gain_db:3", "augment has no 'gain_db'; it knows speed, "),
+        ("--augment=spec:1,gain:3", "augment must keep the order of the stages"),
+        ("--augment_variants=0", "augment_variants must be a whole number from 1 to 64"),
+        ("--split=0", "split must be a whole number from 1 to 1000, not 0"),
+        ("--split=1.5", "split must be a number or 'all', not '1.5'"),
+        ("--split=All", "split must be a number or 'all', not 'All'"),
+        ("--split=", "split must be a number or 'all', not ''"),
         ("--hrf_expansion=65", "expansion must be a whole number from 0 to 64"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Splits of a corpus: who is in which part, and which requests are refused."""
+"""What a corpus tells of itself, and how corpora are found by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from kser.datasets import SOURCES, load_corpus
-from kser.datasets.corpus import Corpus, Utterance, label_counts, make_split
+from kser.datasets import SOURCES, Source, load_corpus
+from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance, label_counts, speakers_held_out
 from kser.errors import DatasetError
 
 SPEAKERS = ("a", "b", "c", "d", "e", "f")
@@ -21,97 +21,109 @@ def utterance(speaker: str, label: str, take: int) -> Utterance:
 CORPUS = Corpus(
     "small",
     LABELS,
-    tuple(utterance(s, label, take) for take in range(2) for s in SPEAKERS for label in LABELS),
-    (("a", "b"), ("c", "d"), ("e", "f")),
+    tuple(utterance(s, label, take) for take in range(2) for s in reversed(SPEAKERS) for label in LABELS),
+    protocols={"pairs": speakers_held_out([("a", "b"), ("c", "d"), ("e", "f")])},
 )
 
 
-def speakers(indices) -> set[str]:
-    return {CORPUS.utterances[i].speaker for i in indices}
+def with_first(**values) -> Corpus:
+    first, *others = CORPUS.utterances
+    return dataclasses.replace(CORPUS, utterances=(dataclasses.replace(first, **values), *others))
 
 
-def without(**values) -> Corpus:
-    """The corpus without the utterances that have one of these attributes."""
-    kept = [u for u in CORPUS.utterances if any(getattr(u, name) != value for name, value in values.items())]
-    return dataclasses.replace(CORPUS, utterances=tuple(kept))
-
-
-@pytest.mark.parametrize("split", [1, 2, 3])
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_every_clip_is_in_one_part_and_no_speaker_in_two(split, seed):
-    parts = make_split(CORPUS, split, 2, seed)
-    assert sorted([*parts.train, *parts.validation, *parts.test]) == list(range(len(CORPUS.utterances)))
-    assert speakers(parts.test) == set(parts.test_speakers) == set(CORPUS.held_out_speakers[split - 1])
-    assert speakers(parts.validation) == set(parts.validation_speakers) and len(parts.validation_speakers) == 2
-    assert len(speakers(parts.train)) == 2
-    assert not speakers(parts.train) & speakers(parts.validation)
-    assert not speakers(parts.test) & (speakers(parts.train) | speakers(parts.validation))
-
-
-def test_the_seed_draws_validation_speakers_and_nothing_else():
-    splits = [make_split(CORPUS, 1, 1, seed) for seed in range(20)]
-    assert len({s.test for s in splits}) == 1
-    assert {s.validation_speakers for s in splits} == {("c",), ("d",), ("e",), ("f",)}
-    assert make_split(CORPUS, 1, 1, 7) == make_split(CORPUS, 1, 1, 7)
-
-
-def test_validation_speakers_do_not_depend_on_the_order_of_the_files():
-    turned = dataclasses.replace(CORPUS, utterances=CORPUS.utterances[::-1])
-    assert make_split(turned, 2, 2, 3).validation_speakers == make_split(CORPUS, 2, 2, 3).validation_speakers
-
-
-@pytest.mark.parametrize("split", [0, -1, 4])
-def test_a_split_that_is_not_there(split):
-    with pytest.raises(DatasetError, match=rf"^Corpus 'small' has splits 1 to 3, not {split}\.$"):
-        make_split(CORPUS, split, 1, 0)
-
-
-@pytest.mark.parametrize("count", [4, 5])
-def test_too_many_validation_speakers(count):
-    with pytest.raises(DatasetError, match=rf"^Split 1 of 'small' leaves 4 speakers .*{count} for validation are too many"):
-        make_split(CORPUS, 1, count, 0)
-
-
-def test_held_out_speakers_without_clips():
-    corpus = dataclasses.replace(CORPUS, held_out_speakers=(("x", "y"),))
-    with pytest.raises(DatasetError, match="^Split 1 of 'small' has no clip in its test part"):
-        make_split(corpus, 1, 1, 0)
-
-
-def test_a_label_no_training_clip_has():
-    validation = make_split(CORPUS, 1, 1, 0).validation_speakers[0]
-    kept = [u for u in CORPUS.utterances if u.label == "calm" or u.speaker in ("a", "b", validation)]
-    corpus = dataclasses.replace(CORPUS, utterances=tuple(kept))
-    with pytest.raises(DatasetError, match="^No training clip of 'small' split 1 has the label angry"):
-        make_split(corpus, 1, 1, 0)
+def without_label(label: str) -> Corpus:
+    return dataclasses.replace(CORPUS, utterances=tuple(u for u in CORPUS.utterances if u.label != label))
 
 
 def test_label_counts_are_in_label_order_and_count_absent_labels():
     assert label_counts(CORPUS) == {"calm": 12, "angry": 12}
     assert list(label_counts(CORPUS)) == list(LABELS)
     assert label_counts(CORPUS, [0, 1, 2]) == {"calm": 2, "angry": 1}
-    assert label_counts(without(label="angry")) == {"calm": 12, "angry": 0}
+    assert label_counts(CORPUS, []) == {"calm": 0, "angry": 0}
+    assert label_counts(without_label("angry")) == {"calm": 12, "angry": 0}
 
 
 def test_speakers_are_sorted_and_named_once():
     assert CORPUS.speakers == SPEAKERS
 
 
-@pytest.mark.parametrize("change", [{"label": "calm"}, {"speaker": "b"}, {"utterance_id": "other"}])
+def test_a_decision_is_made_for_each_utterance_unless_told_otherwise():
+    assert CORPUS.decision == "utterance" and CORPUS.warnings == ()
+
+
+def test_groups_are_speakers_sessions_names_and_attributes():
+    u = Utterance("u1", "u1.wav", "calm", "a", "dialogue 3", attributes={"part": "dev", "speaker": "not this"})
+    groups = {kind: u.group(kind) for kind in ("speaker", "session", "utterance_id", "part", "absent")}
+    assert groups == {"speaker": "a", "session": "dialogue 3", "utterance_id": "u1", "part": "dev", "absent": ""}
+
+
+def test_held_out_speakers_make_one_split_each():
+    assert CORPUS.protocols["pairs"] == Protocol(
+        "speaker", (HeldOut(("a", "b")), HeldOut(("c", "d")), HeldOut(("e", "f"))), shared=()
+    )
+
+
+@pytest.mark.parametrize("change", [{"label": "angry"}, {"speaker": "b"}, {"utterance_id": "other"}])
 def test_the_fingerprint_is_of_names_labels_and_speakers(change):
-    first, *others = CORPUS.utterances[::-1]
-    before = dataclasses.replace(CORPUS, utterances=(first, *others))
-    changed = dataclasses.replace(CORPUS, utterances=(dataclasses.replace(first, **change), *others))
-    moved = dataclasses.replace(CORPUS, utterances=(dataclasses.replace(first, path="/elsewhere.flac"), *others))
-    assert changed.fingerprint() != before.fingerprint()
-    assert moved.fingerprint() == before.fingerprint()  # the same corpus in another folder
+    assert with_first(**change).fingerprint() != CORPUS.fingerprint()
 
 
-def test_corpora_are_loaded_by_name(monkeypatch):
-    monkeypatch.setitem(SOURCES, "small", lambda data_dir: dataclasses.replace(CORPUS, warnings=(data_dir,)))
-    assert load_corpus("small", "/data").warnings == ("/data",)
+def test_the_fingerprint_is_of_the_order_too():
+    assert dataclasses.replace(CORPUS, utterances=CORPUS.utterances[::-1]).fingerprint() != CORPUS.fingerprint()
+
+
+def test_the_same_corpus_in_another_folder_has_the_same_fingerprint():
+    assert with_first(path="/elsewhere.flac").fingerprint() == CORPUS.fingerprint()
+
+
+def test_names_that_are_no_unicode_have_a_fingerprint():
+    assert len(with_first(utterance_id="caf\udce9").fingerprint()) == 20
+
+
+# Corpora by name.
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list:
+    """The corpus 'small' is known by name; what it is loaded with is noted here."""
+    calls = []
+    options = {"scripted": "only what was read", "improvised": "only what was not"}
+    monkeypatch.setitem(SOURCES, "small", Source(lambda *arguments: calls.append(arguments) or CORPUS, options))
+    return calls
+
+
+def test_corpora_are_loaded_by_name(asked):
+    assert load_corpus("small", "/data") is CORPUS
+    assert asked == [("/data", frozenset())]
+
+
+@pytest.mark.parametrize("text", ["improvised,scripted", "scripted,improvised,", ",scripted,,improvised,scripted"])
+def test_options_are_names_between_commas(asked, text):
+    load_corpus("small", "/data", text)
+    assert asked == [("/data", {"scripted", "improvised"})]
+
+
+def test_an_unknown_option_is_told_with_the_known_ones(asked):
+    with pytest.raises(DatasetError, match="^Corpus 'small' has no option 'sung'; it has scripted: only what was re"):
+        load_corpus("small", "/data", "scripted,sung")
+    assert asked == []
+
+
+def test_options_of_a_corpus_that_has_none(monkeypatch):
+    monkeypatch.setitem(SOURCES, "plain", Source(lambda data_dir, options: CORPUS))
+    with pytest.raises(DatasetError, match=r"^Corpus 'plain' has no option 'scripted'; it has none\.$"):
+        load_corpus("plain", "/data", "scripted")
 
 
 def test_an_unknown_corpus_is_told_with_the_known_ones():
-    with pytest.raises(DatasetError, match=r"^There is no corpus 'iemocop'; known: .*ravdess, synthetic\.$"):
+    with pytest.raises(DatasetError, match=r"^There is no corpus 'iemocop'; known: .*ravdess, .*synthetic.*\.$"):
         load_corpus("iemocop", "")
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_every_known_corpus_loads_from_a_directory_and_explains_its_options(name):
+    source = SOURCES[name]
+    assert callable(source.load) and all(meaning for meaning in source.options.values())
+    if name != "synthetic":  # which makes its own files
+        with pytest.raises(DatasetError, match="data_dir"):
+            load_corpus(name, "")

@@ -1,12 +1,14 @@
-"""Finding audio files below a directory."""
+"""Finding files below a directory, and clips by their names."""
 
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
-from kser.datasets.files import find_audio, require_directory
+from kser.datasets.corpus import Utterance
+from kser.datasets.files import Grammar, few, find_audio, find_files, parse_names, require_directory
 from kser.errors import DatasetError
 
 
@@ -22,6 +24,42 @@ def test_hidden_and_other_files_are_left_out(tmp_path):
     for name in ("._1.wav", ".1.flac", "1.txt", "wav", "1.wav.part", "1.mp3", "2.wav"):
         (tmp_path / name).touch()
     assert [os.path.basename(path) for path in find_audio(str(tmp_path))] == ["2.wav"]
+
+
+def test_other_endings_can_be_looked_for(tmp_path):
+    for name in ("a.TXT", "b.csv", "c.wav", ".d.txt", "deep/e.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [os.path.relpath(path, tmp_path) for path in find_files(str(tmp_path), (".txt", ".csv"))]
+    assert found == ["a.TXT", "b.csv", "deep/e.txt"]
+
+
+def test_links_are_followed_and_each_directory_is_entered_once(tmp_path):
+    (tmp_path / "corpus" / "a").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("corpus/a/1.wav", "elsewhere/2.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "corpus" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "corpus" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "corpus" / "a" / "round").symlink_to(tmp_path / "corpus")
+    found = [os.path.relpath(path, tmp_path / "corpus") for path in find_audio(str(tmp_path / "corpus"))]
+    assert found == ["a/1.wav", "b/2.wav"]
+
+
+def test_a_directory_below_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("a"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
+    with pytest.raises(
+        DatasetError, match=rf"^The directory {tmp_path}/a may not be read \(Permission denied\); check .*\.$"
+    ):
+        list(find_audio(str(tmp_path)))
 
 
 def test_an_empty_directory_has_none(tmp_path):
@@ -48,3 +86,61 @@ def test_a_directory_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
     with pytest.raises(DatasetError, match=rf"^The directory {tmp_path} may not be read"):
         require_directory(str(tmp_path), "ravdess")
+
+
+# Clips by their names.
+
+LETTERS = Grammar(
+    "letters",
+    re.compile(r"(?:^|/)(([ab])\d)$"),
+    lambda path, match: Utterance(match[1], path, "calm", match[2]),
+    example="a1.wav",
+    num_clips=3,
+    num_speakers=2,
+)
+
+
+def letters(root, *names: str):
+    """What `parse_names` finds, its warnings as one text."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    utterances, warnings = parse_names(str(root), LETTERS)
+    assert all(warning.endswith(".") for warning in warnings)
+    return utterances, "\n".join(warnings)
+
+
+def test_clips_are_in_the_order_of_their_ids_whatever_folder_they_lie_in(tmp_path):
+    utterances, warnings = letters(tmp_path, "z/a1.wav", "b1.FLAC", "x/y/a2.wav")
+    assert [(u.utterance_id, u.speaker) for u in utterances] == [("a1", "a"), ("a2", "a"), ("b1", "b")]
+    assert [u.path for u in utterances] == [str(tmp_path / name) for name in ("z/a1.wav", "x/y/a2.wav", "b1.FLAC")]
+    assert warnings == ""
+
+
+def test_of_clips_of_one_name_the_first_is_taken_and_it_is_told(tmp_path):
+    utterances, warnings = letters(tmp_path, "x/a1.wav", "y/a1.wav", "y/a1.flac", "a2.wav", "b1.wav")
+    assert [u.path for u in utterances] == [str(tmp_path / name) for name in ("x/a1.wav", "a2.wav", "b1.wav")]
+    assert warnings.startswith("2 files of 'letters' repeat the name of another, ") and "(y/a1, y/a1)" in warnings
+
+
+def test_other_names_and_other_numbers_are_told(tmp_path):
+    utterances, warnings = letters(tmp_path, "a1.wav", "c1.wav", "ca1.wav", "a1b.wav", "d.wav", "notes.txt")
+    assert [u.utterance_id for u in utterances] == ["a1"]
+    assert warnings.splitlines() == [
+        "4 audio files below the directory have no name of 'letters' and are left out (a1b, c1, ca1 ...).",
+        "'letters' has 3 clips of 2 speakers, here are 1 of 1.",
+    ]
+
+
+def test_no_clip_at_all(tmp_path):
+    sentence = rf"^No clip of 'letters' \(such as a1.wav\) lies below {tmp_path}"
+    with pytest.raises(DatasetError, match=sentence + "; point --data_dir at the corpus as distributed.$"):
+        letters(tmp_path)
+    with pytest.raises(DatasetError, match=sentence + r" \(there is c/c1\); point --data_dir"):
+        letters(tmp_path, "c/c1.wav")
+    with pytest.raises(DatasetError, match="^There is no directory .* to read corpus 'letters' from"):
+        parse_names(str(tmp_path / "none"), LETTERS)
+
+
+def test_few_names_and_many():
+    assert few(iter("abc")) == "a, b, c" and few("abcd") == "a, b, c ..." and few([]) == ""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kser.datasets import ravdess
-from kser.datasets.corpus import Corpus, label_counts, make_split
+from kser.datasets.corpus import Corpus, label_counts
+from kser.datasets.protocols import find_protocol, make_split
 from kser.errors import DatasetError
 
 # The test actors of EmoBox's six splits, four in each.
@@ -93,23 +94,26 @@ def test_all_names_without_sound_make_the_same_corpus(complete, corpus):
 
 
 def test_the_splits_are_those_of_emobox_and_disjoint(corpus):
-    assert {i + 1: " ".join(s) for i, s in enumerate(corpus.held_out_speakers)} == EMOBOX_SPLITS
-    held_out = [speaker for split in corpus.held_out_speakers for speaker in split]
+    name, protocol = find_protocol(corpus)
+    assert (name, protocol.kind, protocol.shared) == ("emobox", "speaker", ())
+    assert {i + 1: " ".join(split.test) for i, split in enumerate(protocol.splits)} == EMOBOX_SPLITS
+    held_out = [speaker for split in protocol.splits for speaker in split.test]
     assert sorted(held_out) == list(corpus.speakers)
 
 
 @pytest.mark.parametrize("split", EMOBOX_SPLITS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_parts_share_no_speaker(corpus, split, seed):
-    parts = make_split(corpus, split, 3, seed)
+    parts = make_split(corpus, "emobox", split, 3, seed)
     speakers = [{corpus.utterances[i].speaker for i in part} for part in (parts.train, parts.validation, parts.test)]
     assert speakers[2] == set(EMOBOX_SPLITS[split].split())
     assert [len(s) for s in speakers] == [17, 3, 4] and len(set.union(*speakers)) == 24
     assert [len(part) for part in (parts.train, parts.validation, parts.test)] == [17 * 60, 3 * 60, 4 * 60]
+    assert make_split(corpus, number=split, seed=seed) == parts  # by default 15 % of 20
 
 
 def test_the_seed_changes_the_validation_speakers_only(corpus):
-    splits = [make_split(corpus, 2, 3, seed) for seed in range(5)]
+    splits = [make_split(corpus, "emobox", 2, 3, seed) for seed in range(5)]
     assert len({s.test for s in splits}) == 1
     assert len({s.validation_speakers for s in splits}) > 1
 
@@ -122,8 +126,10 @@ def test_a_copy_that_holds_every_folder_twice(complete, corpus):
     twice = ravdess.load(str(complete))
     assert twice.fingerprint() == corpus.fingerprint()
     assert len({u.path for u in twice.utterances}) == 1440
+    first = "audio_speech_actors_01-24/Actor_01/03-01-01-01-01-"
     assert twice.warnings == (
-        "1440 files repeat the name of another, as copies do that hold every folder twice; the first of each was taken.",
+        "1440 files of 'ravdess' repeat the name of another, as copies do that hold every folder twice; the first of each "
+        f"was taken ({first}01-01, {first}02-01, {first[:-3]}02-01-01 ...).",
     )
 
 
@@ -131,40 +137,46 @@ def test_wav_and_flac_of_one_name_are_one_clip(complete):
     touch(complete, ["03-01-05-02-01-02-12"], extension=".flac")
     found = ravdess.load(str(complete))
     assert len(found.utterances) == 1440
-    assert len(found.warnings) == 1 and found.warnings[0].startswith("1 files repeat")
+    assert len(found.warnings) == 1 and found.warnings[0].startswith("1 files of 'ravdess' repeat the name")
 
 
 def test_one_missing_clip_is_named(complete):
     (complete / "Actor_12" / "03-01-05-02-01-02-12.wav").unlink()
     assert ravdess.load(str(complete)).warnings == (
-        "RAVDESS has 1440 clips of 24 speakers, here are 1439 of 24: 1 are missing, the first is 03-01-05-02-01-02-12.",
+        "'ravdess' has 1440 clips of 24 speakers, here are 1439 of 24.",
+        "1 clips of 'ravdess' are missing (03-01-05-02-01-02-12).",
     )
 
 
 def test_one_missing_actor_is_counted(tmp_path):
     touch(tmp_path, [stem for stem in ravdess.expected_stems() if not stem.endswith("-07")])
     assert ravdess.load(str(tmp_path)).warnings == (
-        "RAVDESS has 1440 clips of 24 speakers, here are 1380 of 23: 60 are missing, the first is 03-01-01-01-01-01-07.",
+        "'ravdess' has 1440 clips of 24 speakers, here are 1380 of 23.",
+        "60 clips of 'ravdess' are missing (03-01-01-01-01-01-07, 03-01-01-01-01-02-07, 03-01-01-01-02-01-07 ...).",
     )
 
 
 def test_a_split_whose_held_out_actors_are_missing_is_refused(tmp_path):
     touch(tmp_path, [stem for stem in ravdess.expected_stems() if stem[-2:] not in EMOBOX_SPLITS[3].split()])
-    with pytest.raises(DatasetError, match="Split 3 of 'ravdess' has no clip in its test part"):
-        make_split(ravdess.load(str(tmp_path)), 3, 3, 0)
+    with pytest.raises(DatasetError, match="Split 3 of 'ravdess' by emobox has no clip in its test part"):
+        make_split(ravdess.load(str(tmp_path)), "emobox", 3)
 
 
 def test_strong_neutral_cannot_be(complete):
     touch(complete, ["03-01-01-02-01-01-05"])
     assert ravdess.load(str(complete)).warnings == (
-        "1 names cannot be of RAVDESS (strong neutral), the first is 03-01-01-02-01-01-05.",
+        "'ravdess' has 1440 clips of 24 speakers, here are 1441 of 24.",
+        "1 names cannot be of RAVDESS (strong neutral: 03-01-01-02-01-01-05).",
     )
 
 
-def test_both_kinds_of_difference_are_told(complete):
+def test_all_kinds_of_difference_are_told(complete):
     (complete / "Actor_01" / "03-01-03-01-01-01-01.wav").unlink()
     touch(complete, ["03-01-04-01-01-01-01"], folder="again")
-    assert [warning.split()[0] for warning in ravdess.load(str(complete)).warnings] == ["1", "RAVDESS"]
+    (complete / "Actor_01" / "noise.wav").touch()
+    warnings = ravdess.load(str(complete)).warnings
+    expected = ["1 files of", "1 audio files", "'ravdess' has 1440", "1 clips of"]
+    assert len(warnings) == 4 and all(map(str.startswith, warnings, expected)), warnings
 
 
 @pytest.mark.parametrize(
@@ -179,10 +191,16 @@ def test_both_kinds_of_difference_are_told(complete):
         "03-01-03-01-01-01-00.wav",
         "03-01-03-01-01-01-01 (1).wav",
         "copy of 03-01-03-01-01-01-01.wav",
-        "._03-01-03-01-01-01-01.wav",
-        "03-01-03-01-01-01-01.mp4",
     ],
 )
+def test_other_audio_files_are_no_clips_and_are_told(complete, corpus, name):
+    (complete / "Actor_01" / name).touch()
+    found = ravdess.load(str(complete))
+    left_out = "1 audio files below the directory have no name of 'ravdess' and are left out"
+    assert found.warnings == (f"{left_out} (Actor_01/{name[:-4]}).",) and found.fingerprint() == corpus.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["._03-01-03-01-01-01-01.wav", "03-01-03-01-01-01-01.mp4"])
 def test_other_files_are_no_clips(complete, corpus, name):
     (complete / "Actor_01" / name).touch()
     found = ravdess.load(str(complete))
@@ -195,7 +213,8 @@ def test_other_files_are_no_clips(complete, corpus, name):
 def test_a_directory_without_clips(tmp_path):
     (tmp_path / "notes.txt").touch()
     (tmp_path / "other.wav").touch()
-    with pytest.raises(DatasetError, match=rf"^No RAVDESS speech clip .* lies below {tmp_path}; point --data_dir .*\.$"):
+    sentence = rf"^No clip of 'ravdess' .* lies below {tmp_path} \(there is other\); point --data_dir .*\.$"
+    with pytest.raises(DatasetError, match=sentence):
         ravdess.load(str(tmp_path))
 
 

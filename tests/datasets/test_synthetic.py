@@ -11,7 +11,8 @@ import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
 from kser.datasets import synthetic
-from kser.datasets.corpus import label_counts, make_split
+from kser.datasets.corpus import label_counts
+from kser.datasets.protocols import find_protocol, make_split
 from kser.errors import DatasetError
 
 TAKES = (1, 2)
@@ -211,10 +212,12 @@ def test_names_tell_speaker_emotion_and_take(tmp_path, short_clips):
 def test_splits_hold_out_every_speaker_once_one_low_and_one_high(tmp_path, short_clips):
     corpus = synthetic.load(str(tmp_path))
     f0_hz = {f"Speaker_{i + 1:02d}": s.f0_hz for i, s in enumerate(synthetic.SPEAKERS)}
-    assert sorted(s for held_out in corpus.held_out_speakers for s in held_out) == list(corpus.speakers)
-    for number, (low, high) in enumerate(corpus.held_out_speakers, start=1):
+    name, protocol = find_protocol(corpus)
+    held_out = [split.test for split in protocol.splits]
+    assert name == "pairs" and sorted(s for pair in held_out for s in pair) == list(corpus.speakers)
+    for number, (low, high) in enumerate(held_out, start=1):
         assert f0_hz[low] < 150 < f0_hz[high]
-        split = make_split(corpus, number, num_validation_speakers=2, seed=0)
+        split = make_split(corpus, "pairs", number, num_validation_speakers=2)
         parts = [{corpus.utterances[i].speaker for i in p} for p in (split.train, split.validation, split.test)]
         assert parts[2] == {low, high} and sum(map(len, parts)) == len(set.union(*parts)) == 8
 

@@ -1,0 +1,45 @@
+"""What each augmentation is worth on RAVDESS: the same network trained without any, with each alone, and with all.
+
+    .venv/bin/python -m benchmarks.augmentation --data_dir=DIR --out_dir=DIR
+
+A line each: UA on the validation speakers (which choose) and on the held-out speakers with its 95 % interval over speakers.
+See `runs.py` for how it is stopped and continued.
+"""
+
+from __future__ import annotations
+
+from absl import app, flags
+
+from benchmarks.runs import Job, work
+from kser.config import AUGMENTATIONS, AugmentConfig
+from kser.rundir import METRICS
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("also", "speed:0.1,pitch:2,room:0.5,codec:0.3,babble:10", "Augmentations tried beside the default ones.")
+flags.DEFINE_integer("epochs", 40, "Passes of each training.", lower_bound=1)
+flags.DEFINE_string("split", "2", "Split of RAVDESS.")
+
+
+def steps_tried() -> list[str]:
+    """Values of --augment: none, each alone, the default ones together, and all."""
+    default = AugmentConfig().augment
+    place = list(AUGMENTATIONS).index
+    everything = sorted([*FLAGS.also, *default.split(",")], key=lambda step: place(step.split(":")[0]))
+    return ["none", *everything, default, ",".join(everything)]
+
+
+def main(_) -> None:
+    common = (f"--epochs={FLAGS.epochs}", f"--split={FLAGS.split}", "--preset=micro", "--hrf_expansion=4")
+    tried = steps_tried()
+    jobs = [Job(f"augment-{i:02d}", (*common, f"--augment={steps}")) for i, steps in enumerate(tried)]
+    work(jobs, convert=False)
+    print("| augment | validation UA | test UA | 95 % interval |")
+    print("|---|---|---|---|")
+    for steps, job in zip(tried, jobs, strict=True):
+        metrics = job.read(METRICS)
+        low, high = metrics["test"]["intervals"]["UA"]
+        print(f"| {steps} | {metrics['val_UA']:.3f} | {metrics['test']['UA']:.3f} | {low:.3f} to {high:.3f} |")
+
+
+if __name__ == "__main__":
+    app.run(main)
