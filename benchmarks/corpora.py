@@ -28,12 +28,13 @@ from absl import app, flags
 from tqdm import tqdm
 
 from benchmarks.librosa_peer import mel_settings, require_librosa
-from kser import workflow
 from kser.config import SAMPLE_RATE_HZ, DataConfig, DataPaths, FeatureConfig, RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.protocols import make_split
 from kser.manifest import read_manifest
+from kser.material import load_material
 from kser.pipeline import training_batches, training_data
+from kser.prepare import prepare_corpus
 from kser.scan import scan
 
 FLAGS = flags.FLAGS
@@ -103,7 +104,7 @@ def step(name: str, work_dir: str) -> None:
     start = time.perf_counter()
     if name == "prepare":
         prepared = DataPaths(paths.data_dir, paths.cache_dir, manifest=manifest)
-        workflow.prepare_corpus(config.data, config.features, prepared)
+        prepare_corpus(config.data, config.features, prepared)
     else:
         corpus, _ = read_manifest(manifest, paths.data_dir, "folder")
         start = start if name == "start" else time.perf_counter()
@@ -112,7 +113,7 @@ def step(name: str, work_dir: str) -> None:
             start = time.perf_counter()
             np.random.default_rng(0).permutation(len(split.train))
         if name == "start":
-            material = workflow.load_material(config, DataPaths(paths.data_dir, paths.cache_dir, manifest=manifest))
+            material = load_material(config, DataPaths(paths.data_dir, paths.cache_dir, manifest=manifest))
             data = training_data(material.corpus, material.features, material.split, config)
             batches = training_batches(data, config.features, config.augment, config.train.batch_size, 0, 0)
             list(itertools.islice(batches, 1))

@@ -79,7 +79,7 @@ def change_tempo(clip: tf.Tensor, strength: float) -> tf.Tensor:
 
 
 def shift(clip: tf.Tensor, max_frames: float) -> tf.Tensor:
-    """Moves the clip by whole frames, `max_frames` either way at most; what leaves at one end comes in at the other."""
+    """Moves the clip by up to `max_frames` either way, rounded; what leaves at one end comes in at the other."""
     frames = tf.round(tf.random.uniform((), -max_frames, max_frames))
     return tf.roll(clip, tf.cast(frames, tf.int32), axis=0)
 

@@ -307,13 +307,13 @@ class DataConfig(_Settings):
 
 
 @dataclass(frozen=True)
-class DataPaths:
-    """Where things lie; no setting, for the same run is the same elsewhere. Empty: the place a run remembers, or none."""
+class DataPaths(_Settings):
+    """Where things lie; not part of RunConfig, for the same run is the same elsewhere."""
 
-    data_dir: str = ""
-    cache_dir: str = ""
-    eval_data_dir: str = ""
-    manifest: str = ""
+    data_dir: str = _setting("", "Directory of the corpus; empty: where bin/train found it ('synthetic' makes its own).")
+    cache_dir: str = _setting("", "Directory of cached features; empty: $KSER_CACHE_DIR or the user's cache.")
+    eval_data_dir: str = _setting("", "Directory of the corpus that --eval_dataset names.")
+    manifest: str = _setting("", "A manifest of bin/prepare, which fixes the clips, their order and their content.")
 
 
 @dataclass(frozen=True)

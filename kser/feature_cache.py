@@ -45,6 +45,10 @@ class Features:
     def digests(self) -> list[str]:
         return [report.digest for report in self.reports]
 
+    def rows(self, indices: Sequence[int]) -> Features:
+        """Those of some of the clips."""
+        return Features(self.values[indices], tuple(self.reports[i] for i in indices), self.moments[indices])
+
     def __add__(self, other: Features) -> Features:
         """The clips of both, in order."""
         parts = (np.concatenate(pair) for pair in ((self.values, other.values), (self.moments, other.moments)))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kser.atomic import write_text
-from kser.config import DataPaths, FeatureConfig
-from kser.datasets import checksums
+from kser.config import DataConfig, DataPaths, FeatureConfig
+from kser.datasets import checksums, load_corpus
 from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.files import few
-from kser.errors import DatasetError
+from kser.datasets.protocols import find_protocol
+from kser.errors import ConfigError, DatasetError
 from kser.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
 from kser.manifest import manifest_text
 from kser.scan import CHUNK_CLIPS, ClipReport, scan
@@ -41,6 +44,33 @@ class Preparation:
     def complete(self) -> bool:
         """Whether the corpus is as published, every clip of it usable."""
         return not self.remarks
+
+
+def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
+    """Reads the corpus that the settings name, and prepares it; see `prepare`."""
+    corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options)
+    find_protocol(corpus, data.protocol)  # refuses an unknown one before the work
+    return prepare(corpus, features, paths, scanner)
+
+
+def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
+    """The scan by Apache Beam, for `prepare`; without `work_dir` by workers on this machine.
+
+    Raises:
+      ConfigError: Apache Beam is not installed.
+    """
+    # Beam says at every start which clouds it cannot reach.
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    try:
+        from kser.beam_scan import beam_scan
+    except ImportError as error:
+        raise ConfigError("--runner needs Apache Beam; install it with pip install 'kser[beam]'.") from error
+
+    def scanner(utterances, config):
+        with tempfile.TemporaryDirectory() as temporary:
+            yield from beam_scan(utterances, config, work_dir or temporary, runner, runner_flags)
+
+    return scanner
 
 
 def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:

@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import logging
 import os
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from kser import convert, export, report, rundir, tflite
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
-from kser.config import DataConfig, DataPaths, FeatureConfig, RunConfig
-from kser.datasets import load_corpus
-from kser.datasets.corpus import Corpus, Utterance
-from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
-from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split
+from kser.config import DataPaths, RunConfig
+from kser.datasets.corpus import Utterance
+from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
 from kser.errors import ConfigError, RunError
 from kser.evaluate import (
@@ -32,107 +27,17 @@ from kser.evaluate import (
     read_predictions,
     write_predictions,
 )
-from kser.feature_cache import Features, load_features
 from kser.fold import fold_model
 from kser.inference import predict_logits
-from kser.manifest import read_manifest, require_content
-from kser.pipeline import Part, evaluation_part, training_data
-from kser.prepare import Preparation, Scanner, prepare
+from kser.material import Material, load_material, read_corpus
+from kser.pipeline import evaluation_part, training_data
 from kser.rundir import Run
-from kser.scan import scan
 from kser.train import best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE = "conversion.json", "fold.json"
 SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
-
-
-@dataclass(frozen=True)
-class Material:
-    """A run's corpus, the features of all its clips, and the split it was trained on."""
-
-    corpus: Corpus
-    features: Features
-    split: Split
-
-    def part(self, run: Run, name: str) -> Part:
-        return evaluation_part(self.corpus, self.features, getattr(self.split, name), run.normalization)
-
-
-def load_material(config: RunConfig, paths: DataPaths) -> Material:
-    """Corpus, split and features for the settings of a run; says on stderr how the corpus differs from the published one.
-
-    Raises:
-      DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
-    """
-    data = config.data
-    corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
-    if data.eval_dataset:
-        if data.protocol or data.split != 1:
-            raise ConfigError("With --eval_dataset all of it is tested on, in one split; leave out --protocol and --split.")
-        there, there_features = _load(data.eval_dataset, "", paths.eval_data_dir, "", config, paths.cache_dir)
-        corpus, features = train_here_test_there(corpus, there), features + there_features
-    if data.shuffle_labels:
-        corpus = shuffle_labels(corpus, config.train.seed)
-    for sentence in corpus.warnings:
-        report.warn(sentence)
-    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
-    check_leaks(corpus, split, find_protocol(corpus, data.protocol)[1], features.digests)
-    return Material(corpus, features, split)
-
-
-def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:
-    """A corpus as it lies in `data_dir` or as a manifest fixes it, with the digests of its clips in that case.
-
-    Raises:
-      DatasetError: nothing usable there.
-    """
-    if manifest:
-        return read_manifest(manifest, data_dir, name)
-    return load_corpus(name, data_dir, options), None
-
-
-def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
-    """Checks a corpus clip by clip, fills the feature cache and writes the manifest; see `prepare.prepare`."""
-    corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options)
-    find_protocol(corpus, data.protocol)  # refuses an unknown one before the work
-    return prepare(corpus, features, paths, scanner)
-
-
-def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
-    """The scan by Apache Beam, for `prepare_corpus`; without `work_dir` by workers on this machine.
-
-    Raises:
-      ConfigError: Apache Beam is not installed.
-    """
-    # Beam says at every start which clouds it cannot reach.
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    try:
-        from kser.beam_scan import beam_scan
-    except ImportError as error:
-        raise ConfigError("--runner needs Apache Beam; install it with pip install 'kser[beam]'.") from error
-
-    def scanner(utterances, config):
-        with tempfile.TemporaryDirectory() as temporary:
-            yield from beam_scan(utterances, config, work_dir or temporary, runner, runner_flags)
-
-    return scanner
-
-
-def _load(
-    name: str, options: str, data_dir: str, manifest: str, config: RunConfig, cache_dir: str
-) -> tuple[Corpus, Features]:
-    corpus, digests = read_corpus(name, options, data_dir, manifest)
-    if config.data.label_set:
-        whole, corpus = corpus, map_labels(corpus, config.data.label_set)
-        if digests:
-            kept = {u.utterance_id for u in corpus.utterances}
-            digests = [d for u, d in zip(whole.utterances, digests, strict=True) if u.utterance_id in kept]
-    features = load_features(corpus, config.features, cache_dir)
-    if digests:
-        require_content(manifest, corpus, digests, features.digests)
-    return corpus, features
 
 
 def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, Material]:
@@ -205,6 +110,8 @@ def train_all_splits(
     if resumed:
         first = rundir.load(_split_dir(run_dir, 1))
         config, paths = first.config, _where(first, paths)
+    elif os.path.exists(_split_dir(run_dir, 1)):
+        raise RunError(f"{run_dir} already holds runs of splits; continue them with --resume or choose another --run_dir.")
     else:
         rundir.require_free(run_dir)
     corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)

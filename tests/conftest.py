@@ -39,3 +39,13 @@ def trained(_tiny_run, monkeypatch):
 
     tiny_run.use_corpus(monkeypatch, _tiny_run.corpus)
     return _tiny_run
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """Runs commands each in a process of its own; see `tests.cli.command_server`."""
+    from tests.cli.command_server import CommandServer  # starts a process, for tests of commands only
+
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()

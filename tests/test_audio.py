@@ -317,7 +317,7 @@ def test_a_silent_recording_can_be_read_but_not_be_used(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_a_part_is_that_of_the_whole(tmp_path, name):
-    soundfile.write(tmp_path / name, np.stack([tone(24000, 48000), tone(24000, 48000, 0.1)], axis=1), 48000)
+    soundfile.write(tmp_path / name, np.random.default_rng(0).uniform(-0.5, 0.5, (24000, 2)), 48000)
     whole, part = (audio.read(str(tmp_path / name), span) for span in (None, (0.1, 0.35)))
     np.testing.assert_array_equal(part.samples, whole.samples[4800:16800])
     assert (part.sample_rate_hz, part.seconds, part.num_bytes) == (48000, 0.25, whole.num_bytes)

@@ -186,8 +186,9 @@ DAMAGES = {
         lambda whole: b"PK\x03\x04" + whole[4:],
         lambda whole: whole.replace(b"<f4", b"<f2"),
         lambda whole: whole.replace(b"(36, ", b"(35, "),
+        lambda whole: whole.replace(b"), }", b"((({"),
     ],
-    ids=[*DAMAGES, "zip", "type", "shape"],
+    ids=[*DAMAGES, "zip", "type", "shape", "brackets"],
 )
 def test_a_damaged_file_is_ignored_and_rewritten(corpus, cache, no_audio, damage):
     first = load(corpus, cache).copy()  # not mapped from the file that is to be damaged
@@ -197,6 +198,12 @@ def test_a_damaged_file_is_ignored_and_rewritten(corpus, cache, no_audio, damage
     assert only_entry(cache).read_bytes() == whole
     no_audio()
     np.testing.assert_array_equal(load(corpus, cache), first)
+
+
+def in_directory(whole: bytes, offset: int, value: bytes) -> bytes:
+    """A .npz with another byte in its directory's first entry."""
+    place = whole.index(b"PK\x01\x02") + offset
+    return whole[:place] + value + whole[place + 1 :]
 
 
 def npz(**arrays) -> bytes:
@@ -213,6 +220,8 @@ def changed(whole: bytes, **arrays) -> bytes:
     "damage",
     [
         *DAMAGES.values(),
+        lambda whole: in_directory(whole, 8, b"\x01"),
+        lambda whole: in_directory(whole, 10, b"\x63"),
         lambda whole: npz(),
         lambda whole: changed(whole, reports=np.frombuffer(b"[[", np.uint8)),
         lambda whole: changed(whole, reports=np.frombuffer(b"[[1, 2, 3, 4, 5, 6, 7]]", np.uint8)),
@@ -222,7 +231,19 @@ def changed(whole: bytes, **arrays) -> bytes:
         lambda whole: _npy(np.zeros(36)),
         None,
     ],
-    ids=[*DAMAGES, "other", "no json", "other fields", "no list", "one clip less", "pickle", "npy", "missing"],
+    ids=[
+        *DAMAGES,
+        "encrypted",
+        "compressed",
+        "other",
+        "no json",
+        "other fields",
+        "no list",
+        "one clip less",
+        "pickle",
+        "npy",
+        "missing",
+    ],
 )
 def test_what_is_known_of_the_clips_is_found_again_where_it_is_damaged_or_missing(corpus, cache, no_audio, damage):
     first = load_features(corpus, CONFIG, str(cache))

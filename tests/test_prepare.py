@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import workflow
 from kser.config import SAMPLE_RATE_HZ, DataConfig, DataPaths
 from kser.datasets import SOURCES, Source, checksums
 from kser.datasets.corpus import Corpus
 from kser.errors import DatasetError
 from kser.feature_cache import load_features
 from kser.manifest import read_manifest
-from kser.prepare import Preparation, prepare
+from kser.material import load_material
+from kser.prepare import Preparation, beam_scanner, prepare, prepare_corpus
 from kser.report import preparation_text
 from tests import tiny
 
@@ -82,7 +82,7 @@ def test_what_was_prepared_is_what_is_trained_on(corpus, paths, monkeypatch):
     path_of(corpus, 3).write_bytes(b"")
     prepared = run(corpus, paths)
     monkeypatch.setattr("kser.audio.read", None)
-    material = workflow.load_material(tiny.run_config(), paths)
+    material = load_material(tiny.run_config(), paths)
     assert material.corpus == prepared.corpus and len(material.features.values) == 35
 
 
@@ -90,7 +90,7 @@ def test_a_file_changed_after_the_manifest_is_refused(corpus, paths):
     run(corpus, paths)
     soundfile.write(path_of(corpus, 5), tiny.tone(2, 1, 7), SAMPLE_RATE_HZ)
     with pytest.raises(DatasetError, match=rf"^1 files are not those of the manifest .*{path_of(corpus, 5).name}"):
-        workflow.load_material(tiny.run_config(), paths)
+        load_material(tiny.run_config(), paths)
 
 
 def test_the_same_audio_under_two_labels_is_left_out(corpus, paths):
@@ -169,10 +169,10 @@ def test_beam_gives_the_same_manifest_to_the_byte(corpus, paths, tmp_path, monke
     if damaged:
         path_of(corpus, 7).write_bytes(b"")
     monkeypatch.setitem(SOURCES, "tiny", Source(lambda data_dir, options: corpus))
-    here = workflow.prepare_corpus(DataConfig("tiny"), tiny.FEATURES, paths)
+    here = prepare_corpus(DataConfig("tiny"), tiny.FEATURES, paths)
     there = DataPaths(paths.data_dir, str(tmp_path / "cache2"), manifest=str(tmp_path / "beam.jsonl"))
-    scanner = workflow.beam_scanner("DirectRunner", ["--direct_num_workers=1"])
-    by_beam = workflow.prepare_corpus(DataConfig("tiny"), tiny.FEATURES, there, scanner)
+    scanner = beam_scanner("DirectRunner", ["--direct_num_workers=1"])
+    by_beam = prepare_corpus(DataConfig("tiny"), tiny.FEATURES, there, scanner)
     assert Path(there.manifest).read_bytes() == Path(paths.manifest).read_bytes()
     values = [
         load_features(p.corpus, tiny.FEATURES, cache).values
@@ -190,17 +190,17 @@ def test_genuine_files_of_ravdess_are_known_as_such(speech_data_dir, tmp_path):
         pytest.skip(f"no ravdess_original_sample in {speech_data_dir}")
     shutil.copytree(data_dir, tmp_path / "sample")
     paths = DataPaths(str(tmp_path / "sample"), str(tmp_path / "cache"))
-    prepared = workflow.prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
     assert not any("genuine" in remark for remark in prepared.remarks) and len(prepared.reports) == 4
     path = Path(prepared.corpus.utterances[1].path)
     path.write_bytes(path.read_bytes()[:-2] + b"\1\1")
-    prepared = workflow.prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
     assert f"1 of 4 files of 'ravdess' are not the genuine ones ({path.name})" in prepared.remarks[-1]
 
 
 def test_the_whole_of_ravdess_is_complete(speech_data_dir, tmp_path):
     paths = DataPaths(str(speech_data_dir / "ravdess_16k_flac"), str(tmp_path / "cache"))
-    prepared = workflow.prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
     assert prepared.complete and len(prepared.reports) == 1440
     assert {(r.sample_rate_hz, r.channels) for r in prepared.reports} == {(16000, 1)}
     # One actor's take is in the published corpus twice, under two names.

@@ -21,6 +21,7 @@ from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFi
 from kser.evaluate import evaluate_predictions, read_predictions
 from kser.feature_cache import load_features
 from kser.manifest import manifest_text
+from kser.material import load_material
 from kser.metrics import METRICS
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
@@ -324,7 +325,7 @@ def other(tmp_path, monkeypatch):
 
 def test_a_label_set_renames_labels_and_leaves_out_other_clips(trained, two_labels, capsys):
     whole = trained.material()
-    material = workflow.load_material(tiny.run_config(label_set="extremes"), trained.paths)
+    material = load_material(tiny.run_config(label_set="extremes"), trained.paths)
     kept = [i for i, u in enumerate(whole.corpus.utterances) if u.label != "middle"]
     assert material.corpus.labels == ("bright", "deep") and len(material.corpus.utterances) == 24
     for i, utterance in zip(kept, material.corpus.utterances, strict=True):
@@ -336,7 +337,9 @@ def test_a_label_set_renames_labels_and_leaves_out_other_clips(trained, two_labe
     assert "Warning: 12 clips of 'tiny' are left out: 'extremes' has no middle." in capsys.readouterr().err
 
 
-def test_training_here_and_testing_there(trained, other, tmp_path):
+def test_training_here_and_testing_there(trained, other, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setitem(SOURCES, "other", Source(lambda data_dir, options: asked.append((data_dir, options)) or other))
     config = tiny.run_config(AUGMENT_OFF, epochs=1, eval_dataset="other")
     paths = dataclasses.replace(trained.paths, eval_data_dir=str(tmp_path / "other"))
     run, found = workflow.train_new(str(tmp_path / "run"), config, paths, tiny_run.Quiet())
@@ -347,13 +350,14 @@ def test_training_here_and_testing_there(trained, other, tmp_path):
     assert found.scores.confusion.sum() == 36 and found.num_speakers == 4
     assert run.paths.eval_data_dir == str(tmp_path / "other")
     assert workflow.evaluate(run.path, "keras", trained.paths)[1].to_dict() == found.to_dict()
+    assert asked == [(str(tmp_path / "other"), frozenset())] * 2
 
 
 def test_all_of_the_first_corpus_trains_and_validates_for_the_other(trained, other):
-    material = workflow.load_material(tiny.run_config(eval_dataset="other"), trained.paths)
+    material = load_material(tiny.run_config(eval_dataset="other"), trained.paths)
     split = material.split
     assert sorted((*split.train, *split.validation)) == list(range(36)) and split.test == tuple(range(36, 72))
-    alone = workflow.load_material(tiny.run_config(dataset="other"), trained.paths)
+    alone = load_material(tiny.run_config(dataset="other"), trained.paths)
     np.testing.assert_array_equal(material.features.values[36:], alone.features.values)
 
 
@@ -368,13 +372,13 @@ def test_another_corpus_is_tested_on_as_a_whole(trained, other, tmp_path, settin
 def test_another_corpus_of_the_same_recordings_is_refused(trained, monkeypatch):
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, name="copy"))
     with pytest.raises(DatasetError, match=r"leaks: the audio of 36 of its clips .*\(copy/a-low-0 = tiny/a-low-0,"):
-        workflow.load_material(tiny.run_config(eval_dataset="copy"), trained.paths)
+        load_material(tiny.run_config(eval_dataset="copy"), trained.paths)
 
 
 def test_another_corpus_with_other_labels_is_refused(trained, other, monkeypatch):
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(other, labels=(*tiny.LABELS, "ultrasonic")))
     with pytest.raises(DatasetError, match="map both to a common --label_set"):
-        workflow.load_material(tiny.run_config(eval_dataset="other"), trained.paths)
+        load_material(tiny.run_config(eval_dataset="other"), trained.paths)
 
 
 def test_a_test_clip_that_trains_too_is_refused(trained, monkeypatch, tmp_path):
@@ -382,7 +386,7 @@ def test_a_test_clip_that_trains_too_is_refused(trained, monkeypatch, tmp_path):
     copy = dataclasses.replace(first, path=shutil.copy(rest[-1].path, tmp_path / "copy.wav"))
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, utterances=(copy, *rest)))
     with pytest.raises(DatasetError, match=r"leaks: the audio of 1 of its clips .*\(a-low-0 = d-high-2\)"):
-        workflow.load_material(tiny.run_config(), DataPaths(cache_dir=str(tmp_path / "cache")))
+        load_material(tiny.run_config(), DataPaths(cache_dir=str(tmp_path / "cache")))
 
 
 @pytest.fixture
@@ -416,7 +420,7 @@ def test_a_recording_that_is_another_than_in_the_manifest_is_told(manifest, two_
     soundfile.write(path, tiny.tone(0, 0, 99), SAMPLE_RATE_HZ)
     for settings in ({}, {"label_set": "extremes"}):
         with pytest.raises(DatasetError, match=f"^1 files are not those of the manifest .*tiny.jsonl .the first is {path}"):
-            workflow.load_material(tiny.run_config(**settings), manifest)
+            load_material(tiny.run_config(**settings), manifest)
 
 
 # --- fold_and_convert -------------------------------------------------------------------------------------------------

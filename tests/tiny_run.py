@@ -12,6 +12,7 @@ from kser import datasets, rundir, workflow
 from kser.config import DataPaths
 from kser.datasets.corpus import Corpus
 from kser.export import Export
+from kser.material import Material
 from tests import tiny
 
 NUM_REPRESENTATIVE = 5
@@ -57,7 +58,7 @@ class TinyRun:
         """Those of the run, and the cache, which it does not remember."""
         return DataPaths(cache_dir=self.cache_dir)
 
-    def material(self) -> workflow.Material:
+    def material(self) -> Material:
         return workflow.open_run(self.path, self.paths)[1]
 
 

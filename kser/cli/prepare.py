@@ -20,9 +20,8 @@ DATA_SETTINGS = ("dataset", "corpus_options", "protocol", "validation_speakers")
 def define_flags() -> None:
     settings.define(FeatureConfig)
     settings.define(DataConfig, names=DATA_SETTINGS)
-    flags.DEFINE_string("data_dir", "", "Directory of the corpus.")
-    flags.DEFINE_string("manifest", "", "Manifest to write; default: one in the cache directory.")
-    flags.DEFINE_string("cache_dir", "", "Directory of cached features; default: $KSER_CACHE_DIR or the user's cache.")
+    settings.define(DataPaths, names=("data_dir", "cache_dir"))
+    flags.DEFINE_string("manifest", "", "Manifest to write; empty: one in the cache directory.")
     flags.DEFINE_integer("seed", 0, "Seed that draws the validation speakers shown.", lower_bound=0)
     flags.DEFINE_string("runner", "", "Runner of Apache Beam to scan by, such as DirectRunner; empty: this process.")
     flags.DEFINE_string("work_dir", "", "Directory the Beam workers share with this process; default: a temporary one.")
@@ -30,14 +29,14 @@ def define_flags() -> None:
 
 
 def main(_) -> None:
-    from kser import workflow
+    from kser.prepare import beam_scanner, prepare_corpus
     from kser.report import preparation_text
     from kser.scan import scan
 
     data = DataConfig(**settings.given(DataConfig, names=DATA_SETTINGS))
-    paths = DataPaths(FLAGS.data_dir, FLAGS.cache_dir, manifest=FLAGS.manifest)
-    scanner = workflow.beam_scanner(FLAGS.runner, FLAGS.runner_flags, FLAGS.work_dir) if FLAGS.runner else scan
-    prepared = workflow.prepare_corpus(data, settings.feature_config(), paths, scanner)
+    paths = DataPaths(**settings.given(DataPaths, names=("data_dir", "cache_dir")), manifest=FLAGS.manifest)
+    scanner = beam_scanner(FLAGS.runner, FLAGS.runner_flags, FLAGS.work_dir) if FLAGS.runner else scan
+    prepared = prepare_corpus(data, settings.feature_config(), paths, scanner)
     print(preparation_text(prepared, data, FLAGS.seed))
     sys.exit(0 if prepared.complete else USABLE)
 

@@ -44,7 +44,7 @@ def _define(name: str, setting: dataclasses.Field) -> None:
 
 
 def _shown(default) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default) or "empty"
 
 
 def given(cls, prefix: str = "", names: Sequence[str] = ()) -> dict:

@@ -16,7 +16,7 @@ import soundfile
 from kser.config import SAMPLE_RATE_HZ
 from kser.rundir import FORMAT
 from tests import tiny
-from tests.cli.command_server import REPOSITORY, CommandServer, Outcome
+from tests.cli.command_server import REPOSITORY, Outcome
 
 RUN_FLAGS = ("--run_dir", "--data_dir", "--eval_data_dir", "--manifest", "--cache_dir", "--threads")
 HELP = {
@@ -40,13 +40,6 @@ SMALL = (
     "--hop_ms=32",
     "--num_mels=16",
 )
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = CommandServer(tmp_path_factory.mktemp("commands"))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,8 @@ import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
 from tests import tiny
-from tests.cli.command_server import CommandServer
 
 SMALL = ("--clip_seconds=0.6", "--hop_ms=32", "--num_mels=16")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = CommandServer(tmp_path_factory.mktemp("commands"))
-    yield server
-    server.close()
 
 
 @pytest.fixture

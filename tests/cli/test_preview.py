@@ -11,14 +11,7 @@ import pytest
 import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
-from tests.cli.command_server import REPOSITORY, CommandServer, Outcome
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = CommandServer(tmp_path_factory.mktemp("commands"))
-    yield server
-    server.close()
+from tests.cli.command_server import REPOSITORY, Outcome
 
 
 @pytest.fixture

@@ -1,0 +1,78 @@
+"""What a run is made from: its corpus, read as the settings say, the features of all clips, and the split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kser import report
+from kser.config import DataPaths, RunConfig
+from kser.datasets import load_corpus
+from kser.datasets.corpus import Corpus
+from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
+from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split
+from kser.errors import ConfigError
+from kser.feature_cache import Features, load_features
+from kser.manifest import read_manifest, require_content
+from kser.pipeline import Part, evaluation_part
+from kser.rundir import Run
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run's corpus, the features of all its clips, and the split it was trained on."""
+
+    corpus: Corpus
+    features: Features
+    split: Split
+
+    def part(self, run: Run, name: str) -> Part:
+        """The part of the split called train, validation or test, as the run's network sees it."""
+        return evaluation_part(self.corpus, self.features, getattr(self.split, name), run.normalization)
+
+
+def load_material(config: RunConfig, paths: DataPaths) -> Material:
+    """Corpus, split and features for the settings of a run; says on stderr how the corpus differs from the published one.
+
+    Raises:
+      DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
+    """
+    data = config.data
+    corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
+    if data.eval_dataset:
+        if data.protocol or data.split != 1:
+            raise ConfigError("With --eval_dataset all of it is tested on, in one split; leave out --protocol and --split.")
+        there, there_features = _load(data.eval_dataset, "", paths.eval_data_dir, "", config, paths.cache_dir)
+        corpus, features = train_here_test_there(corpus, there), features + there_features
+    if data.shuffle_labels:
+        corpus = shuffle_labels(corpus, config.train.seed)
+    for sentence in corpus.warnings:
+        report.warn(sentence)
+    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
+    check_leaks(corpus, split, find_protocol(corpus, data.protocol)[1], features.digests)
+    return Material(corpus, features, split)
+
+
+def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:
+    """A corpus as it lies in `data_dir` or as a manifest fixes it, with the digests of its clips in that case.
+
+    Raises:
+      DatasetError: nothing usable there.
+    """
+    if manifest:
+        return read_manifest(manifest, data_dir, name)
+    return load_corpus(name, data_dir, options), None
+
+
+def _load(
+    name: str, options: str, data_dir: str, manifest: str, config: RunConfig, cache_dir: str
+) -> tuple[Corpus, Features]:
+    """A corpus mapped to the label set, and its features; the cache holds those of the whole corpus."""
+    whole, digests = read_corpus(name, options, data_dir, manifest)
+    features = load_features(whole, config.features, cache_dir)
+    if digests:
+        require_content(manifest, whole, digests, features.digests)
+    if not config.data.label_set:
+        return whole, features
+    corpus = map_labels(whole, config.data.label_set)
+    kept = {u.utterance_id for u in corpus.utterances}
+    return corpus, features.rows([i for i, u in enumerate(whole.utterances) if u.utterance_id in kept])
