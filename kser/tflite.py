@@ -418,6 +418,11 @@ class ArenaUsage:
     tail: int
 
 
+def open_tflm(model_bytes: bytes, arena_bytes: int = DEFAULT_ARENA_BYTES):
+    """TFLM's own interpreter on any model; it refuses one with exceptions of its own and complaints on stderr."""
+    return tflm.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
+
+
 class TFLMRunner(Runner):
     """TensorFlow Lite Micro on this computer: the interpreter and reference kernels a microcontroller runs."""
 
@@ -426,7 +431,7 @@ class TFLMRunner(Runner):
     def __init__(self, model_bytes: bytes, name: str = "The model", arena_bytes: int = DEFAULT_ARENA_BYTES):
         super().__init__(model_bytes, name)
         with _interpreter_errors(self.library, name):
-            self._interpreter = tflm.Interpreter.from_bytes(self._model_bytes, arena_size=arena_bytes)
+            self._interpreter = open_tflm(self._model_bytes, arena_bytes)
 
     def _invoke(self, clip: np.ndarray) -> np.ndarray:
         self._interpreter.set_input(clip, 0)
@@ -460,7 +465,11 @@ def smallest_arena_bytes(model_bytes: bytes, name: str = "The model") -> int:
             return False
         return True
 
-    used = TFLMRunner(model_bytes, name).arena().total
+    return smallest_that_loads(TFLMRunner(model_bytes, name).arena().total, loads)
+
+
+def smallest_that_loads(used: int, loads: Callable[[int], bool]) -> int:
+    """The smallest arena from `used` bytes on, in steps of 16, that a model loads in: what it keeps, or little more."""
     sizes = range(used, DEFAULT_ARENA_BYTES, 16)
     return sizes[bisect.bisect_left(sizes, True, key=loads)]
 

@@ -36,7 +36,7 @@ MODEL_LAYERS = (
     ("fold", "deploy"),
     ("quantize",),
     ("convert", "tflite", "boards"),
-    ("doctor",),
+    ("cost", "examine", "doctor"),
 )
 TOP_LAYERS = (
     ("rundir", "evaluate"),

@@ -1,0 +1,366 @@
+"""How many instructions an inference takes on a microcontroller, and how long that lasts, from the .tflite file alone.
+
+The costs of one element or one multiply-accumulate (MAC) are those measured op by op on an emulated Cortex-M4F (TFLM of
+August 2026, -O2, reference kernels and CMSIS-NN; executed instructions, no cycles). What was fitted to them: for matrix ops
+that were measured at two depths, `a + b / depth` per MAC through both points (CONV_2D, measured at one depth, takes b from
+FULLY_CONNECTED); for the Cortex-M55 one factor from one total (see kser.boards.MVE). No total of a network on the M4 was
+used: those in tests/test_cost.py are predicted, of the networks that the costs themselves were measured in. Costs marked as
+assumed were not measured at all; the band below is wider for them.
+
+Milliseconds are instructions / clock x cycles per instruction, and the latter is only known within a board's band (wait
+states of flash, caches, dual issue, other instruction sets).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tensorflow.lite.python import schema_py_generated as schema
+
+from kser.boards import Board, Kernels
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from kser.tflite import OP_NAMES, TYPE_NAMES
+
+# Relative error of the model: the measured totals are met within MEASURED_ERROR.
+MEASURED_ERROR, ASSUMED_ERROR = 0.15, 0.5
+
+MAX_TEXT = 160
+
+# Dispatch of a node and the kernel's own start: assumed, and small beside any kernel's work.
+NODE_INSTRUCTIONS = 1000
+# One float32 network took 27.1 M instructions where int8 with reference kernels took 61.4 M. int16 was not measured.
+FLOAT_FACTOR, INT16_FACTOR, SOFT_FLOAT_FACTOR = 0.44, 1.5, 10.0
+
+
+# --- The graph --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What the cost and the checks of an op need to know of a tensor.
+
+    Attributes:
+      constant: its values are in the file.
+      num_scales: 0 not quantized, 1 per tensor, more per channel.
+      dynamic: the converter left a dimension open, which `shape` gives as it was traced.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "int8"
+    name: str = ""
+    constant: bool = False
+    num_scales: int = 1
+    zero_point: int = 0
+    dynamic: bool = False
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """An op with its tensors. A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's."""
+
+    op: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    version: int = 1
+    custom: bool = False
+    adj_x: bool = False
+    adj_y: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """The type of the activations, by the first input or output that is computed."""
+        computed = [t for t in (*self.inputs, *self.outputs) if t is not None and not t.constant]
+        return computed[0].dtype if computed else ""
+
+
+def graph_nodes(model: schema.ModelT) -> tuple[Node, ...]:
+    """The nodes of all subgraphs, the main graph's first."""
+    return tuple(node for graph in model.subgraphs for node in _subgraph_nodes(model, graph))
+
+
+def _subgraph_nodes(model: schema.ModelT, graph: schema.SubGraphT) -> list[Node]:
+    tensors = [_tensor(model, t) for t in graph.tensors or ()]
+    return [_node(model.operatorCodes[op.opcodeIndex], op, tensors) for op in graph.operators or ()]
+
+
+def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor]) -> Node:
+    # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    custom = builtin == schema.BuiltinOperator.CUSTOM
+    return Node(
+        op=_text(code.customCode) if custom else OP_NAMES.get(builtin, f"BUILTIN_{builtin}"),
+        inputs=tuple(tensors[i] if i >= 0 else None for i in _numbers(op.inputs)),
+        outputs=tuple(tensors[i] for i in _numbers(op.outputs)),
+        version=code.version,
+        custom=custom,
+        adj_x=bool(getattr(op.builtinOptions, "adjX", False)),
+        adj_y=bool(getattr(op.builtinOptions, "adjY", False)),
+    )
+
+
+def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
+    quantization = tensor.quantization
+    zero_points = _numbers(quantization.zeroPoint) if quantization else ()
+    buffer = model.buffers[tensor.buffer]
+    return Tensor(
+        shape=_numbers(tensor.shape),
+        dtype=TYPE_NAMES.get(tensor.type, f"type_{tensor.type}").lower(),
+        name=_text(tensor.name),
+        constant=buffer.data is not None and len(buffer.data) > 0,
+        num_scales=0 if quantization is None or quantization.scale is None else len(quantization.scale),
+        zero_point=zero_points[0] if zero_points else 0,
+        dynamic=any(size < 0 for size in _numbers(tensor.shapeSignature)),
+    )
+
+
+def _numbers(vector) -> tuple[int, ...]:
+    return () if vector is None else tuple(int(item) for item in vector)
+
+
+def printable(text: str) -> str:
+    """A text from a file nobody vouches for, without what could steer a terminal, and not too long."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
+
+
+def _text(content: bytes | None) -> str:
+    return printable((content or b"?").decode("utf-8", errors="replace"))
+
+
+def multiply_accumulates(nodes: Iterable[Node]) -> int:
+    """Those of one inference in the matrix ops; tflite.multiply_accumulates for nodes that need not be well formed."""
+    return sum(_work(node) * _depth(node) for node in nodes)
+
+
+def _depth(node: Node) -> int:
+    """Multiply-accumulates for an element of a matrix op's output; 0 for other ops, and where shapes are missing."""
+    if len(node.inputs) < 2 or not all(t is not None and t.shape for t in node.inputs[:2]):
+        return 0
+    return _DEPTHS[node.op](node) if node.op in _DEPTHS else 0
+
+
+# Kernels are stored as (out, in), (out, height, width, in) and (1, height, width, out).
+_DEPTHS: dict[str, Callable[[Node], int]] = {
+    "FULLY_CONNECTED": lambda node: node.inputs[1].shape[-1],
+    "CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:]),
+    "DEPTHWISE_CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:3]),
+    "BATCH_MATMUL": lambda node: node.inputs[0].shape[-2:][0 if node.adj_x else -1],
+}
+
+
+# --- Instructions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instructions of a kernel for one unit of its work: `reference`, and `optimised` where CMSIS-NN has the op.
+
+    Attributes:
+      broadcast: the reference kernel's where the inputs' shapes differ, which no optimised kernel takes.
+      of_input: the unit is an element of the input, not of the output.
+    """
+
+    reference: float
+    optimised: float | None = None
+    broadcast: float | None = None
+    of_input: bool = False
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class MatrixCost:
+    """Instructions of a matrix op: a + b / depth for each MAC, b being the work on an output element; (a, b) each."""
+
+    reference: tuple[float, float]
+    optimised: tuple[float, float]
+
+
+def _through(first: tuple[int, float], second: tuple[int, float]) -> tuple[float, float]:
+    """(a, b) of a + b / depth through two (depth, instructions) pairs."""
+    (depth, cost), (deeper, less) = first, second
+    b = (cost - less) / (1 / depth - 1 / deeper)
+    return cost - b / depth, b
+
+
+_DENSE = MatrixCost(_through((32, 8.8), (128, 7.4)), _through((32, 2.8), (128, 1.8)))
+_MATRIX = {
+    "FULLY_CONNECTED": _DENSE,
+    "CONV_2D": MatrixCost((10.3 - _DENSE.reference[1] / 32, _DENSE.reference[1]), _DENSE.optimised),
+    "BATCH_MATMUL": MatrixCost(_through((8, 15.7), (32, 10.6)), _through((8, 8.7), (32, 3.7))),
+}
+# FULLY_CONNECTED 32 deep with an output of rank 2 instead of 3: 3.5 instead of 2.8 per MAC, in CMSIS-NN only.
+_RANK_2_OUTPUT = 32 * (3.5 - 2.8)
+_DEPTHWISE = Cost(35, 11)
+
+_PER_ELEMENT = {
+    "LOGISTIC": Cost(365),
+    "TANH": Cost(369),
+    "SOFTMAX": Cost(457, 525),
+    "HARD_SWISH": Cost(88),
+    "RSQRT": Cost(433),
+    "MEAN": Cost(97, of_input=True),
+    "SQUARED_DIFFERENCE": Cost(109),
+    "SUB": Cost(88, broadcast=104),
+    "ADD": Cost(88, 81, broadcast=105),
+    "MUL": Cost(49, 36, broadcast=53),
+    "L2_NORMALIZATION": Cost(60),
+    "QUANTIZE": Cost(43),
+    "LEAKY_RELU": Cost(51),
+    "MAXIMUM": Cost(10, 8),
+    "CONCATENATION": Cost(1.7),
+    "TRANSPOSE": Cost(10, 8),
+    "RESHAPE": Cost(0.65),
+    "AVERAGE_POOL_2D": Cost(7, of_input=True),
+    # Not measured, taken like their nearest relatives above.
+    "SUM": Cost(97, of_input=True, measured=False),
+    "REDUCE_MAX": Cost(97, of_input=True, measured=False),
+    "MINIMUM": Cost(10, 8, measured=False),
+    "MAX_POOL_2D": Cost(7, of_input=True, measured=False),
+    "LOG_SOFTMAX": Cost(457, measured=False),
+    "EXP": Cost(400, measured=False),
+    "ELU": Cost(20, measured=False),
+    "RELU": Cost(40, measured=False),
+    "RELU6": Cost(20, measured=False),
+    "DEQUANTIZE": Cost(15, measured=False),
+    "DIV": Cost(150, measured=False),
+}
+_COPYING = Cost(2, measured=False)
+_COPIES = frozenset(
+    "SPLIT SPLIT_V SLICE STRIDED_SLICE PAD PADV2 PACK UNPACK GATHER SQUEEZE EXPAND_DIMS FILL ZEROS_LIKE SHAPE".split()
+)
+_UNKNOWN = Cost(100, measured=False)
+# Through a table of 256 entries: the same bits, for LOGISTIC 6 and for SOFTMAX 49 instructions per element.
+_TABLE = {"LOGISTIC": Cost(6), "SOFTMAX": Cost(49)}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Instructions: of measured kernels and of those whose cost is assumed."""
+
+    measured: float = 0.0
+    assumed: float = 0.0
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return Estimate(self.measured + other.measured, self.assumed + other.assumed)
+
+    @property
+    def total(self) -> float:
+        return self.measured + self.assumed
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Between what the total is expected."""
+        error = MEASURED_ERROR * self.measured + ASSUMED_ERROR * self.assumed
+        return self.total - error, self.total + error
+
+
+def instructions(nodes: Iterable[Node], kernels: Kernels, fpu: bool = True) -> Estimate:
+    """Instructions of one inference, counted as a Cortex-M4F's.
+
+    Nodes of branches and loops are counted once each, ops of unknown shape as one element.
+    """
+    return sum((node_instructions(node, kernels, fpu) for node in nodes), Estimate())
+
+
+def node_instructions(node: Node, kernels: Kernels, fpu: bool = True) -> Estimate:
+    """Instructions of a node, its dispatch included; in float32 or int16 by an assumed factor from int8."""
+    if not node.outputs or any(t is not None and any(size < 0 for size in t.shape) for t in node.inputs):
+        return Estimate(assumed=NODE_INSTRUCTIONS)
+    factors = {"float32": FLOAT_FACTOR * (1 if fpu else SOFT_FLOAT_FACTOR), "int16": INT16_FACTOR}
+    if node.dtype in factors:
+        return Estimate(assumed=NODE_INSTRUCTIONS + factors[node.dtype] * _kernel(node, Kernels("reference")).total)
+    return Estimate(assumed=NODE_INSTRUCTIONS) + _kernel(node, kernels)
+
+
+def _kernel(node: Node, kernels: Kernels) -> Estimate:
+    if node.op in _MATRIX:
+        return Estimate(measured=_matrix(node, _MATRIX[node.op], kernels))
+    if node.op == "DEPTHWISE_CONV_2D":
+        return Estimate(measured=_work(node) * _depth(node) * _price(node, _DEPTHWISE, kernels))
+    if node.op in kernels.table:
+        return Estimate(measured=_work(node) * _TABLE[node.op].reference)
+    cost = _PER_ELEMENT.get(node.op, _COPYING if node.op in _COPIES else _UNKNOWN)
+    work = (node.inputs[0].elements if node.inputs and node.inputs[0] else 1) if cost.of_input else _work(node)
+    amount = work * _price(node, cost, kernels)
+    return Estimate(measured=amount) if cost.measured else Estimate(assumed=amount)
+
+
+def _work(node: Node) -> int:
+    return sum(t.elements for t in node.outputs)
+
+
+def _price(node: Node, cost: Cost, kernels: Kernels) -> float:
+    """Instructions for a unit of work in the kernel that the node gets."""
+    shapes = {t.shape for t in node.inputs[:2] if t is not None}
+    if cost.broadcast is not None and len(shapes) > 1:
+        return cost.broadcast
+    optimised = node.op in kernels.optimised and kernels.scale > 0 and cost.optimised is not None
+    return cost.optimised * kernels.scale if optimised else cost.reference
+
+
+def _matrix(node: Node, cost: MatrixCost, kernels: Kernels) -> float:
+    optimised = node.op in kernels.optimised and kernels.scale > 0
+    a, b = cost.optimised if optimised else cost.reference
+    if optimised and node.op == "FULLY_CONNECTED" and len(node.outputs[0].shape) == 2:
+        b += _RANK_2_OUTPUT
+    return _work(node) * (a * _depth(node) + b) * (kernels.scale if optimised else 1)
+
+
+# --- The front end ----------------------------------------------------------------------------------------------------
+
+# Instructions of a plain C log-mel in float32, none of them measured: a radix-2 butterfly with its loads, stores and
+# addresses; one multiply-add of window or mel band; one bin's power; one logf; one value normalized and quantized.
+BUTTERFLY, MULTIPLY_ADD, POWER, LOGARITHM, NORMALIZE = 30, 6, 6, 150, 25
+
+
+def front_end_instructions(config: FeatureConfig, fpu: bool = True) -> float:
+    """Instructions of one frame's log-mel: window, real FFT (a complex one of half the length and its split), power, mel
+    bands, logarithm. Without an FPU the same arithmetic in software; a fixed-point front end would be faster there."""
+    half = config.fft_length // 2
+    butterflies = half // 2 * (half.bit_length() - 1) + half // 2
+    # Neighbouring triangles overlap: each bin between lower_hz and upper_hz belongs to two bands.
+    bins = 2 * half * (config.upper_hz - config.lower_hz) / (SAMPLE_RATE_HZ / 2)
+    total = (
+        butterflies * BUTTERFLY
+        + (config.window_samples + bins) * MULTIPLY_ADD
+        + half * POWER
+        + config.num_mels * (LOGARITHM + NORMALIZE)
+    )
+    return total * (1 if fpu else SOFT_FLOAT_FACTOR)
+
+
+def front_end_ram_bytes(config: FeatureConfig) -> int:
+    """RAM of a front end beside the arena: the clip's frames as 16-bit values (the network's input is in the arena), two
+    float32 buffers of the FFT, two windows of 16-bit samples."""
+    return 2 * config.num_frames * config.num_mels + 2 * 4 * config.fft_length + 2 * 2 * config.window_samples
+
+
+# --- Time -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Band:
+    """A figure and between what it is expected."""
+
+    low: float
+    middle: float
+    high: float
+
+    def __truediv__(self, divisor: float) -> Band:
+        return Band(self.low / divisor, self.middle / divisor, self.high / divisor)
+
+    def __add__(self, other: Band) -> Band:
+        return Band(self.low + other.low, self.middle + other.middle, self.high + other.high)
+
+
+def milliseconds(estimate: Estimate, board: Board) -> Band:
+    """How long the instructions take on the board; in the middle, at the geometric mean of its cycles per instruction."""
+    slowest, fastest = board.cycles_per_instruction[::-1]
+    per_ms = board.clock_mhz * 1e3
+    low, high = estimate.band
+    return Band(low * fastest, estimate.total * math.sqrt(fastest * slowest), high * slowest) / per_ms

@@ -1,0 +1,250 @@
+"""The cost model against the totals measured on emulated boards.
+
+The network measured: two Conformer blocks, width 32, 4 heads, FFN 128, depthwise kernel 15, swish and GLU, 100 frames of 40
+mels, one convolution of stride 2. Its forms are written down here as ops and shapes, as the architecture gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kser import convert, doctor, tflite
+from kser.boards import CMSIS_NN, MVE, REFERENCE, find_board
+from kser.config import FeatureConfig
+from kser.cost import (
+    Estimate,
+    Node,
+    Tensor,
+    front_end_instructions,
+    front_end_ram_bytes,
+    graph_nodes,
+    instructions,
+    milliseconds,
+    multiply_accumulates,
+    node_instructions,
+)
+from tests import toy_model
+
+TOKENS, WIDTH, HEADS, FFN, KERNEL, CLASSES = 50, 32, 4, 128, 15, 8
+TABLES = frozenset({"LOGISTIC", "SOFTMAX"})
+
+
+def op(name: str, output: tuple[int, ...], *inputs: tuple[int, ...], **options) -> Node:
+    return Node(name, tuple(map(Tensor, inputs)), (Tensor(output),), **options)
+
+
+def same(name: str, width: int = WIDTH, count: int = 2) -> Node:
+    """An op on tensors of one shape."""
+    return op(name, (1, TOKENS, width), *[(1, TOKENS, width)] * count)
+
+
+def dense(inputs: int, outputs: int) -> Node:
+    return op("FULLY_CONNECTED", (1, TOKENS, outputs), (1, TOKENS, inputs), (outputs, inputs))
+
+
+ROW, ONE, SCALES = (1, TOKENS, WIDTH), (1, TOKENS, 1), (WIDTH,)
+MEAN = op("MEAN", ONE, ROW)
+EPSILON, RSQRT = op("ADD", ONE, ONE, (1,)), op("RSQRT", ONE, ONE)
+SCALED = op("MUL", ROW, ROW, ONE)
+
+NORMS = {
+    "keras": [
+        *(MEAN, op("SQUARED_DIFFERENCE", ROW, ROW, ONE), MEAN, EPSILON, RSQRT, op("MUL", ROW, ONE, SCALES)),
+        *(same("MUL"), SCALED, op("SUB", ROW, SCALES, ROW), same("ADD")),
+    ],
+    "centred": [MEAN, op("SUB", ROW, ROW, ONE), same("MUL"), MEAN, EPSILON, RSQRT, SCALED],
+    "rms": [same("MUL"), MEAN, EPSILON, RSQRT, SCALED],
+    "rms by Dense": [same("MUL"), dense(WIDTH, WIDTH), same("RSQRT", count=1), same("MUL")],
+    "l2": [same("L2_NORMALIZATION", count=1)],
+}
+ACTIVATIONS = {
+    "swish": lambda width: [same("LOGISTIC", width, 1), same("MUL", width)],
+    "hard_swish": lambda width: [same("HARD_SWISH", width, 1)],
+    "relu": lambda width: [],  # fused
+}
+
+
+def network(norm: str, activation: str = "swish") -> list[Node]:
+    act = ACTIVATIONS[activation]
+    normalize = NORMS[norm]
+    ffn = [*normalize, dense(WIDTH, FFN), *act(FFN), dense(FFN, WIDTH), same("ADD")]
+    heads, scores = (1, HEADS, TOKENS, WIDTH // HEADS), (1, HEADS, TOKENS, TOKENS)
+    moves = [op("RESHAPE", (1, TOKENS, HEADS, WIDTH // HEADS), ROW), op("TRANSPOSE", heads, heads)]
+    attention = [
+        *normalize,
+        *[node for _ in range(3) for node in (dense(WIDTH, WIDTH), *moves)],
+        op("BATCH_MATMUL", scores, heads, heads, adj_y=True),
+        op("SOFTMAX", scores, scores),
+        op("BATCH_MATMUL", heads, scores, heads),
+        *(*moves[::-1], dense(WIDTH, WIDTH), same("ADD")),
+    ]
+    half = op("STRIDED_SLICE", ROW, (1, TOKENS, 2 * WIDTH))
+    convolution = [
+        *(*normalize, dense(WIDTH, 2 * WIDTH), half, half, same("LOGISTIC", count=1), same("MUL")),
+        *(op("RESHAPE", ROW, ROW), op("DEPTHWISE_CONV_2D", ROW, ROW, (1, 1, KERNEL, WIDTH)), op("RESHAPE", ROW, ROW)),
+        *(*act(WIDTH), dense(WIDTH, WIDTH), same("ADD")),
+    ]
+    stem = [op("RESHAPE", (1, 100, 1, 40), (1, 100, 40)), op("CONV_2D", ROW, (1, 100, 1, 40), (WIDTH, 3, 1, 40))]
+    stem.append(op("RESHAPE", ROW, ROW))
+    logits = (1, CLASSES)
+    head = [op("MEAN", (1, WIDTH), ROW), op("FULLY_CONNECTED", logits, (1, WIDTH), (CLASSES, WIDTH))]
+    return [*stem, *2 * [*ffn, *attention, *convolution, *ffn, *normalize], *head, op("SOFTMAX", logits, logits)]
+
+
+# Form, tables, nodes, and total instructions in millions: reference kernels, CMSIS-NN. No M4 total was used for a fit. What
+# the architecture leaves open (how the GLU is split, where epsilon is added) is written as the measured node counts demand.
+# One measured form is left out, without BATCH_MATMUL (33.4, 16.3): how it splits the heads is not known.
+MEASURED_M4 = [
+    (("keras",), False, 182, 61.4, 43.9),
+    (("centred",), False, 152, 57.5, 40.2),
+    (("rms",), False, 133, 54.8, 37.2),
+    (("rms by Dense",), False, 123, 64.3, 43.4),
+    (("l2",), False, 95, 52.5, 35.1),
+    (("l2", "hard_swish"), False, 92, 48.9, 26.6),
+    (("l2", "relu"), False, 82, 40.2, 23.2),
+    (("keras",), True, 182, 41.7, 22.5),
+    (("l2",), True, 93, 32.7, 13.8),
+]
+# A third total, 5.26 with l2 and tables, gave the factor of MVE's kernels; from these two it was seen that SOFTMAX has none.
+MEASURED_M55 = [(("keras",), 35.1), (("l2",), 27.5)]
+
+
+@pytest.mark.parametrize("form, tables, num_nodes, reference, cmsis", MEASURED_M4)
+def test_measured_totals_of_an_m4_are_predicted(form, tables, num_nodes, reference, cmsis):
+    nodes = network(*form)
+    assert abs(len(nodes) - num_nodes) <= 6  # a converter's odd RESHAPE or QUANTIZE
+    for kernels, measured in ((REFERENCE, reference), (CMSIS_NN, cmsis)):
+        estimate = instructions(nodes, replace(kernels, table=TABLES if tables else frozenset()))
+        assert estimate.total / 1e6 == pytest.approx(measured, rel=0.15)
+        low, high = estimate.band
+        assert low <= measured * 1e6 <= high
+
+
+@pytest.mark.parametrize("form, measured", MEASURED_M55)
+def test_measured_totals_of_an_m55_are_met(form, measured):
+    assert instructions(network(*form), MVE).total / 1e6 == pytest.approx(measured, rel=0.15)
+
+
+def test_the_total_that_gave_the_factor_of_mve_is_met():
+    assert instructions(network("l2"), replace(MVE, table=TABLES)).total / 1e6 == pytest.approx(5.26, rel=0.02)
+
+
+def test_the_network_written_down_is_the_one_measured():
+    nodes = network("keras")
+    assert len(nodes) == 182 and len(network("centred")) == 152
+    assert multiply_accumulates(nodes) / 1e6 == pytest.approx(2.92, abs=0.01)
+    kinds = {kind: sum((node_instructions(n, CMSIS_NN) for n in nodes if n.op == kind), Estimate()).total for kind in TABLES}
+    # By kind as measured: LOGISTIC 11.7 M, SOFTMAX 10.5 M.
+    assert kinds == {"LOGISTIC": pytest.approx(11.7e6, rel=0.02), "SOFTMAX": pytest.approx(10.5e6, rel=0.02)}
+    norms = instructions(10 * NORMS["keras"], CMSIS_NN).total
+    assert norms == pytest.approx(10.1e6, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "node, reference, cmsis",
+    [
+        (dense(32, 32), 8.8, 2.8),
+        (dense(128, 32), 7.4, 1.8),
+        (op("FULLY_CONNECTED", (50, 32), (50, 32), (32, 32)), 8.8, 3.5),
+        (op("CONV_2D", (1, 50, 1, 32), (1, 50, 1, 32), (32, 1, 1, 32)), 10.3, 2.8),
+        (op("BATCH_MATMUL", (4, 50, 50), (4, 50, 8), (4, 50, 8), adj_y=True), 15.7, 8.7),
+        (op("BATCH_MATMUL", (4, 50, 50), (4, 32, 50), (4, 32, 50), adj_x=True), 10.6, 3.7),
+        (op("DEPTHWISE_CONV_2D", ROW, ROW, (1, 1, 15, 32)), 35, 11),
+    ],
+)
+def test_costs_per_multiply_accumulate_are_those_measured(node, reference, cmsis):
+    macs = multiply_accumulates([node])
+    for kernels, measured in ((REFERENCE, reference), (CMSIS_NN, cmsis)):
+        assert node_instructions(node, kernels).measured / macs == pytest.approx(measured, rel=0.001)
+
+
+def test_arena_of_a_cortex_m4_is_derived_from_that_of_this_computer():
+    """The network of 182 nodes that was measured on both: 59 264 bytes here, 49 108 there."""
+    nodes = network("keras")
+    weighted = sum(node.op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D") for node in nodes)
+    # Each node's output and the input; kernels and biases; gamma, beta and epsilon of ten norms; shapes, axes and orders.
+    tensors = len(nodes) + 1 + 2 * weighted + 30 + 12
+    arena = doctor.board_arena_bytes(59_264, tensors, [node.op for node in nodes])
+    assert arena == pytest.approx(49_108, rel=0.01)
+
+
+def person_detection() -> list[Node]:
+    """TFLM's example: MobileNet v1 0.25 on 96x96 grey pixels, 7.2 M multiply-accumulates; the head is left out."""
+    size, channels = 48, 8
+    nodes = [op("DEPTHWISE_CONV_2D", (1, 48, 48, 8), (1, 96, 96, 1), (1, 3, 3, 8))]
+    for stride, wider in [(1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *5 * [(1, 128)], (2, 256), (1, 256)]:
+        before, size = (1, size, size, channels), size // stride
+        nodes.append(op("DEPTHWISE_CONV_2D", (1, size, size, channels), before, (1, 3, 3, channels)))
+        nodes.append(op("CONV_2D", (1, size, size, wider), nodes[-1].outputs[0].shape, (wider, 1, 1, channels)))
+        channels = wider
+    return nodes
+
+
+@pytest.mark.parametrize("board, measured_ms", [("esp32", 380), ("esp32c3", 426), ("esp32s3", 54)])
+def test_what_espressif_measured_of_person_detection_is_in_the_band(board, measured_ms):
+    """With ESP-NN, as the readme of esp-tflite-micro gives it. Of the three only the ESP32-S3's set no end of a band."""
+    band = milliseconds(instructions(person_detection(), find_board(board).library.kernels), find_board(board))
+    assert band.low < measured_ms < band.high < 5 * band.low
+
+
+def test_only_equal_shapes_get_an_optimised_sum():
+    assert node_instructions(same("ADD"), CMSIS_NN).measured == 81 * 1600
+    assert node_instructions(op("ADD", ROW, ROW, SCALES), CMSIS_NN).measured == 105 * 1600
+    assert node_instructions(same("ADD"), REFERENCE).measured == 88 * 1600
+
+
+def test_what_was_never_measured_is_marked_and_widens_the_band():
+    known, unknown = instructions([same("SUB")], REFERENCE), instructions([same("ATAN2")], REFERENCE)
+    assert known.measured > 10 * known.assumed and unknown.measured == 0
+    for estimate, error in ((Estimate(measured=100.0), 15), (Estimate(assumed=100.0), 50)):
+        assert estimate.band == (100 - error, 100 + error)
+    floats = Node("MUL", (Tensor(ROW, "float32"),) * 2, (Tensor(ROW, "float32"),))
+    assert node_instructions(floats, CMSIS_NN).measured == 0
+    soft, hard = (node_instructions(floats, CMSIS_NN, fpu).total for fpu in (False, True))
+    assert soft > 5 * hard
+
+
+def test_odd_nodes_cost_little_and_break_nothing():
+    odd = [
+        Node("FULLY_CONNECTED", (), (Tensor((1, 4)),)),
+        Node("CONV_2D", (None, None), (Tensor((1, 4)),)),
+        Node("BATCH_MATMUL", (Tensor((3,)), Tensor((3,))), (Tensor((1,)),), adj_x=True),
+        Node("MEAN", (), ()),
+        Node("RESHAPE", (Tensor((-1, 4)),), (Tensor((-1, 2)),)),
+    ]
+    assert 0 < instructions(odd, CMSIS_NN).total < 1e5
+
+
+def test_milliseconds_are_instructions_by_clock_and_cycles():
+    board = find_board("nano33ble")
+    band = milliseconds(Estimate(measured=64e6), board)
+    low, high = board.cycles_per_instruction
+    assert (band.low, band.high) == (pytest.approx(850 * low), pytest.approx(1150 * high))
+    assert band.low < band.middle < band.high
+    assert band.middle == pytest.approx(1000 * (low * high) ** 0.5)
+
+
+def test_front_end_grows_with_its_settings():
+    config = FeatureConfig()
+    frame = front_end_instructions(config)
+    # 512 points: 1152 butterflies of 30, windows and bands of a multiply-add each, 40 logarithms.
+    assert 40e3 < frame < 80e3
+    assert front_end_instructions(replace(config, window_ms=64.0)) > 1.8 * frame
+    assert front_end_instructions(config, fpu=False) == 10 * frame
+    assert front_end_ram_bytes(config) == 2 * 247 * 40 + 8 * 512 + 4 * 512
+
+
+def test_a_file_is_read_as_its_description_says():
+    model_bytes = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(5))
+    nodes = graph_nodes(tflite.parse(model_bytes))
+    description = tflite.describe(model_bytes)
+    assert len(nodes) == description.num_nodes and {n.op for n in nodes} == set(description.ops)
+    assert multiply_accumulates(nodes) == tflite.multiply_accumulates(model_bytes)
+    first = next(n for n in nodes if n.op == "CONV_2D")
+    assert first.inputs[0].dtype == "int8" and not first.inputs[0].constant
+    assert first.inputs[1].constant and first.inputs[1].num_scales == 8
+    assert all(n.adj_y for n in nodes if n.op == "BATCH_MATMUL") and {n.dtype for n in nodes} == {"int8"}
+    estimate = instructions(nodes, CMSIS_NN)
+    assert estimate.measured > 3 * tflite.multiply_accumulates(model_bytes)

@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras as keras
+from tensorflow.lite.python import schema_py_generated as schema
+
+from kser import boards, convert, doctor, tflite
+from kser.boards import BOARDS, find_board
+from kser.config import FeatureConfig, to_dict
+from kser.cost import Node, Tensor, front_end_ram_bytes
+from kser.doctor import Diagnosis, Measurement
+from kser.errors import ConfigError, KserError, ModelFileError
+from kser.examine import ExaminationError, Examiner, Limits
+from tests import toy_model
+
+FEATURES = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
+BRIEF = Limits(seconds=20, cpu_seconds=5, memory_bytes=1 << 30)
+NUM_FLIPPED = 500
+
+
+@pytest.fixture(scope="module")
+def model_bytes():
+    """A healthy int8 model with kser's metadata."""
+    bare = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(10))
+    return tflite.add_metadata(bare, {"features": to_dict(FEATURES)})
+
+
+@pytest.fixture(scope="module")
+def gelu_bytes():
+    return convert.to_int8_tflite(toy_model.one_op_model(tf.nn.gelu, "gelu"), toy_model.features(5))
+
+
+@pytest.fixture(scope="module")
+def examiner():
+    with Examiner(BRIEF) as examiner:
+        yield examiner
+
+
+@pytest.fixture(scope="module")
+def findings(model_bytes):
+    return doctor.find(model_bytes, doctor.measure(model_bytes))
+
+
+def changed(model_bytes: bytes, change) -> bytes:
+    model = tflite.parse(model_bytes)
+    change(model)
+    return tflite.pack(model)
+
+
+def fatal(diagnosis: Diagnosis) -> list[str]:
+    return [problem.what for problem in diagnosis.problems if problem.severity == "fatal"]
+
+
+def on(board: str, content: bytes) -> Diagnosis:
+    (diagnosis,) = doctor.examine(content, [board])
+    return diagnosis
+
+
+# --- Healthy models
+
+
+def test_a_small_model_fits(model_bytes, findings):
+    diagnosis = on("generic_m4", model_bytes)
+    figures = diagnosis.figures
+    assert diagnosis.verdict == "fits" and {p.severity for p in diagnosis.problems} <= {"hint"}
+    assert figures.model_bytes == len(model_bytes) and figures.nodes == len(findings.nodes)
+    assert figures.multiply_accumulates == tflite.multiply_accumulates(model_bytes)
+    assert figures.host_arena_bytes == tflite.smallest_arena_bytes(model_bytes)
+    assert figures.host_arena_bytes / 2 < figures.arena_bytes < figures.host_arena_bytes
+    assert figures.ram_bytes == figures.arena_bytes + front_end_ram_bytes(FEATURES)
+    assert figures.flash_bytes == len(model_bytes) + boards.UPSTREAM.code_bytes
+    assert 0 < figures.assumed_share < 0.5
+
+
+def test_diagnosis_in_a_child_process_is_the_one_of_this_process(model_bytes, findings):
+    found = doctor.examine(model_bytes, list(BOARDS), 250.0)
+    assert found == tuple(doctor.diagnose(findings, board, 250.0) for board in BOARDS.values())
+    json.dumps([asdict(diagnosis) for diagnosis in found], allow_nan=False)
+
+
+def test_model_without_metadata_is_examined_without_front_end(model_bytes):
+    def strip(model):
+        model.metadata = []
+
+    tagged, bare = on("nano33ble", model_bytes).figures, on("nano33ble", changed(model_bytes, strip)).figures
+    assert bare.front_end_ms is None and bare.ram_bytes == bare.arena_bytes
+    assert bare.inference_ms == tagged.inference_ms
+    factor = (tagged.inference_ms.middle + tagged.front_end_ms.middle) / 500
+    assert tagged.real_time_factor.middle == pytest.approx(factor)
+
+
+def test_model_of_another_form_is_examined():
+    """Two inputs of rank 4, which kser itself would not run."""
+    inputs = [keras.Input((4, 4, 2), batch_size=1) for _ in range(2)]
+    model = keras.Model(inputs, keras.layers.MaxPool2D()(keras.layers.Add()(inputs)))
+    diagnosis = on("esp32s3", tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    assert diagnosis.verdict == "fits" and diagnosis.figures.arena_bytes > 0
+
+
+# --- Ops and types
+
+
+def test_missing_product_of_the_arduino_libraries_is_found(model_bytes):
+    diagnosis = on("nano33ble", model_bytes)
+    assert diagnosis.verdict == "does not run"
+    (problem,) = [p for p in diagnosis.problems if p.severity == "fatal"]
+    assert "Arduino" in problem.what and "BATCH_MATMUL" in problem.what
+    assert problem.where.startswith("2 nodes: ") and "op resolver" in problem.fix
+    assert diagnosis.problems[0] is problem
+
+
+def test_own_kernels_close_the_gap(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "OWN_OPS", frozenset({"BATCH_MATMUL"}))
+    assert fatal(doctor.diagnose(findings, find_board("nano33ble"))) == []
+
+
+@pytest.mark.parametrize("board", ["esp32", "nano33ble", "generic_m4"])
+def test_gelu_runs_nowhere(gelu_bytes, board):
+    diagnosis = on(board, gelu_bytes)
+    assert diagnosis.verdict == "does not run" and diagnosis.figures.arena_bytes is None
+    problem = next(p for p in diagnosis.problems if "no kernel for GELU" in p.what)
+    assert "--activation" in problem.fix
+    assert any("Didn't find op for builtin opcode 'GELU'" in what for what in fatal(diagnosis))
+
+
+def test_unknown_custom_op_is_named(model_bytes):
+    def customize(model):
+        code = next(c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.SOFTMAX)
+        code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+        code.customCode = "FlexErf"
+
+    diagnosis = on("generic_m4", changed(model_bytes, customize))
+    assert diagnosis.verdict == "does not run"
+    problem = next(p for p in diagnosis.problems if "no kernel for custom op FlexErf" in p.what)
+    assert "SELECT_TF_OPS" in problem.fix
+
+
+def test_dense_per_channel_is_wrong_where_the_library_ignores_it(model_bytes):
+    def per_channel(model):
+        graph = model.subgraphs[0]
+        is_dense = schema.BuiltinOperator.FULLY_CONNECTED
+        dense = next(op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == is_dense)
+        weights = graph.tensors[dense.inputs[1]]
+        count = weights.shape[0]
+        weights.quantization.scale = np.resize(weights.quantization.scale, count)
+        weights.quantization.zeroPoint = np.zeros(count, np.int64)
+
+    content = changed(model_bytes, per_channel)
+    assert any("silently computes all channels with the first's" in what for what in fatal(on("nano33ble", content)))
+    assert on("esp32", content).verdict == on("esp32", model_bytes).verdict != "does not run"
+
+
+def with_node(findings, *nodes: Node):
+    return replace(findings, nodes=(*findings.nodes, *nodes))
+
+
+def computed(op: str, dtype: str, *inputs: Tensor, **options) -> Node:
+    return Node(op, (Tensor((1, 4), dtype), *inputs), (Tensor((1, 4), dtype, name="y"),), **options)
+
+
+@pytest.mark.parametrize(
+    "node, board, words",
+    [
+        (computed("HARD_SWISH", "int16"), "nano33ble", "HARD_SWISH on int16, which its kernel in Arduino"),
+        (computed("SUM", "int16"), "esp32", "SUM over int16"),
+        (computed("FULLY_CONNECTED", "float32", Tensor((4, 4), "int8", constant=True)), "esp32", "dynamic-range"),
+        (computed("FULLY_CONNECTED", "int8", Tensor((4, 4), zero_point=3)), "generic_m4", "a zero point"),
+        (computed("REDUCE_PROD", "int8"), "generic_m4", "no kernel for REDUCE_PROD"),
+    ],
+)
+def test_kernels_that_refuse_or_compute_wrongly_are_fatal(findings, node, board, words):
+    before, after = (doctor.diagnose(found, find_board(board)) for found in (findings, with_node(findings, node)))
+    (added,) = set(after.problems) - set(before.problems)
+    assert added.severity == "fatal" and words in added.what and added.where == "1 node: y" and added.fix
+    assert after.verdict == "does not run"
+
+
+def test_a_version_newer_than_the_kernels_is_a_warning(findings):
+    node = computed("FULLY_CONNECTED", "int8", Tensor((4, 4), constant=True), version=12)
+    diagnosis = doctor.diagnose(with_node(findings, node), find_board("nano33ble"))
+    assert any(p.severity == "warning" and "FULLY_CONNECTED of version 12" in p.what for p in diagnosis.problems)
+    assert not any("version" in p.what for p in doctor.diagnose(findings, find_board("nano33ble")).problems)
+
+
+def test_names_cannot_steer_a_terminal(model_bytes):
+    def rename(model):
+        for tensor in model.subgraphs[0].tensors:
+            tensor.name = "a\x1b[2J\n" + 999 * "b"
+
+    where = on("nano33ble", changed(model_bytes, rename)).problems[0].where
+    assert where.isprintable() and len(where) < 600
+
+
+def test_float_islands_and_open_shapes_make_it_tight(model_bytes):
+    def leave_an_island(model):
+        graph = model.subgraphs[0]
+        transpose = schema.BuiltinOperator.TRANSPOSE
+        moved = next(op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == transpose)
+        graph.tensors[moved.inputs[0]].type = schema.TensorType.FLOAT32
+        graph.tensors[graph.operators[0].outputs[0]].shapeSignature = np.array([-1, 24, 16, 1], np.int32)
+
+    found = doctor.find(changed(model_bytes, leave_an_island), Measurement("", 10_000, 40))
+    assert len(found.float_islands) == 1
+    diagnosis = doctor.diagnose(found, find_board("generic_m4"))
+    warnings = [p.what for p in diagnosis.problems if p.severity == "warning"]
+    assert diagnosis.verdict == "tight" and len(warnings) == 2
+    assert warnings[0].startswith("float islands: 1 ") and warnings[1].startswith("dynamic shapes")
+
+
+def test_a_product_that_keeps_a_copy_is_a_hint(findings):
+    product = computed("BATCH_MATMUL", "int8", Tensor((1, 4)))
+    diagnosis = doctor.diagnose(with_node(findings, product), find_board("generic_m4"))
+    assert any(p.severity == "hint" and "adj_y" in p.what and p.where == "1 node: y" for p in diagnosis.problems)
+    assert not any("adj_y" in p.what for p in doctor.diagnose(findings, find_board("generic_m4")).problems)
+
+
+# --- Memory
+
+
+def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, findings):
+    runner = tflite.TFLMRunner(model_bytes)
+    with tflite.captured_log() as log:
+        runner._interpreter.print_allocations()
+        told = log()
+    sizes = {
+        name: int(requested) / int(count)
+        for name, requested, count in re.findall(r"'([\w ]+)' used .* \(requested (\d+) bytes for (\d+)", told)
+    }
+    assert sizes["NodeAndRegistration struct"] == 64 == 2 * doctor._NODE
+    assert sizes["TfLiteEvalTensor data"] == 24 == 2 * doctor._EVAL_TENSOR
+    assert sizes["Persistent TfLiteTensor data"] == 64
+    assert findings.measurement.eval_tensors == len(tflite.parse(model_bytes).subgraphs[0].tensors)
+
+
+def test_memory_decides_the_verdict(findings):
+    board = find_board("generic_m4")
+    figures = doctor.diagnose(findings, board).figures
+    for needed, sizes in (
+        (figures.ram_bytes, lambda free: {"ram_bytes": free + board.reserved_ram_bytes}),
+        (figures.flash_bytes, lambda free: {"flash_bytes": free + board.reserved_flash_bytes}),
+    ):
+        verdicts = [
+            doctor.diagnose(findings, replace(board, **sizes(round(needed / share)))).verdict for share in (0.84, 0.87, 1.01)
+        ]
+        assert verdicts == ["fits", "tight", "does not run"]
+
+
+def test_time_decides_the_verdict_and_the_fix_names_an_interval_that_helps(findings):
+    board = replace(find_board("generic_m4"), clock_mhz=8.0)
+    slow = doctor.diagnose(findings, board, 20.0)
+    assert slow.verdict == "does not run" and len(fatal(slow)) == 1
+    enough = re.search(r"--decision_ms=(\d+)", slow.problems[0].fix)
+    assert doctor.diagnose(findings, board, float(enough[1])).verdict == "fits"
+    front_end = slow.figures.front_end_ms.middle / 20
+    assert doctor.diagnose(findings, board, slow.figures.inference_ms.middle / (0.9 - front_end)).verdict == "tight"
+    # A front end that is too slow on its own has no such interval.
+    hopeless = doctor.diagnose(findings, replace(board, clock_mhz=1.0), 20.0)
+    assert "--decision_ms" not in hopeless.problems[0].fix
+    assert doctor.diagnose(findings, board, 1e6).figures.front_end_ms.middle > slow.figures.front_end_ms.middle
+
+
+@pytest.mark.parametrize("decision_ms", [0, -1, float("nan")])
+def test_unfit_settings_are_refused(model_bytes, decision_ms):
+    with pytest.raises(ConfigError, match="decision_ms must be above 0"):
+        doctor.examine(model_bytes, ["esp32"], decision_ms)
+    with pytest.raises(ConfigError, match="no board 'uno'"):
+        doctor.examine(model_bytes, ["uno"])
+
+
+# --- Bad input
+
+
+def test_every_sixteenth_of_a_model_is_refused(model_bytes, examiner):
+    for part in range(16):
+        with pytest.raises(ModelFileError, match="^m.tflite is .*"):
+            doctor.examine(model_bytes[: len(model_bytes) * part // 16], ["esp32"], name="m.tflite", examiner=examiner)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b"RIFF\x24\0\0\0WAVEfmt ", bytes(1000), b"\x1c\0\0\0TFL3" + bytes(99)])
+def test_what_is_no_model_is_refused(content, examiner):
+    with pytest.raises(ModelFileError, match="^m.tflite is (empty|not a TensorFlow Lite model|truncated or damaged)"):
+        doctor.examine(content, ["esp32"], name="m.tflite", examiner=examiner)
+
+
+def test_flipped_bytes_never_take_the_doctor_down(model_bytes, examiner):
+    """Each of 500 variants gets a diagnosis or one sentence."""
+    random = np.random.default_rng(0)
+    verdicts, refused = 0, 0
+    for _ in range(NUM_FLIPPED):
+        content = bytearray(model_bytes)
+        for position in random.integers(0, len(content), random.integers(1, 9)):
+            content[position] ^= random.integers(1, 256)
+        try:
+            (diagnosis,) = doctor.examine(bytes(content), ["generic_m4"], examiner=examiner)
+        except ModelFileError as error:
+            assert str(error).startswith("The model ") and str(error).endswith("."), error
+            refused += 1
+        else:
+            assert diagnosis.verdict in doctor.VERDICTS
+            verdicts += 1
+    assert verdicts > 50 and refused > 50
+
+
+def test_longest_file_and_endless_file_are_refused_unread(tmp_path):
+    path = tmp_path / "long.tflite"
+    with open(path, "wb") as file:
+        file.write(b"\x1c\0\0\0TFL3")
+        file.truncate(2 << 30)
+    for name in (str(path), "/dev/zero"):
+        started = time.monotonic()
+        with pytest.raises(ModelFileError, match=f"{name} is longer than 64 MB"):
+            doctor.read_model_file(name)
+        assert time.monotonic() - started < 10
+
+
+def test_missing_file_is_refused(tmp_path):
+    with pytest.raises(ModelFileError, match="none.tflite cannot be read: No such file"):
+        doctor.read_model_file(str(tmp_path / "none.tflite"))
+
+
+def test_a_model_that_crashes_tflm_is_diagnosed(model_bytes, monkeypatch):
+    monkeypatch.setattr(doctor, "measure", lambda *_: crash())
+    diagnosis = on("generic_m4", model_bytes)
+    assert diagnosis.verdict == "does not run" and diagnosis.figures.host_arena_bytes is None
+    assert any("it crashes (SIGSEGV)" in what for what in fatal(diagnosis))
+
+
+def test_a_model_that_crashes_the_reader_is_refused(model_bytes, monkeypatch):
+    monkeypatch.setattr(doctor, "find", lambda *_: crash())
+    with pytest.raises(ModelFileError, match=r"^m.tflite is damaged: reading it crashes \(SIGSEGV\)\.$"):
+        doctor.examine(model_bytes, ["esp32"], name="m.tflite")
+
+
+# --- The child process
+
+
+def crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def spin():
+    while True:
+        pass
+
+
+def double(number):
+    return 2 * number
+
+
+def refuse():
+    raise KserError("A sentence.")
+
+
+def write_nonsense():
+    """A reply that is none, as a child with a corrupted memory might send."""
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, b"\xff" * 64)
+        except OSError:
+            pass
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(
+    "function, arguments, message",
+    [
+        (crash, (), r"^crashes \(SIGSEGV\)$"),
+        (os.abort, (), r"^crashes \(SIGABRT\)$"),
+        (os._exit, (3,), "^ends without a result$"),
+        (spin, (), "^takes more than 1 s of processor time$"),
+        (time.sleep, (600,), "^takes longer than 3 s$"),
+        (bytearray, (1 << 30,), r"^fails \(MemoryError\)$"),
+        (double, ({},), r"^fails \(TypeError\)$"),
+        (write_nonsense, (), "^(ends without a result|crashes .SIGKILL.)$"),
+    ],
+)
+def test_a_function_that_does_not_return_is_told_of_and_the_next_one_runs(function, arguments, message):
+    # Only who sleeps may meet the limit on wall time: on a busy computer a second of processor time takes its time.
+    seconds = 3 if function is time.sleep else 300
+    with Examiner(Limits(seconds, cpu_seconds=1, memory_bytes=256 << 20)) as examiner:
+        with pytest.raises(ExaminationError, match=message):
+            examiner.run(function, *arguments)
+        assert examiner.run(double, 21) == 42
+
+
+def test_errors_of_the_function_keep_their_sentence(examiner):
+    with pytest.raises(ModelFileError, match=r"^A sentence\.$") as error:
+        examiner.run(refuse)
+    assert not isinstance(error.value, ExaminationError)
+
+
+def test_one_child_runs_function_after_function_and_ends_with_the_examiner():
+    with Examiner(BRIEF) as examiner:
+        child = examiner.run(os.getpid)
+        assert child == examiner.run(os.getpid) != os.getpid()
+        assert examiner.run(len, bytes(5 << 20)) == 5 << 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_what_the_child_prints_is_seen_nowhere(capfd, examiner):
+    examiner.run(os.system, "echo noise; echo noise >&2")
+    examiner.run(print, "noise")
+    assert capfd.readouterr() == ("", "")
