@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import feature_cache, fold, rundir, tflite, workflow
+from kser import feature_cache, fold, material, rundir, tflite, workflow
 from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths
 from kser.datasets import SOURCES, Source
 from kser.datasets.corpus import speakers_held_out
@@ -164,7 +164,7 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
 
 def test_the_corpus_may_have_moved(trained, monkeypatch):
     asked = []
-    monkeypatch.setattr(workflow, "load_corpus", lambda *arguments: asked.append(arguments) or trained.corpus)
+    monkeypatch.setattr(material, "load_corpus", lambda *arguments: asked.append(arguments) or trained.corpus)
     workflow.open_run(trained.path, trained.paths)
     workflow.open_run(trained.path, dataclasses.replace(trained.paths, data_dir="moved"))
     assert asked == [("tiny", trained.run.paths.data_dir, ""), ("tiny", "moved", "")]

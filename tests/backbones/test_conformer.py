@@ -111,6 +111,6 @@ def test_a_token_is_reached_by_all_others():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, 1, NUM_TOKENS, HIDDEN_DIM)).astype(np.float32)
     changed = x.copy()
-    changed[0, 0, -1] += 1
+    changed[0, 0, -1] = -x[0, 0, -1]  # a constant added would be taken away by the norms
     difference = np.abs(model(changed)[0] - model(x)[0]).max(axis=-1)[0, 0]
-    assert (difference > 0).all()  # attention carries it to where the convolution's kernel does not reach
+    assert difference.min() > 1e-4  # attention carries it to where the convolution's kernel does not reach

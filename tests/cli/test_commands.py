@@ -261,7 +261,7 @@ def test_all_splits_are_trained_and_summed_up(train, tmp_path):
     assert len(lines) == 9 and all(map(str.startswith, map(str.strip, lines), beginnings)), lines
     assert lines[-1] == f"written to {tmp_path}/run"
     assert {"split_1", "split_2", "summary.json", "predictions.csv"} <= set(os.listdir(tmp_path / "run"))
-    assert_told(train("--split=all", *settings), "is not an empty directory")
+    assert_told(train("--split=all", *settings), "already holds runs of splits", "--resume")
 
 
 # --- Prediction -------------------------------------------------------------------------------------------------------
