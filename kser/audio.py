@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import os
 from dataclasses import dataclass
 
@@ -78,7 +77,8 @@ def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
     with open(path, "rb") as file:
         data = file.read()
     _check_head(path, data[:GIT_LFS_HEAD_BYTES], len(data))
-    return *soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True), hashlib.sha256(data).hexdigest()
+    # By its path once more, not from memory: libsndfile would call Python for every block, which holds up other threads.
+    return *soundfile.read(os.fsencode(path), dtype="float32", always_2d=True), hashlib.sha256(data).hexdigest()
 
 
 def _read_span(path: str, span: tuple[float, float]) -> tuple[np.ndarray, int, str]:
@@ -117,10 +117,11 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
         raise AudioError(
             f"{path} holds {len(samples)} samples at {sample_rate_hz} Hz; at least {MIN_SECONDS:g} s are needed."
         )
-    mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all():
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    low, high = mono.min(), mono.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise AudioError(f"{path} has samples that are not finite numbers.")
-    if np.abs(mono).max() < SILENCE_PEAK:
+    if max(-low, high) < SILENCE_PEAK:
         raise AudioError(f"{path} is silent; there is no voice in it.")
     return resample(mono, sample_rate_hz)
 
@@ -150,7 +151,7 @@ def active_range(samples: np.ndarray) -> tuple[int, int]:
     """First and one-past-last sample of the part within 35 dB of the loudest 20 ms; (num_samples,) in."""
     num_frames = max(1, len(samples) // ACTIVITY_FRAME_SAMPLES)
     frames = samples[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
-    energy = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)
     active = np.flatnonzero(energy >= energy.max() * 10 ** (-ACTIVITY_RANGE_DB / 10))
     return int(active[0]) * ACTIVITY_FRAME_SAMPLES, min(len(samples), (int(active[-1]) + 1) * ACTIVITY_FRAME_SAMPLES)
 
