@@ -36,6 +36,7 @@ from kser.material import load_material
 from kser.pipeline import training_batches, training_data
 from kser.prepare import prepare_corpus
 from kser.scan import scan
+from kser.threads import use_threads
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", "", "Directory of RAVDESS.")
@@ -52,6 +53,7 @@ STEPS = ("prepare", "split", "shuffle", "start")
 
 def compare(data_dir: str) -> None:
     """kser's scan against librosa."""
+    use_threads(1)  # within an operation, as bin/prepare does: the scan has a thread for every core
     librosa = require_librosa()
     config = FeatureConfig()
     utterances = load_corpus("ravdess", data_dir).utterances[: FLAGS.clips]

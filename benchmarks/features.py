@@ -17,6 +17,7 @@ from benchmarks.librosa_peer import mel_settings, require_librosa
 from kser.config import FeatureConfig
 from kser.features import batch_extractor
 from kser.scan import CHUNK_CLIPS, THREADS
+from kser.threads import use_threads
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("rounds", 10, "Turns each of the two takes.", lower_bound=1)
@@ -33,6 +34,7 @@ def seconds(function, clips: np.ndarray) -> float:
 
 def main(_) -> None:
     librosa = require_librosa()
+    use_threads(1)  # within an operation, as bin/prepare does: chunks are taken by threads
     config = FeatureConfig()
     extract = batch_extractor(config)
     rng = np.random.default_rng(0)

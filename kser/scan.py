@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from kser.errors import AudioError
 from kser.features import batch_extractor
 
 CHUNK_CLIPS = 16
-THREADS = 2
+THREADS = len(os.sched_getaffinity(0))
 # What lasts longer is no utterance but a whole recording, of which a clip would show some window in the middle.
 MAX_SECONDS = 120.0
 

@@ -32,7 +32,9 @@ def main(_) -> None:
     from kser.prepare import beam_scanner, prepare_corpus
     from kser.report import preparation_text
     from kser.scan import scan
+    from kser.threads import use_threads
 
+    use_threads(1)  # within an operation: the scan has a thread for every core already
     data = DataConfig(**settings.given(DataConfig, names=DATA_SETTINGS))
     paths = DataPaths(**settings.given(DataPaths, names=("data_dir", "cache_dir")), manifest=FLAGS.manifest)
     scanner = beam_scanner(FLAGS.runner, FLAGS.runner_flags, FLAGS.work_dir) if FLAGS.runner else scan
