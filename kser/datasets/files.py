@@ -17,7 +17,9 @@ MAX_NAMED = 3
 def require_directory(data_dir: str, corpus: str) -> None:
     """Raises DatasetError unless `data_dir` is a readable directory."""
     if not data_dir:
-        raise DatasetError(f"Corpus '{corpus}' needs --data_dir, the directory that holds its audio files.")
+        raise DatasetError(
+            f"Corpus '{corpus}' needs --data_dir (--eval_data_dir for --eval_dataset), the directory that holds its files."
+        )
     if not os.path.isdir(data_dir):
         raise DatasetError(f"There is no directory {data_dir} to read corpus '{corpus}' from.")
     if not os.access(data_dir, os.R_OK | os.X_OK):
