@@ -88,13 +88,14 @@ def run_config(preset: ModelConfig) -> RunConfig:
     Raises:
       ConfigError: a value is out of range, or of a setting that the backbone does not have.
     """
-    from kser.backbones import require_own_settings
+    from kser.backbones import BACKBONES, require_own_settings
 
     require_own_settings(preset.backbone, given(ModelConfig))
     model = dataclasses.replace(
         preset, **given(ModelConfig), hrf=dataclasses.replace(preset.hrf, **given(HRFConfig, "hrf_"))
     )
-    data, augment, train = (cls(**given(cls)) for cls in (DataConfig, AugmentConfig, TrainConfig))
+    data, augment = (cls(**given(cls)) for cls in (DataConfig, AugmentConfig))
+    train = TrainConfig(**{"learning_rate": BACKBONES[preset.backbone].learning_rate, **given(TrainConfig)})
     return RunConfig(data, feature_config(), model, augment, train)
 
 

@@ -55,6 +55,13 @@ def test_the_presets_sizes_hold_unless_a_flag_is_given():
     assert parse("--hrf_init=glorot", preset=factorized).model.hrf == HRFConfig(4, init="glorot")
 
 
+def test_a_backbone_may_have_a_learning_rate_of_its_own():
+    speechformer = preset("speechformer", "light")
+    assert parse(preset=speechformer).train == TrainConfig(learning_rate=7e-4)
+    assert parse("--learning_rate=1e-3", preset=speechformer).train == TrainConfig(learning_rate=1e-3)
+    assert parse(preset=preset("convtransformer", "light")).train == TrainConfig()
+
+
 @pytest.mark.parametrize("cls", GROUPS, ids=lambda cls: cls.__name__)
 def test_every_setting_has_its_flag(cls):
     for setting in dataclasses.fields(cls):
