@@ -189,6 +189,9 @@ class ModelConfig(_Settings):
     stage_widening: tuple[int, ...] = _setting(
         (1, 1, 1), "Factors by which SpeechFormer's three merges widen the tokens.", 1, 4
     )
+    head_layers: int = _setting(
+        0, "Hidden layers of SpeechFormer's classifier, each half as wide as what it reads.", 0, 3
+    )
     activation: str = _setting("swish", "Activation function.", choices=ACTIVATIONS)
     norm: str = _setting("rms", "Normalization of tokens.", choices=("layer", "rms"))
     pooling: str = _setting(
@@ -335,6 +338,38 @@ class TrainConfig(_Settings):
     seed: int = _setting(
         0, "Seed of everything drawn: start, order, augmentation, dropout, validation speakers.", 0, 2**31 - 1
     )
+
+
+QUANTIZE = ("ptq", "qat", "qat_hrf", "int16x8", "float")
+RANGES = ("minmax", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class QuantizationConfig(_Settings):
+    """How a trained network becomes integers."""
+
+    quantize: str = _setting(
+        "ptq",
+        "Numbers of the converted model: int8 after training (ptq), fine-tuned as int8 after the fold (qat) or with HRF's "
+        "factors still in place (qat_hrf), weights of 8 and activations of 16 bits (int16x8), or float.",
+        choices=QUANTIZE,
+    )
+    representative_clips: int = _setting(
+        200, "Training clips the ranges of activations are taken from.", 1, 1000000
+    )
+    ranges: str = _setting(
+        "minmax",
+        "Range of an activation: all that was seen, all but a ten-thousandth at either end, or what leaves the least "
+        "squared error.",
+        choices=RANGES,
+    )
+    dense_scales: str = _setting(
+        "tensor",
+        "Whether a Dense kernel has one scale, or one for every output channel, as a 1 x 1 convolution.",
+        choices=("tensor", "channel"),
+    )
+    qat_epochs: int = _setting(8, "Passes over the training part of quantization-aware training.", 1, 100000)
+    qat_learning_rate: float = _setting(2e-4, "Peak learning rate of quantization-aware training.", 1e-8, 10)
 
 
 @dataclass(frozen=True)

@@ -25,19 +25,30 @@ def to_float_tflite(model) -> bytes:
 def to_int8_tflite(model, representative: np.ndarray) -> bytes:
     """The Keras model as a .tflite of batch 1 in int8 throughout, input and output included.
 
-    Post-training quantization: Jacob et al. 2018, arXiv 1712.05877; weights per output channel, activations per
-    tensor, their ranges taken from `representative`, float32 (n, num_frames, num_mels), n >= 1.
+    Jacob et al. 2018, arXiv 1712.05877; kernels of convolutions per output channel, of Dense layers and activations per
+    tensor. The ranges of activations are those of FakeQuant operations in the model; where there are none, taken from
+    `representative`, float32 (n, num_frames, num_mels), n >= 1.
 
     Raises:
       ConfigError: the model's input or `representative` is not of that form.
       KserError: TensorFlow Lite cannot express the model, or not all of it in int8.
     """
+    return _to_integers(model, representative, tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8)
+
+
+def to_int16x8_tflite(model, representative: np.ndarray) -> bytes:
+    """The Keras model as a .tflite of batch 1 with activations of 16 bits and weights of 8, otherwise as in int8."""
+    ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    return _to_integers(model, representative, ops, tf.int16)
+
+
+def _to_integers(model, representative: np.ndarray, ops: tf.lite.OpsSet, kind: tf.DType) -> bytes:
     _check_representative(model, representative)
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([clip[np.newaxis]] for clip in representative)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    converter.target_spec.supported_ops = [ops]
+    converter.inference_input_type = converter.inference_output_type = kind
     model_bytes = _convert(converter, model.name)
     _check_fully_quantized(model_bytes, model.name)
     return model_bytes

@@ -1,4 +1,4 @@
-"""Exact rewrites of a folded network into the form that costs a microcontroller least.
+"""Exact rewrites of a network into the form that costs a microcontroller least; of a folded one, or before the fold.
 
 `DEPLOY_PASSES` maps a name to a pure function of a graph; each pass knows layers by their kind only, and leaves alone what
 it cannot rewrite exactly. In the order given here each makes room for the next. Every node of a graph costs arena
@@ -17,6 +17,7 @@ from kser.errors import ConfigError, FoldError
 from kser.graph import Graph, Node, Ref, build_graph, new_node, read_graph
 from kser.inference import predict_logits
 from kser.layers import L2Norm, RMSNorm, Split
+from kser.linear import DENSE_KINDS, with_affine_input, with_centred_output, with_scaled_output
 
 # Float32 rounding of a few dozen layers whose kernels were scaled, on logits of order 10.
 MAX_LOGIT_DIFFERENCE = 1e-4
@@ -67,12 +68,7 @@ def _affine_into_readers(graph: Graph, node: Node, factor, offset, then: Callabl
         return None
     factor = np.broadcast_to(factor, readers[0].weights[0].shape[:1])
     offset = np.broadcast_to(offset, factor.shape)
-    changed = []
-    for reader in readers:
-        kernel = reader.weights[0]
-        bias = offset @ kernel + (reader.weights[1] if reader.config["use_bias"] else 0.0)
-        changed.append(reader.with_config(use_bias=True).with_weights(factor[:, None] * kernel, bias))
-    return then(graph.replaced(*changed))
+    return then(graph.replaced(*(with_affine_input(reader, factor, offset) for reader in readers)))
 
 
 def _dense_readers(graph: Graph, name: str) -> list[Node]:
@@ -82,7 +78,7 @@ def _dense_readers(graph: Graph, name: str) -> list[Node]:
         while node is not None and node.kind == "GlobalAveragePooling2D":
             node = graph.sole_consumer(node.name)
         readers.append(node)
-    all_dense = all(node is not None and node.kind == "Dense" for node in readers)
+    all_dense = all(node is not None and node.kind in DENSE_KINDS for node in readers)
     return readers if all_dense and graph.output[0] != name else []
 
 
@@ -104,8 +100,8 @@ def _scaled(graph: Graph, ref: Ref, factor: float, then: Graph) -> Graph | None:
     """`then` with the Dense layer scaled that `ref` comes from, by way of layers that only move numbers."""
     node = graph.producer(ref)
     while node is not None and graph.sole_consumer(node.name) is not None:
-        if node.is_linear("Dense"):
-            return then.replaced(then[node.name].with_weights(*(factor * w for w in node.weights)))
+        if node.is_linear(*DENSE_KINDS):
+            return then.replaced(with_scaled_output(then[node.name], factor))
         if node.kind not in ("Reshape", "Permute"):
             return None
         node = graph.producer(node.inputs[0])
@@ -134,7 +130,8 @@ def centre_residual(graph: Graph) -> Graph:
     streams = [s for s in streams if all(_can_be_centred(graph, name) for name in s.writers)]
     for name in sorted({name for stream in streams for name in stream.writers}):
         node = graph[name]
-        graph = graph.replaced(_centred_dense(node)) if node.kind == "Dense" else _centred_norm(graph, node)
+        dense = node.kind in DENSE_KINDS
+        graph = graph.replaced(with_centred_output(node)) if dense else _centred_norm(graph, node)
     positions = (graph[name] for stream in streams for name in stream.inside if graph[name].kind == "AddPositions")
     graph = graph.replaced(*(node.with_config(centred=True) for node in positions))
     for name in sorted({name for stream in streams for name in stream.norms}):
@@ -179,20 +176,13 @@ def _stream(graph: Graph, start: Ref) -> Stream | None:
 
 def _can_be_centred(graph: Graph, name: str) -> bool:
     node = graph.producer((name, 0))
-    return node is not None and (node.is_linear("Dense") or node.kind == "LayerNorm")
-
-
-def _centred_dense(node: Node) -> Node:
-    kernel = node.weights[0] - node.weights[0].mean(axis=1, keepdims=True)
-    if not node.config["use_bias"]:
-        return node.with_weights(kernel)
-    return node.with_weights(kernel, node.weights[1] - node.weights[1].mean())
+    return node is not None and (node.is_linear(*DENSE_KINDS) or node.kind == "LayerNorm")
 
 
 def _centred_norm(graph: Graph, node: Node) -> Graph:
     """A LayerNorm that writes to the stream: gamma, beta and the centring of the result are one Dense after it, a fraction
     of what MUL, ADD, MEAN and SUB would take."""
-    dim = _last_dim(graph, node)
+    dim = graph.width(node)
     gamma, beta = node.weights if node.config["affine"] else (np.ones(dim), np.zeros(dim))
     kernel = np.diag(gamma) - gamma[:, None] / dim
     name = f"{node.name}_centred"
@@ -202,16 +192,9 @@ def _centred_norm(graph: Graph, node: Node) -> Graph:
     return graph.rewired({(node.name, 0): (name, 0)}).replaced(bare).inserted(node.name, after)
 
 
-def _last_dim(graph: Graph, node: Node) -> int:
-    """The width of a norm's input, told by the weights on the way to it."""
-    while node is not None and not node.weights:
-        node = graph.producer(node.inputs[0])
-    return node.weights[-1].shape[-1]
-
-
 def _rms(graph: Graph, node: Node) -> Graph:
     """A LayerNorm of centred input as an L2 normalization, its sqrt(dim) in the Dense layers that read it."""
-    dim, config = _last_dim(graph, node), {"epsilon": node.config["epsilon"], "name": node.name}
+    dim, config = graph.width(node), {"epsilon": node.config["epsilon"], "name": node.name}
     if node.config["affine"]:
         gamma, beta = node.weights
         return graph.replaced(new_node(RMSNorm(center=True, **config), node.inputs, gamma, beta))
@@ -232,7 +215,7 @@ def flatten_by_convolution(graph: Graph) -> Graph:
 
 def _row_convolution(graph: Graph, source: Node, reshape: Node, dense: Node) -> Graph:
     *ones, num_rows, row = reshape.config["target_shape"]
-    channels = _last_dim(graph, source)
+    channels = graph.width(source)
     if ones != [1] or row % channels:
         return graph
     width, units = row // channels, dense.config["units"]

@@ -1,47 +1,77 @@
-"""A trained network to what a board runs: fold, proof, int8 conversion, and each form measured on the held-out speakers."""
+"""A trained network to what a board runs: fold, proof, integers, and each form measured on the held-out speakers."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata as packages
 
 import numpy as np
+import tf_keras as keras
 
-from kser import __version__, convert, rundir, tflite
+from kser import __version__, convert, parity, quantize, rundir, tflite
 from kser.backbones import build_model, plain
-from kser.config import to_dict
-from kser.deploy import DEPLOY_PASSES, Deployed, deploy_model
+from kser.config import QuantizationConfig, to_dict
+from kser.deploy import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
 from kser.errors import ModelFileError
+from kser.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
 from kser.fold import FoldProof, fold_model, prove, weights_hash
+from kser.graph import Graph, build_graph, read_graph
 from kser.inference import predict_logits
-from kser.metrics import METRICS, Scores, score
+from kser.metrics import METRICS
+from kser.parity import Bound, Stage
 from kser.pipeline import Part
 from kser.rundir import Run
 
 CHECKED_CLIPS = 4
+INT16_STEPS = 2 * 32767
+SAME_KERNELS = Bound("max", 0.0, "the same kernels")
+# Trains a network that feels its rounding; returns a row per epoch.
+Tune = Callable[[keras.Model], list[dict]]
 
 
 @dataclass(frozen=True)
 class Export:
-    """Both models, the scores of every form by its name, all figures (`report`) and the proof of fold and rewrites
-    (`certificate`), both as JSON values."""
+    """The converted model and the float one, all figures (`report`), the proof of fold and rewrites (`certificate`), and the
+    comparison of all forms (`parity`), all three as JSON values."""
 
-    int8_model: bytes
+    model_bytes: bytes
     float_model: bytes
-    scores: dict[str, Scores]
     report: dict
     certificate: dict
+    parity: dict
 
 
-def export(run: Run, representative: np.ndarray, test: Part, passes: Sequence[str] = tuple(DEPLOY_PASSES)) -> Export:
-    """Folds, rewrites and converts the run's network.
+@dataclass(frozen=True)
+class _Integers:
+    """A converted model, the float graph it was made of, the stages before its own, what it may differ by from them and, in
+    TFLM, from itself, and what is to be told of it."""
+
+    model_bytes: bytes
+    graph: Graph | None
+    stages: tuple[Stage, ...]
+    bound: Bound
+    tflm_bound: Bound
+    notes: dict
+
+
+def export(
+    run: Run,
+    representative: np.ndarray,
+    test: Part,
+    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
+    tune: Tune | None = None,
+) -> Export:
+    """Folds, rewrites, quantizes and converts the run's network.
 
     Args:
       representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
       passes: names of the rewrites (`DEPLOY_PASSES`) to make.
+      tune: trains the network on; for quantization-aware training only.
 
     Raises:
       ConfigError: there is no such pass.
@@ -52,33 +82,106 @@ def export(run: Run, representative: np.ndarray, test: Part, passes: Sequence[st
     folded = fold_model(model)
     proof = prove(model, folded, build_model(plain(run.config.model), run.config.features, len(run.labels)), test.features)
     deployed = deploy_model(folded, test.features, passes)
-    float_model = convert.to_float_tflite(deployed.model)
-    int8_model = convert.to_int8_tflite(deployed.model, representative)
-    tflm = tflite.TFLMRunner(int8_model)
-    logits = {
-        "keras": predict_logits(model, test.features),
-        "folded": predict_logits(folded, test.features),
-        "deployed": predict_logits(deployed.model, test.features),
-        "tflite": tflite.LiteRTRunner(int8_model).logits(test.features),
-        "tflm": tflm.logits(test.features),
-    }
-    scores = {name: score(test.labels, values.argmax(1), len(run.labels)) for name, values in logits.items()}
-    arena = {**dataclasses.asdict(tflm.arena()), "smallest_that_loads": tflite.smallest_arena_bytes(int8_model)}
-    int8_model = tflite.add_metadata(int8_model, model_metadata(run, scores["tflm"], arena["total"]))
-    _check_unchanged(int8_model, test.features[:CHECKED_CLIPS], logits["tflm"][:CHECKED_CLIPS])
-    report = _report(int8_model, proof, logits, scores, arena, len(representative))
-    return Export(int8_model, float_model, scores, report, _certificate(proof, deployed))
+    source = deploy_model(model, test.features, passes) if settings.quantize == "qat_hrf" else deployed
+    integers = _FORMS[settings.quantize](source.model, representative, test.features, settings, tune)
+    certificate = _certificate(proof, deployed, integers)
+    tflm = tflite.TFLMRunner(integers.model_bytes)
+    stages = [
+        Stage("keras", predict_logits(model, test.features)),
+        Stage("folded", predict_logits(folded, test.features), _exact(MAX_FOLD_DIFFERENCE)),
+        Stage("deployed", predict_logits(deployed.model, test.features), _exact(_passes_bound(deployed))),
+        *integers.stages,
+        Stage("tflite", tflite.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
+        Stage("tflm", tflm.logits(test.features), integers.tflm_bound),
+    ]
+    found = parity.compare(stages, test.labels)
+    worst = parity.worst_layers(integers.graph, integers.model_bytes, test.features) if integers.graph else []
+    found["worst_layers"] = [dataclasses.asdict(error) for error in worst]
+    arena = {**dataclasses.asdict(tflm.arena()), "smallest_that_loads": tflite.smallest_arena_bytes(integers.model_bytes)}
+    metadata = model_metadata(run, settings, found["stages"][-1]["UA"], arena["total"], certificate)
+    model_bytes = tflite.add_metadata(integers.model_bytes, metadata)
+    _check_unchanged(model_bytes, test.features[:CHECKED_CLIPS], stages[-1].logits[:CHECKED_CLIPS])
+    report = _report(model_bytes, proof, found, arena, settings, len(representative), integers.notes)
+    return Export(model_bytes, convert.to_float_tflite(deployed.model), report, certificate, found)
 
 
-def _certificate(proof: FoldProof, deployed: Deployed) -> dict:
+def _exact(difference: float) -> Bound:
+    return Bound("max", difference, "float32 rounding")
+
+
+def _passes_bound(deployed: Deployed) -> float:
+    return sum(BOUNDS.get(proof.name, MAX_LOGIT_DIFFERENCE) for proof in deployed.proofs)
+
+
+# --- Forms ------------------------------------------------------------------------------------------------------------
+
+
+def _float(model: keras.Model, representative, clips, settings, tune) -> _Integers:
+    return _Integers(convert.to_float_tflite(model), None, (), *[_exact(MAX_LOGIT_DIFFERENCE)] * 2, {})
+
+
+def _int16x8(model: keras.Model, representative, clips, settings, tune) -> _Integers:
+    graph = quantize.written_out_norms(quantize.one_operation_each(read_graph(model)))
+    model_bytes = convert.to_int16x8_tflite(build_graph(graph), representative)
+    ranges = quantize.measure_ranges(graph, representative)
+    bound = parity.rounding_bound(graph, quantize.rounded_kernels(graph, {}), quantize.symmetric(ranges), clips, INT16_STEPS)
+    # The tables of the two libraries for sigmoid and softmax are not the same in 16 bits.
+    return _Integers(model_bytes, graph, (), bound, bound, {})
+
+
+def _ptq(model: keras.Model, representative, clips, settings: QuantizationConfig, tune) -> _Integers:
+    graph = quantize.one_operation_each(read_graph(model))
+    ranges = quantize.measure_ranges(graph, representative, settings.ranges)
+    return _int8(graph, ranges, _scale_axes(graph, settings), representative, clips, True, {})
+
+
+def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig, tune: Tune) -> _Integers:
+    graph = quantize.one_operation_each(read_graph(model))
+    axes = _scale_axes(graph, settings)
+    network = quantize.quantize_aware(graph, quantize.measure_ranges(graph, representative, settings.ranges), axes)
+    rows = tune(network.model)
+    trained = network.trained()
+    before, after = build_graph(trained), quantize.folded(trained)
+    proof = prove(before, build_graph(after), build_graph(quantize.folded(graph)), clips)
+    notes = {"qat": rows, "fold_after_qat": dataclasses.asdict(proof)}
+    rounded = quantize.fake_quantized(quantize.rounded_kernels(after, axes), network.ranges())
+    quantize.require_same(network.model, rounded, clips)
+    return _int8(after, network.ranges(), axes, representative, clips, False, notes)
+
+
+def _int8(
+    graph: Graph, ranges: quantize.Ranges, axes: dict, representative, clips, untrained: bool, notes: dict
+) -> _Integers:
+    rounded = quantize.rounded_kernels(graph, axes)
+    simulated = quantize.fake_quantized(quantize.dense_as_convolution(rounded, axes), ranges)
+    model_bytes = convert.to_int8_tflite(simulated, representative)
+    bound = parity.rounding_bound(graph, rounded, ranges, clips)
+    # What training has changed lies between the stages too, and no scale bounds that.
+    stage = Stage("fake_quant", predict_logits(simulated, clips), bound if untrained else None)
+    return _Integers(model_bytes, graph, (stage,), bound, SAME_KERNELS, notes)
+
+
+def _scale_axes(graph: Graph, settings: QuantizationConfig) -> dict[str, int]:
+    return quantize.token_dense_axes(graph) if settings.dense_scales == "channel" else {}
+
+
+_FORMS = {"ptq": _ptq, "qat": _qat, "qat_hrf": _qat, "int16x8": _int16x8, "float": _float}
+
+
+# --- What is told of a model ------------------------------------------------------------------------------------------
+
+
+def _certificate(proof: FoldProof, deployed: Deployed, integers: _Integers) -> dict:
+    after = integers.notes.get("fold_after_qat")
     return {
         "fold": dataclasses.asdict(proof),
         "deploy": [dataclasses.asdict(p) for p in deployed.proofs],
         "sha256_deployed": weights_hash(deployed.model),
+        **({"fold_after_qat": after} if after else {}),
     }
 
 
-def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
+def model_metadata(run: Run, settings: QuantizationConfig, test_ua: float, arena_bytes: int, certificate: dict) -> dict:
     """What travels inside the .tflite: all that bin/predict or a board needs to know of it, and where it came from."""
     return {
         "kser": __version__,
@@ -86,14 +189,21 @@ def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
         "features": to_dict(run.config.features),
         "normalization": run.normalization.to_dict(),
         "model": to_dict(run.config.model),
+        "quantization": to_dict(settings),
         "corpus": run.config.data.dataset,
         "protocol": run.config.data.protocol,
         "split": run.config.data.split,
         "test_speakers": list(run.test_speakers),
-        "test_UA": scores.UA,
+        "test_UA": test_ua,
+        "fold_certificate_sha256": hashlib.sha256(certificate_json(certificate).encode()).hexdigest(),
         "arena_bytes": arena_bytes,
         "arena_tflm": packages.version("tflite-micro"),
     }
+
+
+def certificate_json(certificate: dict) -> str:
+    """The text of the certificate's file, whose hash the model carries."""
+    return json.dumps(certificate, indent=1) + "\n"
 
 
 def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
@@ -101,26 +211,31 @@ def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarra
         raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
 
 
-def _report(int8_model: bytes, proof: FoldProof, logits: dict, scores: dict, arena: dict, num_representative: int) -> dict:
-    description = tflite.describe(int8_model)
+def _report(
+    model_bytes: bytes,
+    proof: FoldProof,
+    found: dict,
+    arena: dict,
+    settings: QuantizationConfig,
+    num_representative: int,
+    notes: dict,
+) -> dict:
+    description = tflite.describe(model_bytes)
     return {
-        "sha256": hashlib.sha256(int8_model).hexdigest(),
+        "sha256": hashlib.sha256(model_bytes).hexdigest(),
         "bytes": description.num_bytes,
         "parameters": proof.parameters_after,
-        "multiply_accumulates": tflite.multiply_accumulates(int8_model),
+        "multiply_accumulates": tflite.multiply_accumulates(model_bytes),
         "nodes": description.num_nodes,
         "ops": description.ops,
+        "input": dataclasses.asdict(description.inputs[0]),
+        "output": dataclasses.asdict(description.outputs[0]),
         "arena_bytes": arena,
         "tflite_micro": packages.version("tflite-micro"),
-        "representative_clips": num_representative,
+        "quantization": {**to_dict(settings), "representative_clips": num_representative},
         "fold": {key: value for key, value in dataclasses.asdict(proof).items() if key != "layers"},
-        "scores": {
-            name: {metric: getattr(s, metric) for metric in METRICS} for name, s in scores.items()
-        },
-        "agreement_with_keras": {
-            name: float(np.mean(values.argmax(1) == logits["keras"].argmax(1))) for name, values in logits.items()
-        },
-        "mean_logit_difference_from_keras": {
-            name: float(np.abs(values - logits["keras"]).mean()) for name, values in logits.items()
-        },
+        "scores": {row["stage"]: {metric: row[metric] for metric in METRICS} for row in found["stages"]},
+        "agreement_with_keras": {row["stage"]: row["same_decision_as_first"] for row in found["stages"]},
+        "mean_logit_difference_from_keras": {row["stage"]: row["mean_difference_from_first"] for row in found["stages"]},
+        **({"qat": notes["qat"]} if "qat" in notes else {}),
     }

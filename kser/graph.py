@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
 from kser.errors import FoldError
@@ -76,6 +77,12 @@ class Graph:
         """The one node that reads the node `name`, if there is just one and the network's output is another."""
         consumers = self.consumers(name)
         return consumers[0] if len(consumers) == 1 and self.output[0] != name else None
+
+    def width(self, node: Node) -> int:
+        """The last dimension of what a norm or an activation reads, told by the weights on the way to it."""
+        while node is not None and not node.weights:
+            node = self.producer(node.inputs[0])
+        return node.weights[-1].shape[-1]
 
     def replaced(self, *nodes: Node) -> Graph:
         """With these nodes in the place of those of the same names."""
@@ -153,15 +160,22 @@ def read_graph(model: keras.Model) -> Graph:
     return graph
 
 
-def build_graph(graph: Graph) -> keras.Model:
-    """The Keras model of a graph, its weights cast to float32."""
+def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Callable] = lambda node, layer: layer):
+    """The Keras model of a graph, its weights cast to float32.
+
+    Args:
+      around: makes of a node's layer, built and with its weights, what is called in its place.
+    """
     inputs = keras.Input(graph.input_shape, name=graph.input_name)
     tensors = {(graph.input_name, 0): inputs}
     for node in graph:
         layer = keras.layers.deserialize(node.spec)
         arguments = [tensors[ref] for ref in node.inputs]
-        outputs = layer(arguments[0] if len(arguments) == 1 else arguments)
+        arguments = arguments[0] if len(arguments) == 1 else arguments
+        if not layer.built:  # a description can say for what input it is to be built, and then that is done already
+            layer.build(tf.nest.map_structure(lambda tensor: tensor.shape, arguments))
         layer.set_weights([w.astype(np.float32) for w in node.weights])
+        outputs = around(node, layer)(arguments)
         for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
             tensors[node.name, i] = output
     return keras.Model(inputs, tensors[graph.output], name=graph.name)

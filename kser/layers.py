@@ -75,6 +75,8 @@ class HRFDense(keras.layers.Layer):
         self.inner_bias = inner_bias
         self.depth = depth
         self.form = form
+        # Quantization-aware training lets the product act as it will be deployed, by a tensor set here.
+        self.acting_kernel = None
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -102,7 +104,7 @@ class HRFDense(keras.layers.Layer):
         return _widened(rng, first, [middle] * (self.depth - 1), last, rank)
 
     def effective_kernel(self) -> tf.Tensor:
-        """(d_in, units): the kernel this layer acts with."""
+        """(d_in, units): the product of the factors."""
         return functools.reduce(tf.matmul, self.factors)
 
     def effective_bias(self) -> tf.Tensor:
@@ -115,7 +117,8 @@ class HRFDense(keras.layers.Layer):
 
     def call(self, inputs):
         if self.form == "product":
-            return self.activation(tf.tensordot(inputs, self.effective_kernel(), 1) + self.effective_bias())
+            kernel = self.effective_kernel() if self.acting_kernel is None else self.acting_kernel
+            return self.activation(tf.tensordot(inputs, kernel, 1) + self.effective_bias())
         biases = [*(self.inner_biases or [0.0] * self.depth), self.bias]
         for factor, bias in zip(self.factors, biases, strict=True):
             inputs = tf.tensordot(inputs, factor, 1) + bias
@@ -223,6 +226,14 @@ class L2Norm(_Norm):
 
     def call(self, inputs):
         return tf.math.l2_normalize(inputs, -1, epsilon=inputs.shape[-1] * self.epsilon)
+
+
+@register
+class WrittenOutRMS(_Norm):
+    """`x / sqrt(mean(x x) + epsilon)` over the last axis, in operations that take 16 bits; L2_NORMALIZATION does not."""
+
+    def call(self, inputs):
+        return inputs * tf.math.rsqrt(tf.reduce_mean(inputs * inputs, -1, keepdims=True) + self.epsilon)
 
 
 @register
@@ -457,3 +468,25 @@ class Split(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "parts": self.parts, "axis": self.axis}
+
+
+@register
+class Affine(keras.layers.Layer):
+    """`gamma * x` over the last axis, with `center` also `+ beta`: what an L2 norm lacks to be an RMS norm."""
+
+    def __init__(self, center: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self.center = center
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight("gamma", (int(input_shape[-1]),), initializer="ones")
+        if self.center:
+            self.beta = self.add_weight("beta", (int(input_shape[-1]),), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        scaled = inputs * self.gamma
+        return scaled + self.beta if self.center else scaled
+
+    def get_config(self):
+        return {**super().get_config(), "center": self.center}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CALIBRATION_BINS = 15
 METRICS = ("WA", "UA", "macro_f1", "weighted_f1")
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -130,3 +131,15 @@ def decide_by_speaker(labels, probabilities, speakers) -> tuple[np.ndarray, np.n
     truth = np.array([labels[index == i][0] for i in range(len(names))])
     # Means are below 1, so they decide between equal counts and nothing else.
     return names, truth, means.argmax(1), (votes + 0.5 * means).argmax(1)
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error (Guo et al. 2017): how far confidence and accuracy lie apart, on average over clips.
+
+    Of (n, num_classes) probabilities, in 15 bins of equal width by the largest of each row.
+    """
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    gaps = np.bincount(bins, confidence - right, CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -124,13 +124,9 @@ def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
     return "\n".join(lines)
 
 
-def export_text(run: Run, figures: dict, certificate: dict) -> str:
-    """The figures of a conversion (`Export.report` and its certificate) as a block of text."""
-    fold, arena, scores = figures["fold"], figures["arena_bytes"], figures["scores"]
-    rows = [
-        f"{name:<8} {s['WA']:.3f}  {s['UA']:.3f}  {s['macro_f1']:.3f}     {figures['agreement_with_keras'][name]:.4f}"
-        for name, s in scores.items()
-    ]
+def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str:
+    """The figures of a conversion (`Export.report`, its certificate and parity) as a block of text."""
+    fold, arena = figures["fold"], figures["arena_bytes"]
     return "\n".join(
         [
             f"fold         {fold['parameters_before']} -> {fold['parameters_after']} parameters; on {fold['clips']} clips "
@@ -145,10 +141,28 @@ def export_text(run: Run, figures: dict, certificate: dict) -> str:
             f"TFLM arena   {arena['total']} bytes ({arena['head']} head, {arena['tail']} tail; on this 64-bit computer)",
             "ops          " + ", ".join(f"{name} {count}" for name, count in figures["ops"].items()),
             f"held-out speakers {_few(run.test_speakers)}:",
-            "form     WA     UA     macro-F1  same decision as keras",
-            *rows,
+            *_parity_lines(parity),
         ]
     )
+
+
+def _parity_lines(parity: dict) -> list[str]:
+    """A line for every stage, whether one differs from the one before by more than it may, and the worst layers."""
+    lines = ["form        WA     UA     macro-F1  ECE    same decision as keras  difference from the form before: max, mean"]
+    for row in parity["stages"]:
+        figures = f"{row['WA']:.3f}  {row['UA']:.3f}  {row['macro_f1']:.3f}     {row['calibration_error']:.3f}"
+        lines.append(f"{row['stage']:<11} {figures}  {row['same_decision_as_first']:<22.4f} {_difference(row)}".rstrip())
+    beyond = parity["first_beyond_bound"]
+    lines.append(f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding")
+    worst = ", ".join(f"{error['layer']} {error['snr_db']:.1f}" for error in parity["worst_layers"])
+    return [*lines, f"least signal-to-noise in dB: {worst}"] if worst else lines
+
+
+def _difference(row: dict) -> str:
+    if "against" not in row:
+        return ""
+    shown = f"{row['max_difference']:.1e}, {row['mean_difference']:.1e}"
+    return f"{shown} ({row['bound']['of']} at most {row['bound']['at_most']:.1e})" if "bound" in row else shown
 
 
 def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:

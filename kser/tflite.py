@@ -385,6 +385,15 @@ class Runner(ABC):
         """The output tensor for the input tensor, both as stored."""
 
 
+@dataclass(frozen=True)
+class ComputedTensor:
+    """The result of a node: its op, its tensor, and the real values (n, *shape) for n clips."""
+
+    op: str
+    tensor: TensorInfo
+    values: np.ndarray
+
+
 class LiteRTRunner(Runner):
     """TensorFlow Lite for desktops, with its reference kernels.
 
@@ -394,11 +403,15 @@ class LiteRTRunner(Runner):
 
     library = "TensorFlow Lite"
 
-    def __init__(self, model_bytes: bytes, name: str = "The model"):
+    def __init__(self, model_bytes: bytes, name: str = "The model", keep_tensors: bool = False):
         super().__init__(model_bytes, name)
         resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
         with _interpreter_errors(self.library, name):
-            self._interpreter = tf.lite.Interpreter(model_content=self._model_bytes, experimental_op_resolver_type=resolver)
+            self._interpreter = tf.lite.Interpreter(
+                model_content=self._model_bytes,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=keep_tensors,
+            )
             self._interpreter.allocate_tensors()
         self._input_index = self._interpreter.get_input_details()[0]["index"]
         self._output_index = self._interpreter.get_output_details()[0]["index"]
@@ -407,6 +420,22 @@ class LiteRTRunner(Runner):
         self._interpreter.set_tensor(self._input_index, clip)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output_index)
+
+    def computed_tensors(self, features: np.ndarray) -> list[ComputedTensor]:
+        """What every node computes, in their order, of features (n, num_frames, num_mels); needs `keep_tensors`."""
+        model = parse(self._model_bytes, self._name)
+        graph = model.subgraphs[0]
+        results = [(op, index) for op in graph.operators for index in _items(op.outputs)]
+        values: list[list[np.ndarray]] = [[] for _ in results]
+        for clip in quantize(features, self.input):
+            self._invoke(clip[np.newaxis])
+            for kept, (_, index) in zip(values, results, strict=True):
+                kept.append(self._interpreter.get_tensor(index))
+        infos = [(_op_name(model, op), _tensor_info(graph.tensors[index])) for op, index in results]
+        return [
+            ComputedTensor(op, info, dequantize(np.stack(kept), info))
+            for (op, info), kept in zip(infos, values, strict=True)
+        ]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser import rundir
-from kser.config import TrainConfig
+from kser.config import RunConfig, TrainConfig
 from kser.errors import RunError
 from kser.inference import predict_logits
 from kser.layers import HRFDense
@@ -124,10 +124,7 @@ class Trainer:
 
     def train_epoch(self, on_step: Callable[[], None]) -> float:
         """One pass over the training part; returns the mean loss."""
-        config = self.run.config
-        batches = training_batches(
-            self.data, config.features, config.augment, config.train.batch_size, config.train.seed, int(self.epoch.numpy())
-        )
+        batches = _epoch_batches(self.data, self.run.config, int(self.epoch.numpy()))
         losses = []
         for batch in in_turns(batches):
             losses.append(self.step(*batch))
@@ -156,6 +153,11 @@ class Trainer:
         decay_kernels(self.model, config.weight_decay * self.optimizer.learning_rate, config.hrf_decay)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
+
+
+def _epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
+    train = config.train
+    return training_batches(data, config.features, config.augment, train.batch_size, train.seed, epoch)
 
 
 def in_turns(batches: Iterable) -> Iterator:
@@ -205,6 +207,50 @@ def fit(run: Run, data: TrainingData, validation: Part, progress) -> list[dict]:
         _keep(run, trainer, rows, writer)
         progress.epoch(rows[-1])
     return rows
+
+
+def fine_tune(
+    model: keras.Model, config: RunConfig, data: TrainingData, validation: Part, epochs: int, learning_rate: float, progress
+) -> list[dict]:
+    """Trains a model on, at a rate that falls from `learning_rate`, and leaves it with the weights of its best epoch.
+
+    Args:
+      progress: as in `fit`.
+    Returns:
+      One row per epoch, with what the model scored before the first as epoch 0.
+    """
+    steps = max(1, len(data.labels) // config.train.batch_size)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps, FINAL_LEARNING_RATE)
+    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.train.label_smoothing)
+
+    def train_step(clips, targets, weights):
+        with tf.GradientTape() as tape:
+            value = loss(targets, model(clips, training=True), weights)
+        gradients = tape.gradient(value, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return value
+
+    step = tf.function(train_step, autograph=False)
+    rows = [{"epoch": 0, **validate(model, validation, data.num_classes)}]
+    best = model.get_weights()
+    progress.start(0, epochs, steps)
+    for epoch in range(1, epochs + 1):
+        # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
+        batches = _epoch_batches(data, config, config.train.epochs + epoch - 1)
+        losses = [_counted(step(*batch), progress) for batch in in_turns(batches)]
+        row = {"epoch": epoch, "loss": float(tf.reduce_mean(losses)), **validate(model, validation, data.num_classes)}
+        rows.append(row)
+        if best_row(rows) is row:
+            best = model.get_weights()
+        progress.epoch(row)
+    model.set_weights(best)
+    return rows
+
+
+def _counted(value, progress):
+    progress.step()
+    return value
 
 
 def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:

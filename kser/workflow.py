@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from kser import convert, export, report, rundir, tflite
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
-from kser.config import DataPaths, RunConfig
+from kser.config import DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
@@ -32,10 +33,10 @@ from kser.inference import predict_logits
 from kser.material import Material, load_material, read_corpus
 from kser.pipeline import evaluation_part, training_data
 from kser.rundir import Run
-from kser.train import best_row, fit
+from kser.train import best_row, fine_tune, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
-CONVERSION_FILE, CERTIFICATE_FILE = "conversion.json", "fold.json"
+CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
 SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
@@ -162,26 +163,49 @@ def _logits_function(run: Run, kind: str):
 
 
 def fold_and_convert(
-    run_dir: str, paths: DataPaths, num_representative: int, passes: Sequence[str] = tuple(DEPLOY_PASSES)
+    run_dir: str,
+    paths: DataPaths,
+    settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
+    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    progress=None,
 ) -> tuple[Run, export.Export]:
-    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory."""
+    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
+
+    Args:
+      progress: as in `train.fit`; for quantization-aware training, which takes a while.
+    """
     require_passes(passes)
     run, material = open_run(run_dir, paths)
-    order = np.random.default_rng(run.config.train.seed).permutation(len(material.split.train))
-    chosen = np.array(material.split.train)[np.sort(order[:num_representative])]
-    representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
-    result = export.export(run, representative, material.part(run, "test"), passes)
-    header, source = convert.cc_sources(result.int8_model, CC_NAME)
+    representative = evaluation_part(
+        material.corpus, material.features, _representative(run, material, settings), run.normalization
+    )
+    tune = functools.partial(_tune, run, material, paths, settings, progress)
+    result = export.export(run, representative.features, material.part(run, "test"), passes, settings, tune)
+    header, source = convert.cc_sources(result.model_bytes, CC_NAME)
     files = {
-        MODEL_FILE: result.int8_model,
+        MODEL_FILE: result.model_bytes,
         FLOAT_MODEL_FILE: result.float_model,
         f"{CC_NAME}.h": header.encode(),
         f"{CC_NAME}.cc": source.encode(),
         CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
-        CERTIFICATE_FILE: (json.dumps(result.certificate, indent=1) + "\n").encode(),
+        PARITY_FILE: (json.dumps(result.parity, indent=1) + "\n").encode(),
+        CERTIFICATE_FILE: export.certificate_json(result.certificate).encode(),
     }
     _write_together(run, files)
     return run, result
+
+
+def _representative(run: Run, material: Material, settings: QuantizationConfig) -> np.ndarray:
+    """Some clips of the training part, drawn by the run's seed."""
+    order = np.random.default_rng(run.config.train.seed).permutation(len(material.split.train))
+    return np.array(material.split.train)[np.sort(order[: settings.representative_clips])]
+
+
+def _tune(run: Run, material: Material, paths: DataPaths, settings: QuantizationConfig, progress, model) -> list[dict]:
+    """Quantization-aware training on the run's own training part; its validation speakers choose the epoch."""
+    data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
+    validation = material.part(run, "validation")
+    return fine_tune(model, run.config, data, validation, settings.qat_epochs, settings.qat_learning_rate, progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:

@@ -65,6 +65,7 @@ UNUSUAL = RunConfig(
         norm_position="post",
         stage_layers=(1, 3, 5, 7),
         stage_widening=(2, 1, 3),
+        head_layers=1,
     ),
     AugmentConfig("codec:0.43,gain:8.7,spec:0.7", 7),
     TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3),

@@ -26,7 +26,7 @@ BACKBONES = {
     "conformer": Backbone(conformer.logits, ("num_layers", "stem_channels", "kernel_size")),
     "convtransformer": Backbone(convtransformer.logits, ("num_layers", "stem_channels", "norm_position")),
     # Norms after the residuals: at 2e-3 it never leaves chance.
-    "speechformer": Backbone(speechformer.logits, ("stage_layers", "stage_widening"), learning_rate=7e-4),
+    "speechformer": Backbone(speechformer.logits, ("stage_layers", "stage_widening", "head_layers"), learning_rate=7e-4),
 }
 
 # Wide where tokens are few: the frame stage alone decides the arena.
@@ -49,7 +49,14 @@ PRESETS = {
     ("speechformer", "micro"): ModelConfig(**_STAGES, stage_layers=(1, 2, 2, 1), num_heads=2, hidden_dim=24, ffn_dim=12),
     ("speechformer", "light"): ModelConfig(**_STAGES, stage_layers=(2, 2, 2, 1), num_heads=4, hidden_dim=48, ffn_dim=24),
     ("speechformer", "large"): ModelConfig(
-        "speechformer", num_heads=8, hidden_dim=128, ffn_dim=64, activation="relu", norm="layer", pooling="mean"
+        "speechformer",
+        num_heads=8,
+        hidden_dim=128,
+        ffn_dim=64,
+        head_layers=2,
+        activation="relu",
+        norm="layer",
+        pooling="mean",
     ),
 }
 

@@ -21,7 +21,7 @@ NUM_CLASSES = 4
 SMALL = {
     "conformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "kernel_size": 3, "stem_channels": (4, 4)},
     "convtransformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "stem_channels": (4, 4)},
-    "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6},
+    "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6, "head_layers": 2},
 }
 ATTENTION = {f"attention_{role}" for role in ("query", "key", "value", "out")}
 ROLES = {

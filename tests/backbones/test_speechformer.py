@@ -39,6 +39,7 @@ def network(name: str, num_frames: int, dim: int, num_classes: int) -> keras.Mod
         ffn_dim=dim // 2,
         stage_layers=STAGE_LAYERS[name],
         stage_widening=WIDENING[name],
+        head_layers=2,
         activation="relu",
         norm="layer",
         pooling="mean",

@@ -1,0 +1,52 @@
+"""What can be done to a Dense layer of a graph from outside: to its kernel, or to the factors of an HRFDense.
+
+A map before the layer changes the first factor, a map after it the last, so that a rewritten HRFDense is still one and
+folds to the very Dense that the rewrites would have made of the folded one.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from kser.graph import Node
+
+DENSE_KINDS = ("Dense", "HRFDense")
+
+
+def with_affine_input(node: Node, factor: np.ndarray, offset: np.ndarray) -> Node:
+    """The layer that does to `x` what `node` does to `factor x + offset`, both (d_in,)."""
+    if node.kind == "Dense":
+        kernel = node.weights[0]
+        bias = offset @ kernel + (node.weights[1] if node.config["use_bias"] else 0.0)
+        return node.with_config(use_bias=True).with_weights(factor[:, None] * kernel, bias)
+    factors, inner_biases, bias = _parts(node)
+    if inner_biases:
+        inner_biases = [offset @ factors[0] + inner_biases[0], *inner_biases[1:]]
+    else:
+        bias = offset @ functools.reduce(np.matmul, factors) + bias
+    return node.with_weights(factor[:, None] * factors[0], *factors[1:], *inner_biases, bias)
+
+
+def with_scaled_output(node: Node, factor: float) -> Node:
+    """The layer whose outputs are `factor` times those of `node`, which has no activation."""
+    return _with_mapped_output(node, lambda w: factor * w)
+
+
+def with_centred_output(node: Node) -> Node:
+    """The layer whose outputs are those of `node`, which has no activation, less their mean."""
+    return _with_mapped_output(node, lambda w: w - w.mean(axis=-1, keepdims=True))
+
+
+def _with_mapped_output(node: Node, change) -> Node:
+    if node.kind == "Dense":
+        return node.with_weights(*map(change, node.weights))
+    factors, inner_biases, bias = _parts(node)
+    return node.with_weights(*factors[:-1], change(factors[-1]), *inner_biases, change(bias))
+
+
+def _parts(node: Node) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    """Factors, biases of the inserted layers, and the bias of an HRFDense."""
+    count = node.config["depth"] + 1
+    return list(node.weights[:count]), list(node.weights[count:-1]), node.weights[-1]
