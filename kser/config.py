@@ -325,7 +325,7 @@ class TrainConfig(_Settings):
 
     epochs: int = _setting(80, "Passes over the training part.", 1, 100000)
     batch_size: int = _setting(32, "Clips per step.", 1, 65536)
-    learning_rate: float = _setting(2e-3, "Peak learning rate of Adam; for SpeechFormer 7e-4 unless given.", 1e-8, 10)
+    learning_rate: float = _setting(2e-3, "Peak learning rate of Adam; for SpeechFormer 1e-3 unless given.", 1e-8, 10)
     warmup_share: float = _setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)
     weight_decay: float = _setting(0.05, "Decoupled weight decay of the kernels, per unit of learning rate.", 0, 1)
     hrf_decay: str = _setting(

@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tf_keras as keras
 
 from kser import deploy
-from kser.backbones import PRESETS, build_model
-from kser.config import FeatureConfig, ModelConfig
+from kser.backbones import build_model
+from kser.config import FeatureConfig, HRFConfig, ModelConfig
 from kser.convert import to_int8_tflite
 from kser.deploy import DEPLOY_PASSES, deploy_model
 from kser.errors import ConfigError, FoldError
+from kser.fold import fold_model, foldable_layers
 from kser.graph import build_graph, read_graph
 from kser.inference import predict_logits
-from kser.layers import AddPositions, L2Norm, LayerNorm, RMSNorm
+from kser.layers import AddPositions, HRFDense, L2Norm, LayerNorm, RMSNorm
 from kser.tflite import TFLMRunner, describe
-
-FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
-NUM_CLASSES = 4
-SMALL = {
-    "conformer": {
-        "num_layers": 1,
-        "num_heads": 2,
-        "hidden_dim": 8,
-        "ffn_dim": 12,
-        "kernel_size": 3,
-        "stem_channels": (4, 4),
-    },
-    "convtransformer": {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "ffn_dim": 12, "stem_channels": (4, 4)},
-    "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6},
-}
-NETWORKS = [
-    ("conformer", {"norm": "layer", "num_layers": 2}),
-    ("conformer", {"norm": "rms", "pooling": "statistics", "activation": "hard_swish"}),
-    ("convtransformer", {"norm": "layer", "pooling": "mean"}),
-    ("convtransformer", {"norm": "layer", "norm_position": "post"}),
-    ("speechformer", {"norm": "rms"}),
-]
-
-
-def clips(num_clips: int = 24, features: FeatureConfig = FEATURES) -> np.ndarray:
-    shape = (num_clips, features.num_frames, features.num_mels)
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
-
-
-def perturb(model: keras.Model) -> keras.Model:
-    """Moves norms and biases off ones and zeros, and BatchNorm's statistics with them."""
-    rng = np.random.default_rng(1)
-    model.set_weights(
-        [(w + 0.2 * np.abs(rng.normal(size=w.shape))).astype(np.float32) if w.ndim == 1 else w for w in model.get_weights()]
-    )
-    return model
-
-
-def network(backbone: str, **changes) -> keras.Model:
-    config = dataclasses.replace(PRESETS[backbone, "micro"], **{**SMALL[backbone], **changes})
-    return perturb(build_model(config, FEATURES, NUM_CLASSES))
+from tests.networks import NETWORKS, clips, network, perturb
 
 
 def kinds(model: keras.Model) -> list[type]:
@@ -95,6 +54,19 @@ def test_each_pass_alone_is_exact(backbone, changes, name):
     model = network(backbone, **changes)
     atol = deploy.BOUNDS.get(name, deploy.MAX_LOGIT_DIFFERENCE)
     np.testing.assert_allclose(rewritten(model, name)(clips(4)), model(clips(4)), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("hrf", [HRFConfig(3), HRFConfig(2, ("both", "attention", "classifier"), 2, inner_bias=True)])
+@pytest.mark.parametrize(("backbone", "changes"), NETWORKS)
+def test_a_factorized_network_is_rewritten_to_what_folds_to_the_rewritten_fold(backbone, changes, hrf):
+    model = network(backbone, **changes, hrf=hrf)
+    names = [name for name in DEPLOY_PASSES if name != "fuse"]  # which waits for the fold where attention is factorized
+    before, after = (rewritten(m, *names) for m in (model, fold_model(model)))
+    assert {layer.name for layer in before.layers if isinstance(layer, HRFDense)} == set(foldable_layers(model))
+    np.testing.assert_allclose(before(clips(4)), model(clips(4)), rtol=0, atol=1e-3)
+    for layer, expected in zip(fold_model(before).layers, after.layers, strict=True):
+        for a, b in zip(layer.get_weights(), expected.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=layer.name)
 
 
 def test_passes_do_nothing_the_second_time():

@@ -57,8 +57,8 @@ def test_the_presets_sizes_hold_unless_a_flag_is_given():
 
 def test_a_backbone_may_have_a_learning_rate_of_its_own():
     speechformer = preset("speechformer", "light")
-    assert parse(preset=speechformer).train == TrainConfig(learning_rate=7e-4)
-    assert parse("--learning_rate=1e-3", preset=speechformer).train == TrainConfig(learning_rate=1e-3)
+    assert parse(preset=speechformer).train == TrainConfig(learning_rate=1e-3)
+    assert parse("--learning_rate=3e-4", preset=speechformer).train == TrainConfig(learning_rate=3e-4)
     assert parse(preset=preset("convtransformer", "light")).train == TrainConfig()
 
 
