@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kser import export, rundir, tflite
-from kser.config import FeatureConfig, ModelConfig, from_dict
+from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, from_dict
 from kser.deploy import deploy_model
 from kser.errors import FoldError, ModelFileError
 from kser.fold import fold_model
@@ -18,7 +18,7 @@ from kser.metrics import METRICS, score
 from tests import tiny
 from tests.tiny_run import NUM_REPRESENTATIVE
 
-FORMS = ["keras", "folded", "deployed", "tflite", "tflm"]
+FORMS = ["keras", "folded", "deployed", "fake_quant", "tflite", "tflm"]
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def part(trained):
 
 
 def test_the_report_is_what_the_file_says(trained):
-    model_bytes, report = trained.result.int8_model, trained.result.report
+    model_bytes, report = trained.result.model_bytes, trained.result.report
     description = tflite.describe(model_bytes)
     assert report["sha256"] == hashlib.sha256(model_bytes).hexdigest()
     assert report["bytes"] == len(model_bytes)
     assert report["nodes"] == description.num_nodes and report["ops"] == description.ops
     assert report["multiply_accumulates"] == tflite.multiply_accumulates(model_bytes) > 0
-    assert report["representative_clips"] == NUM_REPRESENTATIVE
+    assert report["quantization"]["representative_clips"] == NUM_REPRESENTATIVE
     assert report == json.loads(json.dumps(report))
 
 
@@ -46,10 +46,10 @@ def test_the_report_is_what_the_fold_proved(trained):
 
 def test_the_arena_is_the_models(trained):
     arena = trained.result.report["arena_bytes"]
-    assert arena["total"] == arena["head"] + arena["tail"] == tflite.TFLMRunner(trained.result.int8_model).arena().total
-    assert tflite.TFLMRunner(trained.result.int8_model, arena_bytes=arena["smallest_that_loads"])
+    assert arena["total"] == arena["head"] + arena["tail"] == tflite.TFLMRunner(trained.result.model_bytes).arena().total
+    assert tflite.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"])
     with pytest.raises(ModelFileError, match="arena is too small"):
-        tflite.TFLMRunner(trained.result.int8_model, arena_bytes=arena["smallest_that_loads"] - 16)
+        tflite.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"] - 16)
 
 
 def test_scores_are_of_each_form(trained, part):
@@ -58,13 +58,12 @@ def test_scores_are_of_each_form(trained, part):
         "keras": predict_logits(model, part.features),
         "folded": predict_logits(fold_model(model), part.features),
         "deployed": predict_logits(deploy_model(fold_model(model), part.features).model, part.features),
-        "tflite": tflite.LiteRTRunner(trained.result.int8_model).logits(part.features),
-        "tflm": tflite.TFLMRunner(trained.result.int8_model).logits(part.features),
+        "tflite": tflite.LiteRTRunner(trained.result.model_bytes).logits(part.features),
+        "tflm": tflite.TFLMRunner(trained.result.model_bytes).logits(part.features),
     }
-    assert list(report["scores"]) == list(trained.result.scores) == FORMS
+    assert list(report["scores"]) == [row["stage"] for row in trained.result.parity["stages"]] == FORMS
     for form, values in logits.items():
         expected = score(part.labels, values.argmax(1), len(tiny.LABELS))
-        assert trained.result.scores[form].to_dict() == expected.to_dict(), form
         assert report["scores"][form] == {metric: getattr(expected, metric) for metric in METRICS}
         assert report["agreement_with_keras"][form] == np.mean(values.argmax(1) == logits["keras"].argmax(1))
     assert report["agreement_with_keras"]["folded"] == 1
@@ -73,7 +72,7 @@ def test_scores_are_of_each_form(trained, part):
 
 def test_int8_is_close_to_float(trained, part):
     logits = predict_logits(rundir.load_model(trained.run), part.features)
-    difference = np.abs(tflite.TFLMRunner(trained.result.int8_model).logits(part.features) - logits)
+    difference = np.abs(tflite.TFLMRunner(trained.result.model_bytes).logits(part.features) - logits)
     # A sound int8 conversion of so small a network is off by a few steps of its output, a broken one by its range.
     assert difference.mean() < 0.1 * np.ptp(logits)
     assert trained.result.report["mean_logit_difference_from_keras"]["tflm"] == pytest.approx(difference.mean(), rel=1e-6)
@@ -85,16 +84,20 @@ def test_the_float_model_computes_as_keras(trained, part):
 
 
 def test_the_metadata_tells_all_that_prediction_needs(trained):
-    metadata = tflite.read_metadata(trained.result.int8_model)
+    metadata = tflite.read_metadata(trained.result.model_bytes)
     assert tuple(metadata["labels"]) == tiny.LABELS
     assert from_dict(FeatureConfig, metadata["features"]) == tiny.FEATURES
     assert from_dict(ModelConfig, metadata["model"]) == tiny.MODEL
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["mean"]), trained.run.normalization.mean)
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["std"]), trained.run.normalization.std)
     assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]
+    settings = from_dict(QuantizationConfig, metadata["quantization"])
+    assert settings == QuantizationConfig(representative_clips=NUM_REPRESENTATIVE)
+    certificate = export.certificate_json(trained.result.certificate).encode()
+    assert metadata["fold_certificate_sha256"] == hashlib.sha256(certificate).hexdigest()
     assert (metadata["corpus"], metadata["protocol"], metadata["split"]) == ("tiny", "", 1)
     assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
-    assert metadata["test_UA"] == trained.result.scores["tflm"].UA
+    assert metadata["test_UA"] == trained.result.report["scores"]["tflm"]["UA"]
 
 
 def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):
@@ -116,7 +119,7 @@ def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):
 def test_metadata_that_changes_the_logits_is_refused(trained, part, monkeypatch):
     float_model = trained.result.float_model
     monkeypatch.setattr(export.convert, "to_float_tflite", lambda model: float_model)
-    monkeypatch.setattr(export.convert, "to_int8_tflite", lambda model, clips: trained.result.int8_model)
+    monkeypatch.setattr(export.convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
     monkeypatch.setattr(tflite, "add_metadata", lambda model_bytes, metadata: float_model)
     with pytest.raises(ModelFileError, match="other logits with its metadata than without; nothing was written"):
         export.export(trained.run, part.features, part)

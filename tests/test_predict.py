@@ -25,8 +25,8 @@ def predictor(trained):
 def write_model(trained, tmp_path):
     """A function that writes the tiny run's int8 model with changed metadata, and returns its path."""
 
-    def write(change=lambda metadata: None, model_bytes: bytes = trained.result.int8_model) -> str:
-        metadata = tflite.read_metadata(trained.result.int8_model)
+    def write(change=lambda metadata: None, model_bytes: bytes = trained.result.model_bytes) -> str:
+        metadata = tflite.read_metadata(trained.result.model_bytes)
         change(metadata)
         path = tmp_path / "changed.tflite"
         path.write_bytes(tflite.add_metadata(model_bytes, metadata))
@@ -48,10 +48,10 @@ def clip(trained):
 
 def test_int8_predictions_are_the_runs(trained, predictor, clip):
     utterance, features = clip
-    logits = tflite.TFLMRunner(trained.result.int8_model).logits(features)
+    logits = tflite.TFLMRunner(trained.result.model_bytes).logits(features)
     # The NumPy front end differs from the graph's by up to 1e-4: a few inputs may round to the next of 256 steps, and so
     # may an output or two after them.
-    step = tflite.describe(trained.result.int8_model).outputs[0].scale
+    step = tflite.describe(trained.result.model_bytes).outputs[0].scale
     prediction = predictor.predict(utterance.path)
     np.testing.assert_allclose(prediction.probabilities, softmax(logits)[0], atol=2 * step)
     assert prediction.path == utterance.path
@@ -84,7 +84,7 @@ def test_predicting_again_or_after_another_clip_changes_nothing(trained, predict
 def test_a_recording_of_another_format_gives_nearly_the_same(trained, predictor, tmp_path):
     samples = tiny.tone(0, 0, 0)
     soundfile.write(tmp_path / "24bit.flac", np.stack([samples, samples], axis=1), SAMPLE_RATE_HZ, subtype="PCM_24")
-    step = tflite.describe(trained.result.int8_model).outputs[0].scale
+    step = tflite.describe(trained.result.model_bytes).outputs[0].scale
     expected = predictor.predict(trained.corpus.utterances[0].path).probabilities  # the same tone in 16 bits, mono
     np.testing.assert_allclose(predictor.predict(str(tmp_path / "24bit.flac")).probabilities, expected, atol=4 * step)
 

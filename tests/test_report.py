@@ -46,11 +46,6 @@ FIGURES = {
     "nodes": 98,
     "arena_bytes": {"total": 45678, "head": 40000, "tail": 5678},
     "ops": {"CONV_2D": 5, "FULLY_CONNECTED": 12},
-    "scores": {
-        "keras": {"WA": 0.601, "UA": 0.612, "macro_f1": 0.623},
-        "tflm": {"WA": 0.634, "UA": 0.645, "macro_f1": 0.656},
-    },
-    "agreement_with_keras": {"keras": 1.0, "tflm": 0.9958},
 }
 
 
@@ -123,14 +118,28 @@ def test_export_text_holds_the_figures():
     certificate = {
         "deploy": [{"name": "centre", "layers_before": 91, "layers_after": 82, "max_logit_difference": 4.3e-5}],
     }
-    text = report.export_text(RUN, FIGURES, certificate)
+    row = {"WA": 0.601, "UA": 0.612, "macro_f1": 0.623, "calibration_error": 0.134, "same_decision_as_first": 1.0}
+    against = {"against": "keras", "max_difference": 0.31, "mean_difference": 0.042}
+    bound = {"of": "mean", "at_most": 0.05, "because": "rounding"}
+    parity = {
+        "stages": [{"stage": "keras", **row}, {"stage": "fake_quant", **row, **against, "bound": bound, "within": True}],
+        "first_beyond_bound": None,
+        "worst_layers": [{"layer": "block_0_add", "op": "ADD", "snr_db": 21.92}],
+    }
+    text = report.export_text(RUN, FIGURES, certificate, parity)
     assert "centre       91 -> 82 layers; max |logit difference| 4.3e-05" in text.splitlines()
     for figure in ("70001 -> 50002", "237 clips", "3.2e-07", "100%", "101234 bytes", "7654321", "98 nodes", "45678 bytes"):
         assert figure in text, figure
     for figure in ("40000 head", "5678 tail", "CONV_2D 5", "FULLY_CONNECTED 12", "03, 05, 07, 24"):
         assert figure in text, figure
-    rows = [line.split() for line in text.splitlines()[-2:]]
-    assert rows == [["keras", "0.601", "0.612", "0.623", "1.0000"], ["tflm", "0.634", "0.645", "0.656", "0.9958"]]
+    keras, fake_quant, verdict, worst = text.splitlines()[-4:]
+    assert keras.split() == ["keras", "0.601", "0.612", "0.623", "0.134", "1.0000"]
+    assert fake_quant.split()[:6] == ["fake_quant", *keras.split()[1:]]
+    assert fake_quant.endswith("3.1e-01, 4.2e-02 (mean at most 5.0e-02)")
+    assert verdict == "every form is within the bound of its rounding"
+    assert worst == "least signal-to-noise in dB: block_0_add 21.9"
+    beyond = report.export_text(RUN, FIGURES, certificate, {**parity, "first_beyond_bound": "fake_quant"})
+    assert "numbers part at: fake_quant" in beyond.splitlines()
 
 
 def test_presets_are_listed_with_their_sizes(monkeypatch):

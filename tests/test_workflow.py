@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from kser import feature_cache, fold, material, rundir, tflite, workflow
-from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths
+from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths, QuantizationConfig
 from kser.datasets import SOURCES, Source
 from kser.datasets.corpus import speakers_held_out
 from kser.datasets.labels import LABEL_SETS
@@ -25,8 +25,12 @@ from kser.material import load_material
 from kser.metrics import METRICS
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
+from tests.tiny_run import NUM_REPRESENTATIVE, Quiet
 
-CONVERTED = ["conversion.json", "fold.json", "kser_model.cc", "kser_model.h", "model.tflite", "model_float.tflite"]
+CONVERTED = [
+    *("conversion.json", "fold.json", "parity.json"),
+    *("kser_model.cc", "kser_model.h", "model.tflite", "model_float.tflite"),
+]
 
 
 @pytest.fixture
@@ -69,7 +73,7 @@ def test_training_and_conversion_leave_their_files(trained):
 
 def test_the_written_models_are_the_conversions_result(trained):
     files = contents(trained.path)
-    assert files["model.tflite"] == trained.result.int8_model and files["model_float.tflite"] == trained.result.float_model
+    assert files["model.tflite"] == trained.result.model_bytes and files["model_float.tflite"] == trained.result.float_model
     report = json.loads(files["conversion.json"])
     assert report == trained.result.report
     assert report["sha256"] == hashlib.sha256(files["model.tflite"]).hexdigest()
@@ -95,12 +99,34 @@ def test_predictions_are_of_the_held_out_clips(trained):
     assert evaluate_predictions(found).to_dict() == evaluate(trained, "keras").to_dict()
 
 
+# --- Quantization -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["qat", "qat_hrf", "int16x8", "float"])
+def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
+    mine = trained.copy(tmp_path)
+    settings = QuantizationConfig(kind, representative_clips=NUM_REPRESENTATIVE, qat_epochs=2)
+    run, result = workflow.fold_and_convert(mine.path, mine.paths, settings, progress=Quiet())
+    assert json.loads(contents(mine.path)["parity.json"]) == result.parity
+    assert result.parity["first_beyond_bound"] is None
+    dtype = {"int16x8": "int16", "float": "float32"}.get(kind, "int8")
+    assert tflite.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
+    assert tflite.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind
+    assert result.report["scores"]["tflm"]["UA"] == workflow.evaluate(mine.path, "tflm", mine.paths)[1].scores.UA
+    epochs = [row["epoch"] for row in result.report.get("qat", ())]
+    assert epochs == ([0, 1, 2] if kind.startswith("qat") else [])
+    assert ("fold_after_qat" in result.certificate) == kind.startswith("qat")
+    folded = [layer["name"] for layer in result.certificate.get("fold_after_qat", {}).get("layers", ())]
+    assert bool(folded) == (kind == "qat_hrf")
+
+
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", workflow.MODELS)
 def test_every_form_scores_as_the_conversion_reported(trained, kind):
-    assert evaluate(trained, kind).scores.to_dict() == trained.result.scores[kind].to_dict()
+    scores = evaluate(trained, kind).scores
+    assert trained.result.report["scores"][kind] == {metric: getattr(scores, metric) for metric in METRICS}
 
 
 def test_an_unknown_form_is_told_before_any_work(trained):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kser import datasets, rundir, workflow
-from kser.config import DataPaths
+from kser.config import DataPaths, QuantizationConfig
 from kser.datasets.corpus import Corpus
 from kser.export import Export
 from kser.material import Material
@@ -76,5 +76,7 @@ def make(directory: Path) -> TinyRun:
         use_corpus(patch, corpus)
         paths = DataPaths(str(audio), cache_dir)
         workflow.train_new(run_dir, tiny.run_config(epochs=2), paths, Quiet())
-        run, result = workflow.fold_and_convert(run_dir, paths, NUM_REPRESENTATIVE)
+        run, result = workflow.fold_and_convert(
+            run_dir, paths, QuantizationConfig(representative_clips=NUM_REPRESENTATIVE)
+        )
     return TinyRun(run, corpus, cache_dir, result)

@@ -24,7 +24,7 @@ def define_flags() -> None:
 def main(_) -> None:
     from kser import workflow
     from kser.backbones import preset
-    from kser.config import DataConfig, DataPaths, HRFConfig, RunConfig, TrainConfig
+    from kser.config import DataConfig, DataPaths, HRFConfig, QuantizationConfig, RunConfig, TrainConfig
     from kser.predict import Predictor
     from kser.report import export_text, scores_text
 
@@ -36,12 +36,12 @@ def main(_) -> None:
     config = RunConfig(DataConfig("synthetic"), model=model, train=TrainConfig(epochs=FLAGS.epochs))
     with Progress() as progress:
         run, scores = workflow.train_new(run_dir, config, paths, progress)
-    _, result = workflow.fold_and_convert(run_dir, paths, num_representative=100)
+    _, result = workflow.fold_and_convert(run_dir, paths, QuantizationConfig(representative_clips=100))
     clip = workflow.test_clips(run_dir, paths)[0]
     prediction = Predictor(run.file(workflow.MODEL_FILE)).predict(clip.path)
     print()
     print(scores_text(run, scores))
-    print(export_text(run, result.report, result.certificate))
+    print(export_text(run, result.report, result.certificate, result.parity))
     share = prediction.probabilities.max()
     print(f"predict      {os.path.basename(clip.path)}: {prediction.label} ({share:.2f}), spoken {clip.label}")
     print(f"model        {run.file(workflow.MODEL_FILE)}")

@@ -156,7 +156,7 @@ def test_a_wrong_setting_of_a_training(train, tmp_path, argument, words):
         ("evaluate", [], "is no run directory"),
         ("evaluate", ["--run_dir=missing"], "missing is no run directory"),
         ("fold_and_convert", ["--run_dir=missing"], "missing is no run directory"),
-        ("fold_and_convert", ["--representative_clips=0"], "positive"),
+        ("fold_and_convert", ["--representative_clips=0"], "representative_clips must be a whole number from 1"),
         ("train", ["--resume", "--run_dir=missing"], "missing is no run directory"),
         ("train", ["--resume", "--run_dir=/dev"], "/dev is no run directory"),
         ("predict", ["--interpreter=onnx"], "<tflm|tflite>"),
