@@ -211,6 +211,10 @@ def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarra
         raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
 
 
+def _tensor(info: tflite.TensorInfo) -> dict:
+    return {**dataclasses.asdict(info), "shape": list(info.shape)}
+
+
 def _report(
     model_bytes: bytes,
     proof: FoldProof,
@@ -228,8 +232,8 @@ def _report(
         "multiply_accumulates": tflite.multiply_accumulates(model_bytes),
         "nodes": description.num_nodes,
         "ops": description.ops,
-        "input": dataclasses.asdict(description.inputs[0]),
-        "output": dataclasses.asdict(description.outputs[0]),
+        "input": _tensor(description.inputs[0]),
+        "output": _tensor(description.outputs[0]),
         "arena_bytes": arena,
         "tflite_micro": packages.version("tflite-micro"),
         "quantization": {**to_dict(settings), "representative_clips": num_representative},

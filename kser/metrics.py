@@ -140,6 +140,6 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    bins = np.minimum((np.nan_to_num(confidence) * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     gaps = np.bincount(bins, confidence - right, CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(labels))

@@ -49,7 +49,8 @@ def one_operation_each(graph: Graph) -> Graph:
 
     ReLU belongs to the layer before it; swish is a sigmoid and a product; an RMS norm an L2 norm and a factor.
     """
-    for node in graph:
+    for name in [node.name for node in graph]:
+        node = graph[name]  # as it is by now: what it reads may have been rewritten
         if node.kind == "ReLU":
             graph = _relu_into_source(graph, node)
         elif node.kind == "RMSNorm":
@@ -100,11 +101,11 @@ def _activation_apart(graph: Graph, node: Node) -> Graph:
 
 def written_out_norms(graph: Graph) -> Graph:
     """With every L2 norm in operations that have kernels for 16-bit activations."""
-    for node in graph:
-        if node.kind == "L2Norm":
-            norm = new_node(WrittenOutRMS(node.config["epsilon"], name=node.name), node.inputs)
-            scale = new_node(Scale(graph.width(node) ** -0.5, name=f"{node.name}_length"), ((node.name, 0),))
-            graph = graph.rewired({(node.name, 0): (scale.name, 0)}).replaced(norm).inserted(node.name, scale)
+    for name in [node.name for node in graph if node.kind == "L2Norm"]:
+        node = graph[name]
+        norm = new_node(WrittenOutRMS(node.config["epsilon"], name=name), node.inputs)
+        scale = new_node(Scale(graph.width(node) ** -0.5, name=f"{name}_length"), ((name, 0),))
+        graph = graph.rewired({(name, 0): (scale.name, 0)}).replaced(norm).inserted(name, scale)
     return graph
 
 
