@@ -43,8 +43,6 @@ VERDICTS = (FITS, TIGHT, DOES_NOT_RUN)
 TIGHT_MEMORY, TIGHT_TIME = 0.85, 0.8
 DEFAULT_DECISION_MS = 500.0
 
-# No board has more flash, and a .tflite is a flatbuffer, whose offsets end at 2 GB.
-MAX_MODEL_BYTES = 64 << 20
 MAX_NAMES = 3
 COSTLY_SHARE = 0.2
 
@@ -127,22 +125,6 @@ class Findings:
 
 
 # --- Examination ------------------------------------------------------------------------------------------------------
-
-
-def read_model_file(path: str) -> bytes:
-    """The bytes of a file that may be a model; not more of it than a model can have.
-
-    Raises:
-      ModelFileError: missing, unreadable, or too long.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelFileError(f"{path} is longer than {MAX_MODEL_BYTES >> 20} MB: no board here has flash for such a model.")
-    return content
 
 
 def examine(

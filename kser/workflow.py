@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kser import convert, export, report, rundir, tflite
+from kser import convert, export, report, rundir
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
 from kser.config import DataPaths, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
-from kser.errors import ConfigError, RunError
+from kser.errors import ConfigError, ModelFileError, RunError
 from kser.evaluate import (
     Evaluation,
     Predictions,
@@ -27,7 +27,9 @@ from kser.evaluate import (
     read_predictions,
     write_predictions,
 )
+from kser.examine import Examiner
 from kser.fold import fold_model
+from kser.guarded import GuardedRunner
 from kser.inference import predict_logits
 from kser.material import Material, load_material, read_corpus
 from kser.pipeline import evaluation_part, training_data
@@ -146,19 +148,24 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, material = open_run(run_dir, paths)
     part = material.part(run, "test")
-    found = Predictions.from_logits(part, _logits_function(run, kind)(part.features))
-    return run, evaluate_predictions(found, material.corpus.decision)
+    logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
+    return run, evaluate_predictions(Predictions.from_logits(part, logits), material.corpus.decision)
 
 
-def _logits_function(run: Run, kind: str):
-    if kind in ("tflite", "tflm"):
-        path = run.file(MODEL_FILE)
-        if not os.path.isfile(path):
-            raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
-        return tflite.open_runner(kind, tflite.read_model_file(path), path).logits
+def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
     model = rundir.load_model(run)
-    model = fold_model(model) if kind == "folded" else model
-    return lambda features: predict_logits(model, features)
+    return predict_logits(fold_model(model) if kind == "folded" else model, features)
+
+
+def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    path = run.file(MODEL_FILE)
+    if not os.path.isfile(path):
+        raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
+    with Examiner() as examiner:
+        runner = GuardedRunner(kind, path, examiner)
+        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+            raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
+        return runner.logits(features)
 
 
 def fold_and_convert(
