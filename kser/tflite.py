@@ -225,7 +225,7 @@ def describe(model_bytes: bytes, name: str = "The model") -> ModelDescription:
     """
     model = parse(model_bytes, name)
     graph = model.subgraphs[0]
-    ops = Counter(_op_name(model, op) for op in graph.operators)
+    ops = Counter(op_name(model, op) for op in graph.operators)
     return ModelDescription(
         num_bytes=len(model_bytes),
         num_nodes=len(graph.operators),
@@ -236,7 +236,7 @@ def describe(model_bytes: bytes, name: str = "The model") -> ModelDescription:
     )
 
 
-def _op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
+def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
     code = model.operatorCodes[op.opcodeIndex]
     # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
@@ -285,7 +285,7 @@ def multiply_accumulates(model_bytes: bytes, name: str = "The model") -> int:
     graph = model.subgraphs[0]
     total = 0
     for op in graph.operators:
-        count = _MULTIPLY_ACCUMULATES.get(_op_name(model, op))
+        count = _MULTIPLY_ACCUMULATES.get(op_name(model, op))
         if count:
             x, kernel, y = (_items(graph.tensors[i].shape) for i in (*op.inputs[:2], op.outputs[0]))
             total += count(x, kernel, y, op.builtinOptions)
