@@ -362,6 +362,7 @@ _MISSING_FIXES = {
     "GELU": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
     "ERF": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
     "BATCH_MATMUL": f"{_OWN_KERNEL}; ESP-IDF's and upstream TFLM have it",
+    "TFLM_DECODE": "take the model without compression",
     "REDUCE_PROD": "convert with batch 1 and fixed shapes, which leaves no shape to compute",
 }
 

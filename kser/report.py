@@ -147,8 +147,25 @@ def export_text(run: Run, figures: dict, certificate: dict) -> str:
             f"held-out speakers {_few(run.test_speakers)}:",
             "form     WA     UA     macro-F1  same decision as keras",
             *rows,
+            *_compression_lines(figures),
         ]
     )
+
+
+def _compression_lines(figures: dict) -> list[str]:
+    """The compressed model beside the one it was made from, where there is one."""
+    if "compression" not in figures:
+        return []
+    before, after = (figures["compression"][form] for form in ("before", "after"))
+    if not after["kernels"]:
+        return [f"compression  saves nothing with {figures['compression']['bits']} bits: no kernel is long enough"]
+    return [
+        f"compression  {figures['compression']['bits']} bits a weight in {after['kernels']} kernels",
+        *(
+            f"  {name:<11}{form['bytes']} bytes, TFLM arena {form['arena_bytes']} bytes, UA {form['UA']:.3f}"
+            for name, form in (("without", before), ("with", after))
+        ),
+    ]
 
 
 def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from kser import convert, export, report, rundir
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
+from kser.compress import compress_and_measure
 from kser.config import DataPaths, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
@@ -38,6 +39,7 @@ from kser.train import best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE = "conversion.json", "fold.json"
+COMPRESSED = "_compressed"  # what the names of the files of that model end with
 SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
@@ -169,26 +171,52 @@ def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
 
 
 def fold_and_convert(
-    run_dir: str, paths: DataPaths, num_representative: int, passes: Sequence[str] = tuple(DEPLOY_PASSES)
+    run_dir: str,
+    paths: DataPaths,
+    num_representative: int,
+    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    compress_bits: int = 0,
 ) -> tuple[Run, export.Export]:
-    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory."""
+    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
+
+    With `compress_bits` above 0 so is a second int8 model, its weights compressed to so many bits, where that pays.
+    """
     require_passes(passes)
     run, material = open_run(run_dir, paths)
     order = np.random.default_rng(run.config.train.seed).permutation(len(material.split.train))
     chosen = np.array(material.split.train)[np.sort(order[:num_representative])]
     representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
-    result = export.export(run, representative, material.part(run, "test"), passes)
-    header, source = convert.cc_sources(result.int8_model, CC_NAME)
-    files = {
-        MODEL_FILE: result.int8_model,
-        FLOAT_MODEL_FILE: result.float_model,
-        f"{CC_NAME}.h": header.encode(),
-        f"{CC_NAME}.cc": source.encode(),
+    test = material.part(run, "test")
+    result = export.export(run, representative, test, passes)
+    files = {FLOAT_MODEL_FILE: result.float_model, **_model_files(result.int8_model)}
+    if compress_bits:
+        compressed = compress_and_measure(result.int8_model, compress_bits, test.features, test.labels)
+        result = dataclasses.replace(result, report={**result.report, "compression": compressed.report})
+        files |= _model_files(compressed.model, COMPRESSED) if compressed.pays else {}
+    files |= {
         CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
         CERTIFICATE_FILE: (json.dumps(result.certificate, indent=1) + "\n").encode(),
     }
     _write_together(run, files)
+    _remove(run, set(_model_files(b"", COMPRESSED)) - set(files))  # those of an earlier conversion
     return run, result
+
+
+def _remove(run: Run, names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(run.file(name))
+
+
+def _model_files(model_bytes: bytes, suffix: str = "") -> dict[str, bytes]:
+    """A model as .tflite and as C++, by file name."""
+    name, extension = os.path.splitext(MODEL_FILE)
+    header, source = convert.cc_sources(model_bytes, CC_NAME + suffix)
+    return {
+        f"{name}{suffix}{extension}": model_bytes,
+        f"{CC_NAME}{suffix}.h": header.encode(),
+        f"{CC_NAME}{suffix}.cc": source.encode(),
+    }
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:

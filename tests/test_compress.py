@@ -91,6 +91,34 @@ def test_what_is_no_model_is_refused():
         compress.compress(b"text", 4)
 
 
+# --- Side by side
+
+
+LABELS = np.random.default_rng(2).integers(0, toy_model.NUM_CLASSES, 20)
+
+
+def test_models_are_measured_side_by_side(model_bytes):
+    clips = toy_model.features(20, seed=1)
+    found = compress.compress_and_measure(model_bytes, 4, clips, LABELS)
+    before, after = found.report["before"], found.report["after"]
+    assert found.pays and (before["kernels"], after["kernels"]) == (0, 2)
+    assert after["bytes"] == len(found.model) < before["bytes"] == len(model_bytes)
+    assert after["arena_bytes"] == tflite.TFLMRunner(found.model).arena().total > before["arena_bytes"]
+    for content, figures in ((model_bytes, before), (found.model, after)):
+        decided = tflite.TFLMRunner(content).logits(clips).argmax(1)
+        recalls = [np.mean(decided[LABELS == label] == label) for label in np.unique(LABELS)]
+        assert figures["UA"] == pytest.approx(np.mean(recalls))
+    told = tflite.read_metadata(found.model)
+    assert told == {**METADATA, "test_UA": after["UA"], "arena_bytes": after["arena_bytes"]}
+
+
+def test_another_decoding_than_encoding_is_an_error(model_bytes, monkeypatch):
+    monkeypatch.setattr(compress, "cluster", lambda content, bits, cluster=compress.cluster: cluster(content, 1))
+    monkeypatch.setattr(compress, "compress", lambda content, bits: content)
+    with pytest.raises(ModelFileError, match="TFLM decodes other weights than were encoded"):
+        compress.compress_and_measure(model_bytes, 4, toy_model.features(4), LABELS[:4])
+
+
 # --- Clustering
 
 

@@ -184,6 +184,13 @@ def test_kernels_that_refuse_or_compute_wrongly_are_fatal(findings, node, board,
     assert after.verdict == "does not run"
 
 
+def test_compressed_weights_run_in_recent_tflm_only(findings):
+    compressed = with_node(findings, computed("TFLM_DECODE", "int8", custom=True))
+    assert fatal(doctor.diagnose(compressed, find_board("generic_m4"))) == []
+    problems = doctor.diagnose(compressed, find_board("nano33ble")).problems
+    assert any("no kernel for custom op TFLM_DECODE" in p.what and "without compression" in p.fix for p in problems)
+
+
 def test_a_version_newer_than_the_kernels_is_a_warning(findings):
     node = computed("FULLY_CONNECTED", "int8", Tensor((4, 4), constant=True), version=12)
     diagnosis = doctor.diagnose(with_node(findings, node), find_board("nano33ble"))

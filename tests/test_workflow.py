@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import feature_cache, fold, material, rundir, tflite, workflow
+from kser import compress, feature_cache, fold, material, rundir, tflite, workflow
 from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths
 from kser.datasets import SOURCES, Source
 from kser.datasets.corpus import speakers_held_out
@@ -477,6 +477,30 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[2], training)
     assert {clip.tobytes() for clip in seen[0]} <= {clip.tobytes() for clip in training}
+
+
+COMPRESSED = ["kser_model_compressed.cc", "kser_model_compressed.h", "model_compressed.tflite"]
+
+
+def test_a_compressed_model_is_written_beside_the_other_and_goes_with_the_next_conversion(spoilt, monkeypatch):
+    monkeypatch.setattr(compress, "_OVERHEAD_BYTES", -1000)  # as if short kernels paid
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, 2, compress_bits=3)
+    files, report = contents(spoilt.path), result.report["compression"]
+    assert set(COMPRESSED) < set(files) and json.loads(files["conversion.json"])["compression"] == report
+    compressed = files["model_compressed.tflite"]
+    assert report["bits"] == 3 and report["after"]["bytes"] == len(compressed)
+    assert report["before"]["bytes"] == len(files["model.tflite"]) and report["before"]["UA"] == result.scores["tflm"].UA
+    assert tflite.read_metadata(compressed)["test_UA"] == report["after"]["UA"]
+    assert tflite.read_metadata(compressed)["labels"] == list(spoilt.run.labels)
+    assert f"{len(compressed)} bytes" in files["kser_model_compressed.cc"].decode()
+    convert(spoilt)
+    assert not set(COMPRESSED) & set(contents(spoilt.path))
+
+
+def test_a_compression_that_does_not_pay_writes_no_model(spoilt):
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, 2, compress_bits=4)
+    assert result.report["compression"]["after"]["kernels"] == 0
+    assert not set(COMPRESSED) & set(contents(spoilt.path))
 
 
 def test_a_cache_directory_that_is_none_is_told(trained, tmp_path):

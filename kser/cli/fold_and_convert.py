@@ -20,6 +20,13 @@ def define_flags() -> None:
         "Exact rewrites of the folded network, of batch_norm, constants, norm_affine, centre, fuse, flatten; default: all; "
         "empty: none.",
     )
+    flags.DEFINE_integer(
+        "compress",
+        0,
+        "Bits to compress each weight to in a second model, for recent TFLM alone: it saves flash; try 4. 0: no such model.",
+        lower_bound=0,
+        upper_bound=7,
+    )
 
 
 def main(_) -> None:
@@ -31,7 +38,7 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes
     run, result = workflow.fold_and_convert(
-        FLAGS.run_dir, corpus_flags.paths(), FLAGS.representative_clips, tuple(passes)
+        FLAGS.run_dir, corpus_flags.paths(), FLAGS.representative_clips, tuple(passes), FLAGS.compress
     )
     print(export_text(run, result.report, result.certificate))
     print(f"written to {run.file(workflow.MODEL_FILE)}, its proof to {run.file(workflow.CERTIFICATE_FILE)}")
