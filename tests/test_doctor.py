@@ -13,13 +13,14 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import boards, convert, doctor, tflite
+from kser import boards, checks, convert, doctor, tflite
 from kser.boards import BOARDS, find_board
 from kser.config import FeatureConfig, to_dict
 from kser.cost import Node, Tensor, front_end_ram_bytes
-from kser.doctor import Diagnosis, Measurement
+from kser.doctor import Diagnosis
 from kser.errors import ConfigError, KserError, ModelFileError
 from kser.examine import ExaminationError, Examiner, Limits
+from kser.findings import Measurement
 from tests import damage, toy_model
 
 FEATURES = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
@@ -119,7 +120,7 @@ def test_missing_product_of_the_arduino_libraries_is_found(model_bytes):
 
 
 def test_own_kernels_close_the_gap(findings, monkeypatch):
-    monkeypatch.setattr(doctor, "OWN_OPS", frozenset({"BATCH_MATMUL"}))
+    monkeypatch.setattr(checks, "OWN_OPS", frozenset({"BATCH_MATMUL"}))
     assert fatal(doctor.diagnose(findings, find_board("nano33ble"))) == []
 
 
