@@ -111,8 +111,9 @@ _OPS_UPSTREAM = _OPS_2023 | {
     *("BATCH_MATMUL", "DYNAMIC_UPDATE_SLICE", "EMBEDDING_LOOKUP", "REDUCE_ALL", "REDUCE_MIN", "REVERSE_V2"),
 }
 _CUSTOM_2023 = frozenset({"CIRCULAR_BUFFER", "TFLite_Detection_PostProcess"})
-# The custom ops of the signal library, which the Arduino libraries leave out.
+# The decoder of compressed weights, and the custom ops of the signal library, which the Arduino libraries leave out.
 _CUSTOM_UPSTREAM = _CUSTOM_2023 | {
+    "TFLM_DECODE",
     *("SignalDelay", "SignalEnergy", "SignalFftAutoScale", "SignalFilterBank", "SignalFilterBankLog", "SignalFramer"),
     *("SignalFilterBankSpectralSubtraction", "SignalFilterBankSquareRoot", "SignalIrfft", "SignalOverlapAdd", "SignalPCAN"),
     *("SignalRfft", "SignalStacker", "SignalWindow"),

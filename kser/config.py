@@ -368,6 +368,12 @@ class QuantizationConfig(_Settings):
         "Whether a Dense kernel has one scale, or one for every output channel, as a 1 x 1 convolution.",
         choices=("tensor", "channel"),
     )
+    compress: int = _setting(
+        0,
+        "Bits to compress each weight to in a second model, for recent TFLM alone: it saves flash; try 4. 0: no such model.",
+        0,
+        7,
+    )
     qat_epochs: int = _setting(8, "Passes over the training part of quantization-aware training.", 1, 100000)
     qat_learning_rate: float = _setting(2e-4, "Peak learning rate of quantization-aware training.", 1e-8, 10)
 

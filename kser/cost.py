@@ -228,6 +228,8 @@ _PER_ELEMENT = {
     "RELU6": Cost(20, measured=False),
     "DEQUANTIZE": Cost(15, measured=False),
     "DIV": Cost(150, measured=False),
+    # An index cut out of its byte, a value looked up and stored.
+    "TFLM_DECODE": Cost(8, measured=False),
 }
 _COPYING = Cost(2, measured=False)
 _COPIES = frozenset(

@@ -13,50 +13,21 @@ The arena is measured in the host's TFLM and corrected for the board's pointers:
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
-from kser import tflite
-from kser.boards import OWN_OPS, Board, find_board
-from kser.config import FeatureConfig, from_dict
-from kser.cost import (
-    Band,
-    Node,
-    Tensor,
-    front_end_instructions,
-    front_end_ram_bytes,
-    graph_nodes,
-    instructions,
-    milliseconds,
-    multiply_accumulates,
-    printable,
-)
+from kser.boards import Board, find_board
+from kser.checks import Problem, check
+from kser.cost import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
 from kser.cost import Estimate as InstructionEstimate
 from kser.errors import ConfigError, ModelFileError
 from kser.examine import ExaminationError, Examiner, Limits
+from kser.findings import Findings, Measurement, find, measure
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"
 VERDICTS = (FITS, TIGHT, DOES_NOT_RUN)
 TIGHT_MEMORY, TIGHT_TIME = 0.85, 0.8
 DEFAULT_DECISION_MS = 500.0
-
-# No board has more flash, and a .tflite is a flatbuffer, whose offsets end at 2 GB.
-MAX_MODEL_BYTES = 64 << 20
-MAX_NAMES = 3
-COSTLY_SHARE = 0.2
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong, where in the model, what to do. `severity` is "fatal", "warning", or "hint", which costs no verdict."""
-
-    severity: str
-    what: str
-    where: str
-    fix: str
 
 
 @dataclass(frozen=True)
@@ -98,51 +69,7 @@ class Diagnosis:
     figures: Figures
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What the host's TFLM told.
-
-    Attributes:
-      failure: why the model does not load or run there; "" where it does. The bytes are 0 then.
-      arena_bytes: smallest arena it loads in; a small model needs more to load than it keeps.
-      eval_tensors: tensors TFLM keeps a TfLiteEvalTensor of.
-    """
-
-    failure: str = ""
-    arena_bytes: int = 0
-    eval_tensors: int = 0
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What there is to know of a model without a board; `features` are None for models without kser's metadata."""
-
-    num_bytes: int
-    nodes: tuple[Node, ...]
-    multiply_accumulates: int
-    float_islands: tuple[str, ...]
-    num_graphs: int
-    features: FeatureConfig | None
-    measurement: Measurement
-
-
 # --- Examination ------------------------------------------------------------------------------------------------------
-
-
-def read_model_file(path: str) -> bytes:
-    """The bytes of a file that may be a model; not more of it than a model can have.
-
-    Raises:
-      ModelFileError: missing, unreadable, or too long.
-    """
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelFileError(f"{path} is longer than {MAX_MODEL_BYTES >> 20} MB: no board here has flash for such a model.")
-    return content
 
 
 def examine(
@@ -173,7 +100,7 @@ def examine(
         found = examiner.run(_diagnoses, model_bytes, tuple(boards), decision_ms, name, measured)
     except ExaminationError as error:
         raise ModelFileError(f"{name} is damaged: reading it {error}.") from error
-    return tuple(map(_diagnosis, found))
+    return tuple(map(diagnosis_of, found))
 
 
 def _diagnoses(model_bytes: bytes, boards: Sequence[str], decision_ms: float, name: str, measured: dict) -> list[dict]:
@@ -181,103 +108,16 @@ def _diagnoses(model_bytes: bytes, boards: Sequence[str], decision_ms: float, na
     return [asdict(diagnose(findings, find_board(board), decision_ms)) for board in boards]
 
 
-def _diagnosis(values: dict) -> Diagnosis:
-    """The inverse of `asdict`."""
+def diagnosis_of(values: dict) -> Diagnosis:
+    """The diagnosis that `asdict` made these values of."""
     bands = ("inference_ms", "front_end_ms", "real_time_factor")
     figures = {key: Band(**value) if key in bands and value else value for key, value in values["figures"].items()}
     problems = tuple(Problem(**problem) for problem in values["problems"])
     return Diagnosis(values["board"], values["verdict"], problems, Figures(**figures))
 
 
-def find(model_bytes: bytes, measurement: Measurement, name: str = "The model") -> Findings:
-    """Reads a model's graph and metadata. For bytes nobody vouches for, use `examine`.
-
-    Raises:
-      ModelFileError: no TensorFlow Lite model.
-    """
-    model = tflite.parse(model_bytes, name)
-    nodes = graph_nodes(model)
-    return Findings(
-        num_bytes=len(model_bytes),
-        nodes=nodes,
-        multiply_accumulates=multiply_accumulates(nodes),
-        float_islands=_float_islands(model, nodes),
-        num_graphs=len(model.subgraphs),
-        features=_features(model_bytes),
-        measurement=measurement,
-    )
-
-
-def _float_islands(model, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Names of float tensors computed inside a model whose inputs are integers."""
-    graph = model.subgraphs[0]
-    inputs = () if graph.inputs is None else graph.inputs
-    if any(tflite.TYPE_NAMES.get(graph.tensors[i].type, "").startswith("FLOAT") for i in inputs):
-        return ()
-    return tuple(t.name for node in nodes for t in node.outputs if t.dtype.startswith("float"))
-
-
-def _features(model_bytes: bytes) -> FeatureConfig | None:
-    try:
-        return from_dict(FeatureConfig, tflite.read_metadata(model_bytes)["features"])
-    except (ModelFileError, ConfigError, KeyError):
-        return None
-
-
-def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
-    """Loads and runs a model in the host's TFLM. For bytes nobody vouches for, use `examine`.
-
-    Raises:
-      ModelFileError: no TensorFlow Lite model.
-    """
-    model = tflite.parse(model_bytes, name)
-    with tflite.captured_log() as log:
-        try:
-            used, eval_tensors = _load_and_run(model_bytes, model, log)
-            return Measurement("", _smallest_arena(model_bytes, used), eval_tensors)
-        except (RuntimeError, ValueError, TypeError) as error:
-            return Measurement(failure=_reason(log() or str(error)))
-
-
 def _measure(model_bytes: bytes, name: str) -> dict:
     return asdict(measure(model_bytes, name))
-
-
-def _load_and_run(model_bytes: bytes, model, log: Callable[[], str]) -> tuple[int, int]:
-    """Bytes of arena in use, and the number of TfLiteEvalTensors, once it has run on zeros."""
-    interpreter = tflite.open_tflm(model_bytes)
-    graph = model.subgraphs[0]
-    for position, index in enumerate(() if graph.inputs is None else graph.inputs):
-        tensor = graph.tensors[index]
-        dtype = tflite.TYPE_NAMES.get(tensor.type, "").lower()
-        shape = () if tensor.shape is None else tuple(tensor.shape)
-        interpreter.set_input(np.zeros(shape, dtype), position)
-    interpreter.invoke()
-    interpreter.print_allocations()
-    used = re.search(r"Arena allocation total (\d+) bytes", log())
-    tensors = re.search(r"'TfLiteEvalTensor data' used .* for (\d+) ", log())
-    if not (used and tensors):
-        raise RuntimeError("it does not tell its allocations")
-    return int(used[1]), int(tensors[1])
-
-
-def _smallest_arena(model_bytes: bytes, used: int) -> int:
-    def loads(arena_bytes: int) -> bool:
-        try:
-            tflite.open_tflm(model_bytes, arena_bytes)
-        except RuntimeError:
-            return False
-        return True
-
-    return tflite.smallest_that_loads(used, loads)
-
-
-def _reason(log: str) -> str:
-    """The first complaint in TFLM's log, as the end of a sentence."""
-    if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
-        return f"it needs an arena of more than {tflite.DEFAULT_ARENA_BYTES >> 20} MB"
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return f"TFLM says '{printable(lines[0]).rstrip('.')}'" if lines else "TFLM does not say why"
 
 
 # --- Arena ------------------------------------------------------------------------------------------------------------
@@ -323,9 +163,7 @@ def _arena_bytes(findings: Findings, board: Board) -> int | None:
 def diagnose(findings: Findings, board: Board, decision_ms: float = DEFAULT_DECISION_MS) -> Diagnosis:
     """The verdict on the findings for one board, with one decision every `decision_ms`."""
     figures = _figures(findings, board, decision_ms)
-    checks = (_missing_ops, _types, _wrong_results, _loading, _graph_warnings, _hints)
-    problems = [problem for check in checks for problem in check(findings, board)]
-    problems += [*_memory(figures, board), *_time(figures, board)]
+    problems = [*check(findings, board), *_memory(figures, board), *_time(figures, board)]
     problems.sort(key=lambda problem: ("fatal", "warning", "hint").index(problem.severity))
     severities = {problem.severity for problem in problems}
     verdict = DOES_NOT_RUN if "fatal" in severities else TIGHT if "warning" in severities else FITS
@@ -358,130 +196,6 @@ def _figures(findings: Findings, board: Board, decision_ms: float) -> Figures:
         flash_bytes=findings.num_bytes + board.library.code_bytes,
         free_flash_bytes=board.free_flash_bytes,
     )
-
-
-def _where(nodes: Iterable[Node]) -> str:
-    """How many nodes, and the names of the first few, which are those of their outputs."""
-    nodes = list(nodes)
-    names = [node.outputs[0].name if node.outputs else node.op for node in nodes[:MAX_NAMES]]
-    more = f" and {len(nodes) - len(names)} more" if len(nodes) > len(names) else ""
-    return f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}: {', '.join(names)}{more}"
-
-
-def _by_op(nodes: Iterable[Node]) -> Iterator[tuple[str, list[Node]]]:
-    grouped: dict[str, list[Node]] = {}
-    for node in nodes:
-        grouped.setdefault(node.op, []).append(node)
-    return iter(grouped.items())
-
-
-_OWN_KERNEL = "bring a kernel in an op resolver of your own, or choose a board whose library has it"
-_MISSING_FIXES = {
-    "GELU": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
-    "ERF": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
-    "BATCH_MATMUL": f"{_OWN_KERNEL}; ESP-IDF's and upstream TFLM have it",
-    "REDUCE_PROD": "convert with batch 1 and fixed shapes, which leaves no shape to compute",
-}
-
-
-def _missing_ops(findings: Findings, board: Board) -> Iterator[Problem]:
-    library = board.library
-    known = library.ops | OWN_OPS
-    lacking = (n for n in findings.nodes if n.op not in (library.custom_ops if n.custom else known))
-    for op, nodes in _by_op(lacking):
-        kind = "custom op " if nodes[0].custom else ""
-        fix = _MISSING_FIXES.get(op, f"express it by other ops, or {_OWN_KERNEL}")
-        if op.startswith("Flex"):
-            fix = "convert with TensorFlow Lite's builtin ops alone (no SELECT_TF_OPS)"
-        yield Problem("fatal", f"{library.title} has no kernel for {kind}{op}", _where(nodes), fix)
-
-
-def _types(findings: Findings, board: Board) -> Iterator[Problem]:
-    library = board.library
-
-    def refused(node: Node) -> bool:
-        return node.op in library.types and node.dtype not in library.types[node.op]
-
-    for op, nodes in _by_op(filter(refused, findings.nodes)):
-        takes = ", ".join(sorted(library.types[op]))
-        what = f"{op} on {nodes[0].dtype}, which its kernel in {library.title} refuses (it takes {takes})"
-        yield Problem("fatal", what, _where(nodes), "convert to int8 throughout, or replace the op")
-    hybrid = [n for n in findings.nodes if n.op in _WEIGHTED and _is_hybrid(n)]
-    if hybrid:
-        what = "integer weights on float activations (dynamic-range quantization), which TFLM does not run"
-        yield Problem("fatal", what, _where(hybrid), "convert with representative data, to int8 throughout")
-    newer = (n for n in findings.nodes if not n.custom and n.version > library.versions.get(n.op, n.version))
-    for op, nodes in _by_op(newer):
-        what = f"{op} of version {nodes[0].version}; {library.title} was written for versions up to {library.versions[op]}"
-        fix = "compare its outputs on the board with those here: TFLM checks no versions and ignores what it does not know"
-        yield Problem("warning", what, _where(nodes), fix)
-
-
-_WEIGHTED = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "BATCH_MATMUL"})
-
-
-def _second(node: Node) -> Tensor | None:
-    return node.inputs[1] if len(node.inputs) > 1 else None
-
-
-def _is_hybrid(node: Node) -> bool:
-    weights = _second(node)
-    return node.dtype == "float32" and weights is not None and weights.dtype in ("int8", "int4", "uint8")
-
-
-def _wrong_results(findings: Findings, board: Board) -> Iterator[Problem]:
-    """Kernels that run and compute something else."""
-    library = board.library
-    dense = [n for n in findings.nodes if n.op == "FULLY_CONNECTED" and _second(n) is not None]
-    per_channel = [n for n in dense if _second(n).num_scales > 1]
-    if per_channel and not library.per_channel_dense:
-        what = f"Dense weights with a scale per channel: {library.title} silently computes all channels with the first's"
-        fix = "convert with one scale per Dense kernel (disable per-channel quantization for dense layers)"
-        yield Problem("fatal", what, _where(per_channel), fix)
-    shifted = [n for n in dense if not _second(n).constant and _second(n).zero_point != 0]
-    if shifted and library.kernels.optimised:
-        what = "FULLY_CONNECTED on computed weights with a zero point, which optimised kernels ignore"
-        yield Problem("fatal", what, _where(shifted), "make the range of that tensor symmetric, or use BATCH_MATMUL")
-    sums = [n for n in findings.nodes if n.op == "SUM" and n.dtype == "int16"]
-    if sums:
-        yield Problem("fatal", "SUM over int16, which TFLM computes wrongly", _where(sums), "use a mean instead")
-
-
-def _loading(findings: Findings, board: Board) -> Iterator[Problem]:
-    if findings.measurement.failure:
-        what = f"the model does not run in TensorFlow Lite Micro on this computer: {findings.measurement.failure}"
-        fix = "replace the op it names, or mend the problems beside this one; the arena is unknown until then"
-        if any(node.dtype == "int16" for node in findings.nodes):
-            fix = "write norms as c * rsqrt(mean(c * c) + epsilon) with c = x - mean(x), the form whose int16 kernels run"
-        yield Problem("fatal", what, "the whole model", fix)
-
-
-def _graph_warnings(findings: Findings, board: Board) -> Iterator[Problem]:
-    if findings.float_islands:
-        shown = ", ".join(findings.float_islands[:MAX_NAMES])
-        fix = "rewrite these ops (x * x for a square, swish for GELU); converting for integer ops alone refuses them at once"
-        what = f"float islands: {len(findings.float_islands)} float tensors inside an integer model"
-        yield Problem("warning", what, shown, fix)
-    dynamic = [n for n in findings.nodes if any(t.dynamic or any(s < 0 for s in t.shape) for t in n.outputs)]
-    if dynamic:
-        what = "dynamic shapes, which TFLM takes as they were when converted"
-        yield Problem("warning", what, _where(dynamic), "convert with batch 1 and a fixed number of frames")
-
-
-def _hints(findings: Findings, board: Board) -> Iterator[Problem]:
-    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y]
-    if products:
-        what = "BATCH_MATMUL without adj_y: TFLM keeps a transposed copy of the right operand for good"
-        yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the bits are the same")
-    kernels = board.library.kernels
-    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and n.op not in kernels.table]
-    part, total = (instructions(nodes, kernels, board.fpu).total for nodes in (logistic, findings.nodes))
-    if logistic and part > COSTLY_SHARE * total:
-        what = f"{part / total:.0%} of the instructions are LOGISTIC and TANH, which no library optimises"
-        yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or use kernels with a table")
-    if findings.num_graphs > 1:
-        what = f"{findings.num_graphs - 1} subgraphs beside the main one; each is counted as run once"
-        yield Problem("hint", what, "IF, WHILE or CALL_ONCE", "unroll loops if the time matters")
 
 
 def _memory(figures: Figures, board: Board) -> Iterator[Problem]:

@@ -116,7 +116,7 @@ class Normalization:
     def from_dict(cls, values, config: FeatureConfig) -> Normalization:
         """The inverse of `to_dict` for features of these settings; raises ConfigError where they do not fit."""
         mean, std = (np.asarray(values[key], np.float32) for key in ("mean", "std"))
-        if mean.shape != (config.num_mels,) or std.shape != mean.shape or not np.all(std > 0):
+        if mean.shape != (config.num_mels,) or std.shape != mean.shape or not np.all((std > 0) & np.isfinite([mean, std])):
             raise ConfigError(f"A normalization of {config.num_mels} mel bands needs as many means and positive deviations.")
         return cls(mean, std, config.remove_level)
 

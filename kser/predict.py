@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import audio, tflite
+from kser import audio
 from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
+from kser.examine import Examiner
 from kser.features import Normalization, log_mel_numpy
+from kser.guarded import GuardedRunner
 from kser.inference import softmax
 
 
@@ -26,15 +28,15 @@ class Prediction:
 
 
 class Predictor:
-    """A .tflite with the front end it was trained with.
+    """A .tflite with the front end it was trained with, run in the examiner's child.
 
     Raises:
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
     """
 
-    def __init__(self, model_path: str, interpreter: str = "tflm"):
-        model_bytes = tflite.read_model_file(model_path)
-        metadata = tflite.read_metadata(model_bytes, model_path)
+    def __init__(self, model_path: str, interpreter: str, examiner: Examiner):
+        self._runner = GuardedRunner(interpreter, model_path, examiner)
+        metadata = self._runner.metadata()
         try:
             self.labels = tuple(metadata["labels"])
             self.config = from_dict(FeatureConfig, metadata["features"])
@@ -43,9 +45,8 @@ class Predictor:
             raise ModelFileError(
                 f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
             ) from error
-        self._runner = tflite.open_runner(interpreter, model_bytes, model_path)
         shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
-        if (self._runner.input.shape, self._runner.output.shape) != shapes:
+        if self._runner.shapes() != shapes:
             raise ModelFileError(
                 f"{model_path} has kser metadata of another model; write it again with bin/fold_and_convert."
             )

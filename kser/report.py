@@ -142,6 +142,7 @@ def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str
             "ops          " + ", ".join(f"{name} {count}" for name, count in figures["ops"].items()),
             f"held-out speakers {_few(run.test_speakers)}:",
             *_parity_lines(parity),
+            *_compression_lines(figures),
         ]
     )
 
@@ -163,6 +164,22 @@ def _difference(row: dict) -> str:
         return ""
     shown = f"{row['max_difference']:.1e}, {row['mean_difference']:.1e}"
     return f"{shown} ({row['bound']['of']} at most {row['bound']['at_most']:.1e})" if "bound" in row else shown
+
+
+def _compression_lines(figures: dict) -> list[str]:
+    """The compressed model beside the one it was made from, where there is one."""
+    if "compression" not in figures:
+        return []
+    before, after = (figures["compression"][form] for form in ("before", "after"))
+    if not after["kernels"]:
+        return [f"compression  saves nothing with {figures['compression']['bits']} bits: no kernel is long enough"]
+    return [
+        f"compression  {figures['compression']['bits']} bits a weight in {after['kernels']} kernels",
+        *(
+            f"  {name:<11}{form['bytes']} bytes, TFLM arena {form['arena_bytes']} bytes, UA {form['UA']:.3f}"
+            for name, form in (("without", before), ("with", after))
+        ),
+    ]
 
 
 def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:

@@ -31,6 +31,8 @@ METADATA_NAME = b"kser"
 METADATA_VERSION = 1
 BUFFER_ALIGNMENT = 16
 DEFAULT_ARENA_BYTES = 16 << 20
+# No board has more flash, and a .tflite is a flatbuffer, whose offsets end at 2 GB.
+MAX_MODEL_BYTES = 64 << 20
 
 
 def _names(enum: type) -> dict[int, str]:
@@ -45,18 +47,21 @@ TYPE_NAMES = _names(schema.TensorType)
 
 
 def read_model_file(path: str) -> bytes:
-    """The bytes of the .tflite file at `path`, checked to be whole.
+    """The bytes of a file that may be a model; one that is longer than a model can be is not read.
 
     Raises:
-      ModelFileError: missing, unreadable, empty, truncated, or not a TensorFlow Lite model.
+      ModelFileError: missing, unreadable, or too long.
     """
     try:
         with open(path, "rb") as file:
-            model_bytes = file.read()
+            # A device has no size and can be endless.
+            too_long = os.fstat(file.fileno()).st_size > MAX_MODEL_BYTES
+            content = b"" if too_long else file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
-    parse(model_bytes, name=path)
-    return model_bytes
+    if too_long or len(content) > MAX_MODEL_BYTES:
+        raise ModelFileError(f"{path} is longer than {MAX_MODEL_BYTES >> 20} MB: no board here has flash for such a model.")
+    return content
 
 
 def parse(model_bytes: bytes, name: str = "The model") -> schema.ModelT:
@@ -329,6 +334,8 @@ def _reason(log: str) -> str:
     missing_op = re.search(r"Didn't find op for builtin opcode '(\w+)'|unresolved custom op: (\w+)", log)
     if missing_op:
         return f"the op {missing_op[1] or missing_op[2]} is missing there"
+    if "registration from op code CUSTOM" in log:  # TFLM does not say which
+        return "a custom op is missing there, which bin/doctor names"
     if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
         return "the tensor arena is too small for it"
     return log.strip().splitlines()[-1].rstrip(".")
@@ -513,9 +520,14 @@ def open_runner(kind: str, model_bytes: bytes, name: str = "The model") -> Runne
       ConfigError: another kind.
       ModelFileError: the model is damaged, has other inputs and outputs than a kser model, or does not run there.
     """
+    require_interpreter(kind)
+    return _RUNNERS[kind](model_bytes, name)
+
+
+def require_interpreter(kind: str) -> None:
+    """Raises ConfigError unless `open_runner` knows the kind."""
     if kind not in _RUNNERS:
         raise ConfigError(f"There is no interpreter '{kind}'; known: {', '.join(_RUNNERS)}.")
-    return _RUNNERS[kind](model_bytes, name)
 
 
 def _check_signature(description: ModelDescription, name: str) -> None:

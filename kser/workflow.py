@@ -7,18 +7,20 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kser import convert, export, report, rundir, tflite
+from kser import convert, doctor, export, report, rundir
 from kser.atomic import replacing, write_text
 from kser.backbones import build_model
+from kser.boards import find_board
+from kser.compress import compress_and_measure
 from kser.config import DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
-from kser.errors import ConfigError, RunError
+from kser.errors import ConfigError, ModelFileError, RunError
 from kser.evaluate import (
     Evaluation,
     Predictions,
@@ -28,7 +30,9 @@ from kser.evaluate import (
     read_predictions,
     write_predictions,
 )
+from kser.examine import Examiner
 from kser.fold import fold_model
+from kser.guarded import GuardedRunner
 from kser.inference import predict_logits
 from kser.material import Material, load_material, read_corpus
 from kser.pipeline import evaluation_part, training_data
@@ -37,6 +41,7 @@ from kser.train import best_row, fine_tune, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
+COMPRESSED = "_compressed"  # what the names of the files of that model end with
 SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
@@ -147,19 +152,24 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, material = open_run(run_dir, paths)
     part = material.part(run, "test")
-    found = Predictions.from_logits(part, _logits_function(run, kind)(part.features))
-    return run, evaluate_predictions(found, material.corpus.decision)
+    logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
+    return run, evaluate_predictions(Predictions.from_logits(part, logits), material.corpus.decision)
 
 
-def _logits_function(run: Run, kind: str):
-    if kind in ("tflite", "tflm"):
-        path = run.file(MODEL_FILE)
-        if not os.path.isfile(path):
-            raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
-        return tflite.open_runner(kind, tflite.read_model_file(path), path).logits
+def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
     model = rundir.load_model(run)
-    model = fold_model(model) if kind == "folded" else model
-    return lambda features: predict_logits(model, features)
+    return predict_logits(fold_model(model) if kind == "folded" else model, features)
+
+
+def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    path = run.file(MODEL_FILE)
+    if not os.path.isfile(path):
+        raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
+    with Examiner() as examiner:
+        runner = GuardedRunner(kind, path, examiner)
+        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+            raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
+        return runner.logits(features)
 
 
 def fold_and_convert(
@@ -168,31 +178,69 @@ def fold_and_convert(
     settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
     passes: Sequence[str] = tuple(DEPLOY_PASSES),
     progress=None,
+    board: str = "",
+    force: bool = False,
 ) -> tuple[Run, export.Export]:
     """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
+
+    With bits to compress to so is a second model, where that pays. With a `board` the report says whether the model runs
+    there, and if it does not, no C++ sources are written, unless by `force`.
 
     Args:
       progress: as in `train.fit`; for quantization-aware training, which takes a while.
     """
     require_passes(passes)
+    if board:
+        find_board(board)
     run, material = open_run(run_dir, paths)
-    representative = evaluation_part(
-        material.corpus, material.features, _representative(run, material, settings), run.normalization
-    )
+    chosen = _representative(run, material, settings)
+    representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
+    test = material.part(run, "test")
     tune = functools.partial(_tune, run, material, paths, settings, progress)
-    result = export.export(run, representative.features, material.part(run, "test"), passes, settings, tune)
-    header, source = convert.cc_sources(result.model_bytes, CC_NAME)
+    result = export.export(run, representative, test, passes, settings, tune)
+    models = {"": result.model_bytes}
+    if settings.compress:
+        compressed = compress_and_measure(result.model_bytes, settings.compress, test.features, test.labels)
+        result = _reported(result, compression=compressed.report)
+        models |= {COMPRESSED: compressed.model} if compressed.pays else {}
+    if board:
+        result = _reported(result, board=dataclasses.asdict(doctor.examine(result.model_bytes, [board], name=MODEL_FILE)[0]))
     files = {
-        MODEL_FILE: result.model_bytes,
         FLOAT_MODEL_FILE: result.float_model,
-        f"{CC_NAME}.h": header.encode(),
-        f"{CC_NAME}.cc": source.encode(),
+        **{f"model{suffix}.tflite": model for suffix, model in models.items()},
         CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
         PARITY_FILE: (json.dumps(result.parity, indent=1) + "\n").encode(),
         CERTIFICATE_FILE: export.certificate_json(result.certificate).encode(),
     }
+    if force or not board or runs_on_board(result):
+        files |= {name: text for suffix, model in models.items() for name, text in _sources(model, suffix).items()}
     _write_together(run, files)
+    _remove(run, _OWN_FILES - set(files))  # those of an earlier conversion
     return run, result
+
+
+def runs_on_board(result: export.Export) -> bool:
+    """Whether the model runs on the board that it was converted for."""
+    return result.report["board"]["verdict"] != doctor.DOES_NOT_RUN
+
+
+def _reported(result: export.Export, **figures) -> export.Export:
+    return dataclasses.replace(result, report={**result.report, **figures})
+
+
+def _sources(model_bytes: bytes, suffix: str) -> dict[str, bytes]:
+    """A model as C++, by file name."""
+    header, source = convert.cc_sources(model_bytes, CC_NAME + suffix)
+    return {f"{CC_NAME}{suffix}.h": header.encode(), f"{CC_NAME}{suffix}.cc": source.encode()}
+
+
+_OWN_FILES = {f"model{COMPRESSED}.tflite", *_sources(b"", ""), *_sources(b"", COMPRESSED)}
+
+
+def _remove(run: Run, names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(run.file(name))
 
 
 def _representative(run: Run, material: Material, settings: QuantizationConfig) -> np.ndarray:

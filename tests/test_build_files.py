@@ -35,8 +35,9 @@ MODEL_LAYERS = (
     ("backbones", "graph"),
     ("fold", "deploy"),
     ("quantize",),
-    ("convert", "tflite", "boards"),
-    ("cost", "examine", "doctor"),
+    ("convert", "tflite", "boards", "compress"),
+    ("cost", "examine", "guarded"),
+    ("findings", "checks", "doctor"),
 )
 TOP_LAYERS = (
     ("rundir", "evaluate"),

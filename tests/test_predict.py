@@ -11,14 +11,22 @@ import soundfile
 from kser import rundir, tflite
 from kser.config import SAMPLE_RATE_HZ
 from kser.errors import AudioError, ConfigError, ModelFileError
+from kser.examine import Examiner, Limits
 from kser.inference import predict_logits, softmax
 from kser.predict import Predictor, audio_files
 from tests import tiny
 
 
+@pytest.fixture(scope="module")
+def open_predictor():
+    """Predictor(path, interpreter), all with one child."""
+    with Examiner(Limits(seconds=60, cpu_seconds=10)) as examiner:
+        yield lambda path, interpreter="tflm": Predictor(str(path), interpreter, examiner)
+
+
 @pytest.fixture
-def predictor(trained):
-    return Predictor(str(trained.model_file()))
+def predictor(trained, open_predictor):
+    return open_predictor(trained.model_file())
 
 
 @pytest.fixture
@@ -58,16 +66,16 @@ def test_int8_predictions_are_the_runs(trained, predictor, clip):
     assert prediction.label == tiny.LABELS[prediction.probabilities.argmax()]
 
 
-def test_float_predictions_are_keras_own(trained, write_model, clip):
+def test_float_predictions_are_keras_own(trained, write_model, clip, open_predictor):
     utterance, features = clip
-    predictor = Predictor(write_model(model_bytes=trained.result.float_model), "tflite")
+    predictor = open_predictor(write_model(model_bytes=trained.result.float_model), "tflite")
     expected = softmax(predict_logits(rundir.load_model(trained.run), features))[0]
     # Front ends 1e-4 apart, divided by standard deviations of order 1, through a network of gain of order 1.
     np.testing.assert_allclose(predictor.predict(utterance.path).probabilities, expected, atol=1e-3)
 
 
-def test_both_interpreters_agree_to_the_bit(trained, predictor):
-    other = Predictor(str(trained.model_file()), "tflite")
+def test_both_interpreters_agree_to_the_bit(trained, predictor, open_predictor):
+    other = open_predictor(trained.model_file(), "tflite")
     for utterance in trained.corpus.utterances[:4]:
         np.testing.assert_array_equal(
             predictor.predict(utterance.path).probabilities, other.predict(utterance.path).probabilities
@@ -97,35 +105,35 @@ def assert_one_sentence(error: pytest.ExceptionInfo, path: str) -> None:
     assert message.startswith(path) and message.endswith(".") and "\n" not in message, message
 
 
-def test_a_missing_file_and_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder(tmp_path, open_predictor):
     for path in (tmp_path / "missing.tflite", tmp_path):
         with pytest.raises(ModelFileError, match="cannot be read") as error:
-            Predictor(str(path))
+            open_predictor(path)
         assert_one_sentence(error, str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"RIFF" + bytes(100), b"\x1c\x00\x00\x00TFL3"])
-def test_a_file_that_is_no_model(tmp_path, content):
+def test_a_file_that_is_no_model(tmp_path, content, open_predictor):
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match="empty|not a TensorFlow Lite model|truncated") as error:
-        Predictor(str(path))
+        open_predictor(path)
     assert_one_sentence(error, str(path))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_model(trained, tmp_path, share):
+@pytest.mark.parametrize("share", [*(part / 16 for part in range(1, 16)), 0.999])
+def test_a_truncated_model(trained, tmp_path, share, open_predictor):
     path, data = tmp_path / "model.tflite", trained.model_file().read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     with pytest.raises(ModelFileError, match="truncated or damaged") as error:
-        Predictor(str(path))
+        open_predictor(path)
     assert_one_sentence(error, str(path))
 
 
-def test_a_model_of_someone_else(trained):
+def test_a_model_of_someone_else(trained, open_predictor):
     path = trained.run.file("model_float.tflite")
     with pytest.raises(ModelFileError, match="has no kser metadata") as error:
-        Predictor(path)
+        open_predictor(path)
     assert_one_sentence(error, path)
 
 
@@ -142,10 +150,10 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_damaged_metadata(write_model, damage):
+def test_damaged_metadata(write_model, damage, open_predictor):
     path = write_model(damage)
     with pytest.raises(ModelFileError, match="damaged kser metadata; write it again") as error:
-        Predictor(path)
+        open_predictor(path)
     assert_one_sentence(error, path)
 
 
@@ -160,16 +168,16 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
-def test_metadata_of_another_model(write_model, change):
+def test_metadata_of_another_model(write_model, change, open_predictor):
     path = write_model(change)
     with pytest.raises(ModelFileError, match="metadata of another model") as error:
-        Predictor(path)
+        open_predictor(path)
     assert_one_sentence(error, path)
 
 
-def test_an_unknown_interpreter(trained):
+def test_an_unknown_interpreter(trained, open_predictor):
     with pytest.raises(ConfigError, match="no interpreter 'onnx'"):
-        Predictor(str(trained.model_file()), "onnx")
+        open_predictor(trained.model_file(), "onnx")
 
 
 # --- Clips that are none ----------------------------------------------------------------------------------------------

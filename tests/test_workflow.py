@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import feature_cache, fold, material, rundir, tflite, workflow
+from kser import boards, compress, feature_cache, fold, material, rundir, tflite, workflow
 from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths, QuantizationConfig
 from kser.datasets import SOURCES, Source
 from kser.datasets.corpus import speakers_held_out
@@ -33,6 +33,9 @@ CONVERTED = [
 ]
 
 
+FEW = QuantizationConfig(representative_clips=2)
+
+
 @pytest.fixture
 def spoilt(trained, tmp_path):
     """A copy of the run to do harm to."""
@@ -48,7 +51,7 @@ def without_plots(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def convert(run) -> tuple:
-    return workflow.fold_and_convert(run.path, run.paths, num_representative=2)
+    return workflow.fold_and_convert(run.path, run.paths, FEW)
 
 
 def evaluate(run, kind: str):
@@ -179,7 +182,7 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
     paths = DataPaths("elsewhere", str(tmp_path))
     jobs = {
         "evaluate": lambda: workflow.evaluate(trained.path, "keras", paths),
-        "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, paths, 2),
+        "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, paths, FEW),
         "resume": lambda: workflow.resume(trained.path, paths, tiny_run.Quiet()),
     }
     with pytest.raises(RunError, match="other clips of 'tiny' than lie in elsewhere; point --data_dir") as error:
@@ -497,12 +500,62 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
 
     monkeypatch.setattr(workflow.export, "export", export)
     for count in (3, 3, 1000):
-        workflow.fold_and_convert(spoilt.path, spoilt.paths, count)
+        workflow.fold_and_convert(spoilt.path, spoilt.paths, QuantizationConfig(representative_clips=count))
     training = trained.material().part(trained.run, "train").features
     assert [len(clips) for clips in seen] == [3, 3, len(training)]
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[2], training)
     assert {clip.tobytes() for clip in seen[0]} <= {clip.tobytes() for clip in training}
+
+
+COMPRESSED = ["kser_model_compressed.cc", "kser_model_compressed.h", "model_compressed.tflite"]
+
+
+def test_a_compressed_model_is_written_beside_the_other_and_goes_with_the_next_conversion(spoilt, monkeypatch):
+    monkeypatch.setattr(compress, "_OVERHEAD_BYTES", -1000)  # as if short kernels paid
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, dataclasses.replace(FEW, compress=3))
+    files, report = contents(spoilt.path), result.report["compression"]
+    assert set(COMPRESSED) < set(files) and json.loads(files["conversion.json"])["compression"] == report
+    compressed = files["model_compressed.tflite"]
+    assert report["bits"] == 3 and report["after"]["bytes"] == len(compressed)
+    assert report["before"]["bytes"] == len(files["model.tflite"]) and report["before"]["UA"] == result.report["scores"]["tflm"]["UA"]
+    assert tflite.read_metadata(compressed)["test_UA"] == report["after"]["UA"]
+    assert tflite.read_metadata(compressed)["labels"] == list(spoilt.run.labels)
+    assert f"{len(compressed)} bytes" in files["kser_model_compressed.cc"].decode()
+    convert(spoilt)
+    assert not set(COMPRESSED) & set(contents(spoilt.path))
+
+
+def test_a_compression_that_does_not_pay_writes_no_model(spoilt):
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, dataclasses.replace(FEW, compress=4))
+    assert result.report["compression"]["after"]["kernels"] == 0
+    assert not set(COMPRESSED) & set(contents(spoilt.path))
+
+
+SOURCES_WRITTEN = {"kser_model.cc", "kser_model.h"}
+
+
+def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    assert result.report["board"]["board"] == "esp32" and workflow.runs_on_board(result)
+    assert json.loads(contents(spoilt.path)["conversion.json"])["board"] == json.loads(json.dumps(result.report["board"]))
+    assert SOURCES_WRITTEN < set(contents(spoilt.path))
+
+
+def test_a_board_the_model_does_not_fit_gets_sources_by_force_only(spoilt, monkeypatch):
+    tiny_board = dataclasses.replace(boards.find_board("esp32"), ram_bytes=1000)
+    monkeypatch.setitem(boards.BOARDS, "esp32", tiny_board)
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    assert not workflow.runs_on_board(result)
+    files = contents(spoilt.path)
+    assert not SOURCES_WRITTEN & set(files) and files["model.tflite"] == result.model_bytes
+    workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32", force=True)
+    assert SOURCES_WRITTEN < set(contents(spoilt.path))
+
+
+def test_an_unknown_board_is_told_before_any_work(trained):
+    with pytest.raises(ConfigError, match="no board 'abacus'"):
+        workflow.fold_and_convert("nowhere", DataPaths(), board="abacus")
 
 
 def test_a_cache_directory_that_is_none_is_told(trained, tmp_path):

@@ -25,6 +25,7 @@ def main(_) -> None:
     from kser import workflow
     from kser.backbones import preset
     from kser.config import DataConfig, DataPaths, HRFConfig, QuantizationConfig, RunConfig, TrainConfig
+    from kser.examine import Examiner
     from kser.predict import Predictor
     from kser.report import export_text, scores_text
 
@@ -38,7 +39,8 @@ def main(_) -> None:
         run, scores = workflow.train_new(run_dir, config, paths, progress)
     _, result = workflow.fold_and_convert(run_dir, paths, QuantizationConfig(representative_clips=100))
     clip = workflow.test_clips(run_dir, paths)[0]
-    prediction = Predictor(run.file(workflow.MODEL_FILE)).predict(clip.path)
+    with Examiner() as examiner:
+        prediction = Predictor(run.file(workflow.MODEL_FILE), "tflm", examiner).predict(clip.path)
     print()
     print(scores_text(run, scores))
     print(export_text(run, result.report, result.certificate, result.parity))

@@ -37,9 +37,9 @@ def main(paths: list[str]) -> None:
         raise ConfigError(f"bin/doctor needs one .tflite file, not {len(paths)}.")
     if FLAGS.all_boards == bool(FLAGS.board):
         raise ConfigError(f"bin/doctor needs either --board or --all_boards; boards: {', '.join(BOARDS)}.")
-    from kser import doctor
+    from kser import doctor, tflite
 
-    model_bytes = doctor.read_model_file(paths[0])
+    model_bytes = tflite.read_model_file(paths[0])
     names = list(BOARDS) if FLAGS.all_boards else [FLAGS.board]
     diagnoses = doctor.examine(model_bytes, names, FLAGS.decision_ms, paths[0])
     if FLAGS.json:

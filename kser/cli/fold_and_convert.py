@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from absl import flags
 
+from kser.boards import BOARDS
 from kser.cli import command, corpus_flags, settings
 from kser.config import QuantizationConfig
+from kser.errors import KserError
 
 FLAGS = flags.FLAGS
 
@@ -19,12 +21,16 @@ def define_flags() -> None:
         "Exact rewrites of the folded network, of batch_norm, constants, norm_affine, centre, fuse, flatten; default: all; "
         "empty: none.",
     )
+    flags.DEFINE_enum("board", None, list(BOARDS), "Board to say of whether the model runs there, as bin/doctor does.")
+    flags.DEFINE_bool("force", False, "Write C++ sources even if the model does not run on --board.")
 
 
 def main(_) -> None:
     from kser import workflow
+    from kser.cli.doctor import diagnosis_text
     from kser.cli.progress import Progress
     from kser.deploy import DEPLOY_PASSES
+    from kser.doctor import diagnosis_of
     from kser.report import export_text
     from kser.threads import use_threads
 
@@ -32,12 +38,27 @@ def main(_) -> None:
     passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes
     quantization = QuantizationConfig(**settings.given(QuantizationConfig))
     with Progress() as progress:
-        run, result = workflow.fold_and_convert(FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress)
+        run, result = workflow.fold_and_convert(
+            FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress, FLAGS.board or "", FLAGS.force
+        )
     print(export_text(run, result.report, result.certificate, result.parity))
     print(
         f"written to {run.file(workflow.MODEL_FILE)}, its proof to {run.file(workflow.CERTIFICATE_FILE)}, "
         f"the comparison to {run.file(workflow.PARITY_FILE)}"
     )
+    if FLAGS.board:
+        print(diagnosis_text(run.file(workflow.MODEL_FILE), diagnosis_of(result.report["board"])))
+        _require_fit(result)
+
+
+def _require_fit(result) -> None:
+    from kser import workflow
+
+    if not workflow.runs_on_board(result) and not FLAGS.force:
+        raise KserError(
+            f"The model does not run on {FLAGS.board}, so no C++ sources were written; mend it as said above, choose "
+            "another --board, or write them nevertheless with --force."
+        )
 
 
 def run() -> None:

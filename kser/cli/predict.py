@@ -22,6 +22,7 @@ def define_flags() -> None:
 
 
 def main(paths: list[str]) -> None:
+    from kser.examine import Examiner
     from kser.predict import Predictor, audio_files
 
     if not FLAGS.model:
@@ -29,14 +30,19 @@ def main(paths: list[str]) -> None:
     if not paths:
         raise ConfigError("bin/predict needs one or more audio files or folders.")
     files = list(audio_files(paths))
-    predictor = Predictor(FLAGS.model, FLAGS.interpreter)
+    with Examiner() as examiner:
+        sys.exit(predict_all(Predictor(FLAGS.model, FLAGS.interpreter, examiner), files))
+
+
+def predict_all(predictor, files: list[str]) -> int:
+    """Prints a line for each file, on stderr for those that cannot be used; returns the exit status."""
     status = 0
     for path in files:
         try:
             print(line(predictor.predict(path), predictor.labels), flush=True)
         except AudioError as error:
             status = command.fail(str(error))
-    sys.exit(status)
+    return status
 
 
 def line(prediction, labels) -> str:
