@@ -146,13 +146,14 @@ def test_export_text_shows_a_compressed_model_beside_the_other():
     before = {"bytes": 101234, "arena_bytes": 45678, "kernels": 0, "UA": 0.645}
     after = {"bytes": 65432, "arena_bytes": 56789, "kernels": 12, "UA": 0.641}
     figures = {**FIGURES, "compression": {"bits": 4, "before": before, "after": after}}
-    assert report.export_text(RUN, figures, {"deploy": []}).splitlines()[-3:] == [
+    parity = {"stages": [], "first_beyond_bound": None, "worst_layers": []}
+    assert report.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-3:] == [
         "compression  4 bits a weight in 12 kernels",
         "  without    101234 bytes, TFLM arena 45678 bytes, UA 0.645",
         "  with       65432 bytes, TFLM arena 56789 bytes, UA 0.641",
     ]
     after["kernels"] = 0
-    last = report.export_text(RUN, figures, {"deploy": []}).splitlines()[-1]
+    last = report.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-1]
     assert last == "compression  saves nothing with 4 bits: no kernel is long enough"
 
 

@@ -494,7 +494,7 @@ def test_a_full_disk_leaves_all_files_as_they_were(spoilt, monkeypatch, num_byte
 def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(trained, spoilt, monkeypatch):
     seen = []
 
-    def export(run, representative, test, passes):
+    def export(run, representative, *_):
         seen.append(representative)
         return trained.result
 
@@ -518,7 +518,10 @@ def test_a_compressed_model_is_written_beside_the_other_and_goes_with_the_next_c
     assert set(COMPRESSED) < set(files) and json.loads(files["conversion.json"])["compression"] == report
     compressed = files["model_compressed.tflite"]
     assert report["bits"] == 3 and report["after"]["bytes"] == len(compressed)
-    assert report["before"]["bytes"] == len(files["model.tflite"]) and report["before"]["UA"] == result.report["scores"]["tflm"]["UA"]
+    assert (
+        report["before"]["bytes"] == len(files["model.tflite"])
+        and report["before"]["UA"] == result.report["scores"]["tflm"]["UA"]
+    )
     assert tflite.read_metadata(compressed)["test_UA"] == report["after"]["UA"]
     assert tflite.read_metadata(compressed)["labels"] == list(spoilt.run.labels)
     assert f"{len(compressed)} bytes" in files["kser_model_compressed.cc"].decode()
