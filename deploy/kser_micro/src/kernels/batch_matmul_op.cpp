@@ -92,6 +92,7 @@ TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
 
 }  // namespace
 
-constexpr Kernel kBatchMatMul = {MakeRegistration(AllocateData<MatMulData>, Prepare, Invoke), ParseMatMulOptions};
+constexpr Kernel kBatchMatMul = {
+    MakeRegistration(BuiltinOperator_BATCH_MATMUL, AllocateData<MatMulData>, Prepare, Invoke), ParseMatMulOptions};
 
 }  // namespace kser

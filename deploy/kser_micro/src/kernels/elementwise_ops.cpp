@@ -122,9 +122,12 @@ using ProductData = ElementwiseData<ProductParameters>;
 
 }  // namespace
 
-constexpr Kernel kAdd = {MakeRegistration(AllocateData<SumData>, PrepareAdd, Invoke<SumParameters>), ParseAddOptions};
-constexpr Kernel kSub = {MakeRegistration(AllocateData<SumData>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
+constexpr Kernel kAdd = {
+    MakeRegistration(BuiltinOperator_ADD, AllocateData<SumData>, PrepareAdd, Invoke<SumParameters>), ParseAddOptions};
+constexpr Kernel kSub = {
+    MakeRegistration(BuiltinOperator_SUB, AllocateData<SumData>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
 constexpr Kernel kMul = {
-    MakeRegistration(AllocateData<ProductData>, PrepareMul, Invoke<ProductParameters>), ParseMulOptions};
+    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductData>, PrepareMul, Invoke<ProductParameters>),
+    ParseMulOptions};
 
 }  // namespace kser

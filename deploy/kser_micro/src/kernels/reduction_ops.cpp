@@ -96,8 +96,10 @@ TfLiteStatus InvokeMean(TfLiteContext* context, TfLiteNode* node) {
 
 }  // namespace
 
-constexpr Kernel kL2Normalization = {
-    MakeRegistration(AllocateData<NormalizationData>, PrepareNormalization, InvokeNormalization), ParseNothing};
-constexpr Kernel kMean = {MakeRegistration(AllocateData<MeanData>, PrepareMean, InvokeMean), ParseNothing};
+constexpr Kernel kL2Normalization = {MakeRegistration(BuiltinOperator_L2_NORMALIZATION, AllocateData<NormalizationData>,
+                                                     PrepareNormalization, InvokeNormalization),
+                                    ParseNothing};
+constexpr Kernel kMean = {MakeRegistration(BuiltinOperator_MEAN, AllocateData<MeanData>, PrepareMean, InvokeMean),
+                         ParseNothing};
 
 }  // namespace kser

@@ -26,12 +26,12 @@ std::int32_t Largest(const std::int8_t* values, int size) {
 
 void SoftmaxRow(const std::int32_t* exponentials, const std::int8_t* input, int depth, std::int8_t* output) {
   const std::int32_t* const of_input = exponentials + kTableSize - 1 - Largest(input, depth);
-  std::int32_t sum = 0;
-  for (int i = 0; i < depth; ++i) sum += (of_input[input[i]] + (1 << (kSumBits - 1))) >> kSumBits;
+  std::uint32_t sum = 0;
+  for (int i = 0; i < depth; ++i) sum += (static_cast<std::uint32_t>(of_input[input[i]]) + (1u << (kSumBits - 1))) >> kSumBits;
 
   // 1 / sum is a factor from 1/2 to 1 and a shift right.
-  const int zeros = LeadingZeros(static_cast<std::uint32_t>(sum));
-  const std::uint32_t above_one = (static_cast<std::uint32_t>(sum) << zeros) - 0x80000000u;
+  const int zeros = LeadingZeros(sum);
+  const std::uint32_t above_one = (sum << zeros) - 0x80000000u;
   const std::uint32_t doubled_factor = 2 * static_cast<std::uint32_t>(OneOverOnePlus(static_cast<std::int32_t>(above_one)));
   int shift = kSumBits - zeros + 31 - 8;
   // Rows of 256 equal values and more, for whose quotients TensorFlow Lite's shift is undefined: all round to 0.

@@ -140,9 +140,13 @@ TfLiteStatus InvokeSoftmax(TfLiteContext* context, TfLiteNode* node) {
 
 }  // namespace
 
-constexpr Kernel kLogistic = {MakeRegistration(Init, PrepareLookup<Function::kLogistic>, InvokeLookup), ParseNothing};
-constexpr Kernel kTanh = {MakeRegistration(Init, PrepareLookup<Function::kTanh>, InvokeLookup), ParseNothing};
-constexpr Kernel kHardSwish = {MakeRegistration(Init, PrepareLookup<Function::kHardSwish>, InvokeLookup), ParseNothing};
-constexpr Kernel kSoftmax = {MakeRegistration(Init, PrepareSoftmax, InvokeSoftmax), ParseSoftmaxOptions};
+constexpr Kernel kLogistic = {
+    MakeRegistration(BuiltinOperator_LOGISTIC, Init, PrepareLookup<Function::kLogistic>, InvokeLookup), ParseNothing};
+constexpr Kernel kTanh = {MakeRegistration(BuiltinOperator_TANH, Init, PrepareLookup<Function::kTanh>, InvokeLookup),
+                          ParseNothing};
+constexpr Kernel kHardSwish = {
+    MakeRegistration(BuiltinOperator_HARD_SWISH, Init, PrepareLookup<Function::kHardSwish>, InvokeLookup), ParseNothing};
+constexpr Kernel kSoftmax = {MakeRegistration(BuiltinOperator_SOFTMAX, Init, PrepareSoftmax, InvokeSoftmax),
+                             ParseSoftmaxOptions};
 
 }  // namespace kser

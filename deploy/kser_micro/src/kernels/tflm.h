@@ -26,8 +26,10 @@ using Parser = decltype(std::declval<const tflite::MicroOpResolver&>().GetOpData
 using InitFunction = void* (*)(TfLiteContext*, const char*, size_t);
 using NodeFunction = TfLiteStatus (*)(TfLiteContext*, TfLiteNode*);
 
-constexpr Registration MakeRegistration(InitFunction init, NodeFunction prepare, NodeFunction invoke) {
+// The op's code tells TensorFlow Lite Micro which parser to ask for.
+constexpr Registration MakeRegistration(BuiltinOperator op, InitFunction init, NodeFunction prepare, NodeFunction invoke) {
   Registration registration{};
+  registration.builtin_code = op;
   registration.init = init;
   registration.prepare = prepare;
   registration.invoke = invoke;
