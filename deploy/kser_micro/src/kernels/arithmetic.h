@@ -8,6 +8,7 @@
 
 #include "fixed_point.h"
 #include "quantize.h"
+#include "simd.h"
 #include "tables.h"
 
 namespace kser {
@@ -25,10 +26,12 @@ void L2Normalize(std::int32_t input_zero_point, const std::int8_t* input, int ro
 // Mean over the middle one of three axes.
 struct MeanParameters {
   std::int32_t zero_points;  // `count` times the input's
-  QuantizedMultiplier factor;
+  std::int32_t doubling;
+  Rescale output;
   std::int32_t output_zero_point;
 };
-MeanParameters MakeMean(const Quantization& input, const Quantization& output, int count);
+// false if sums of `count` values would leave 32 bits.
+bool MakeMean(const Quantization& input, const Quantization& output, int count, MeanParameters* parameters);
 void Mean(const MeanParameters& parameters, const std::int8_t* input, int outer, int count, int inner,
           std::int8_t* output);
 
@@ -75,7 +78,7 @@ void Sum(const SumParameters& parameters, const Broadcast& broadcast, const std:
 struct ProductParameters {
   std::int32_t zero_point_a;
   std::int32_t zero_point_b;
-  int left_shift;
+  std::int32_t doubling;
   Rescale output;
   OutputRange range;
 };
@@ -87,9 +90,9 @@ void Product(const ProductParameters& parameters, const Broadcast& broadcast, co
 
 // left (rows, depth) times the transposed of right (columns, depth).
 struct MatrixProductParameters {
-  std::int32_t left_zero_point;
-  std::int32_t right_zero_point;
-  int left_shift;
+  Pair left_offsets;
+  Pair right_offsets;
+  std::int32_t doubling;
   Rescale output;
   std::int32_t output_zero_point;
 };

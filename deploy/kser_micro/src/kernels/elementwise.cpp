@@ -15,18 +15,56 @@ bool MovesOn(const Broadcast& broadcast, int axis, const Mover& mover) {
          broadcast.step_b[axis] * broadcast.size[axis] == mover.step_b;
 }
 
-// Calls row(a, b, output) for every run along the last axis.
-template <typename Row>
+// A run along the last axis.
+struct Row {
+  const std::int8_t* a;
+  const std::int8_t* b;
+  int step_a;
+  int step_b;
+  int size;
+  std::int8_t* output;
+};
+
+template <typename Function>
 void ForEachRow(const Broadcast& broadcast, int axis, const std::int8_t* a, const std::int8_t* b, std::int8_t** output,
-                const Row& row) {
-  const int last = broadcast.axes - 1;
-  if (axis == last) {
-    row(a, b, *output);
-    *output += broadcast.size[last];
+                const Function& function) {
+  const int size = broadcast.size[axis];
+  const int step_a = broadcast.step_a[axis];
+  const int step_b = broadcast.step_b[axis];
+  if (axis == broadcast.axes - 1) {
+    function(Row{a, b, step_a, step_b, size, *output});
+    *output += size;
     return;
   }
-  for (int i = 0; i < broadcast.size[axis]; ++i, a += broadcast.step_a[axis], b += broadcast.step_b[axis]) {
-    ForEachRow(broadcast, axis + 1, a, b, output, row);
+  for (int i = 0; i < size; ++i, a += step_a, b += step_b) ForEachRow(broadcast, axis + 1, a, b, output, function);
+}
+
+// Parameters are copied first: an int8 written could be part of whatever is behind a reference, for all a compiler knows.
+
+// The wide input is a.
+KSER_NOINLINE void SumRow(const SumParameters& parameters, const Row& row) {
+  const SumParameters p = parameters;
+  const Row r = row;
+  const std::int8_t* wide = r.a;
+  const std::int8_t* narrow = r.b;
+  std::int8_t* output = r.output;
+  for (const std::int8_t* const end = output + r.size; output != end; wide += r.step_a, narrow += r.step_b) {
+    const std::int32_t rescaled = p.narrow((*narrow - p.narrow_zero_point) * (1 << 21));
+    const std::int32_t sum = *wide * p.wide_factor + p.bias + rescaled * p.narrow_sign;
+    *output++ = static_cast<std::int8_t>(Clamp(p.output(sum) + p.range.zero_point, p.range.low, p.range.high));
+  }
+}
+
+KSER_NOINLINE void ProductRow(const ProductParameters& parameters, const Row& row) {
+  const ProductParameters p = parameters;
+  const Row r = row;
+  const std::int8_t* a = r.a;
+  const std::int8_t* b = r.b;
+  std::int8_t* output = r.output;
+  for (const std::int8_t* const end = output + r.size; output != end; a += r.step_a, b += r.step_b) {
+    const std::int32_t product = (*a - p.zero_point_a) * (*b - p.zero_point_b);
+    *output++ = static_cast<std::int8_t>(
+        Clamp(p.output(product * p.doubling) + p.range.zero_point, p.range.low, p.range.high));
   }
 }
 
@@ -99,23 +137,9 @@ bool MakeSum(SumKind kind, const Quantization& a, const Quantization& b, const Q
 
 void Sum(const SumParameters& parameters, const Broadcast& broadcast, const std::int8_t* a, const std::int8_t* b,
          std::int8_t* output) {
-  const SumParameters p = parameters;
-  const int size = broadcast.size[broadcast.axes - 1];
-  int wide_step = broadcast.step_a[broadcast.axes - 1];
-  int narrow_step = broadcast.step_b[broadcast.axes - 1];
-  if (p.wide_is_b) {
-    const int step = wide_step;
-    wide_step = narrow_step;
-    narrow_step = step;
-  }
-  ForEachRow(broadcast, 0, a, b, &output, [&](const std::int8_t* row_a, const std::int8_t* row_b, std::int8_t* row) {
-    const std::int8_t* wide = p.wide_is_b ? row_b : row_a;
-    const std::int8_t* narrow = p.wide_is_b ? row_a : row_b;
-    for (const std::int8_t* const end = row + size; row != end; wide += wide_step, narrow += narrow_step) {
-      const std::int32_t rescaled = p.narrow((*narrow - p.narrow_zero_point) * (1 << 21));
-      const std::int32_t sum = *wide * p.wide_factor + p.bias + rescaled * p.narrow_sign;
-      *row++ = static_cast<std::int8_t>(Clamp(p.output(sum) + p.range.zero_point, p.range.low, p.range.high));
-    }
+  ForEachRow(broadcast, 0, a, b, &output, [&](const Row& row) {
+    const Row swapped = {row.b, row.a, row.step_b, row.step_a, row.size, row.output};
+    SumRow(parameters, parameters.wide_is_b ? swapped : row);
   });
 }
 
@@ -126,24 +150,13 @@ bool MakeProduct(const Quantization& a, const Quantization& b, const Quantizatio
   const int left = factor.exponent > 0 ? factor.exponent : 0;
   if (left > 13) return false;
   factor.exponent -= left;
-  *parameters = {a.zero_point, b.zero_point, left + 1, MakeRescale(factor), range};
+  *parameters = {a.zero_point, b.zero_point, std::int32_t{2} << left, MakeRescale(factor), range};
   return true;
 }
 
 void Product(const ProductParameters& parameters, const Broadcast& broadcast, const std::int8_t* a,
              const std::int8_t* b, std::int8_t* output) {
-  const ProductParameters p = parameters;
-  const int last = broadcast.axes - 1;
-  const int size = broadcast.size[last];
-  const int step_a = broadcast.step_a[last];
-  const int step_b = broadcast.step_b[last];
-  const std::int32_t doubling = std::int32_t{1} << p.left_shift;
-  ForEachRow(broadcast, 0, a, b, &output, [&](const std::int8_t* row_a, const std::int8_t* row_b, std::int8_t* row) {
-    for (const std::int8_t* const end = row + size; row != end; row_a += step_a, row_b += step_b) {
-      const std::int32_t product = (*row_a - p.zero_point_a) * (*row_b - p.zero_point_b);
-      *row++ = static_cast<std::int8_t>(Clamp(p.output(product * doubling) + p.range.zero_point, p.range.low, p.range.high));
-    }
-  });
+  ForEachRow(broadcast, 0, a, b, &output, [&](const Row& row) { ProductRow(parameters, row); });
 }
 
 }  // namespace kser

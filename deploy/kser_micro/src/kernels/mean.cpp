@@ -20,7 +20,7 @@ std::int32_t SumOfColumn(const std::int8_t* values, int count, int step) {
 
 }  // namespace
 
-MeanParameters MakeMean(const Quantization& input, const Quantization& output, int count) {
+bool MakeMean(const Quantization& input, const Quantization& output, int count, MeanParameters* parameters) {
   QuantizedMultiplier factor = QuantizeMultiplier(static_cast<double>(input.scale) / static_cast<double>(output.scale));
   // 1 / count joins the factor, whose mantissa keeps its bits as long as shifts stay within TensorFlow Lite's limits.
   int shift = 0;
@@ -28,16 +28,25 @@ MeanParameters MakeMean(const Quantization& input, const Quantization& output, i
   if (shift > 31 + factor.exponent) shift = 31 + factor.exponent;
   factor.mantissa = static_cast<std::int32_t>((static_cast<std::int64_t>(factor.mantissa) << shift) / count);
   factor.exponent -= shift;
-  return {input.zero_point * count, factor, output.zero_point};
+  const int left = factor.exponent > 0 ? factor.exponent : 0;
+  if (left > 20 || count >= std::int32_t{1} << (21 - left)) return false;
+  factor.exponent -= left;
+  *parameters = {input.zero_point * count, std::int32_t{2} << left, MakeRescale(factor), output.zero_point};
+  return true;
 }
 
 void Mean(const MeanParameters& parameters, const std::int8_t* input, int outer, int count, int inner,
           std::int8_t* output) {
+  const MeanParameters p = parameters;
+  const auto finish = [p](std::int32_t sum) {
+    return ClampToInt8(p.output((sum - p.zero_points) * p.doubling) + p.output_zero_point);
+  };
   for (int row = 0; row < outer; ++row, input += count * inner) {
-    for (int column = 0; column < inner; ++column) {
-      const std::int32_t sum = inner == 1 ? SumOfNeighbours(input, count) : SumOfColumn(input + column, count, inner);
-      *output++ = ClampToInt8(Multiply(sum - parameters.zero_points, parameters.factor) + parameters.output_zero_point);
+    if (inner == 1) {
+      *output++ = finish(SumOfNeighbours(input, count));
+      continue;
     }
+    for (int column = 0; column < inner; ++column) *output++ = finish(SumOfColumn(input + column, count, inner));
   }
 }
 

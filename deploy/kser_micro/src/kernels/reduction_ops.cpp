@@ -84,8 +84,9 @@ TfLiteStatus PrepareMean(TfLiteContext* context, TfLiteNode* node) {
   if (!MarkAxes(input, axes, reduced)) return Refuse(kName, "there is no such axis.");
   if (!MakeThreeAxes(input, reduced, data)) return Refuse(kName, "the axes must be neighbours.");
   if (data->outer * data->inner != ElementCount(output)) return Refuse(kName, "the output has another size.");
-  data->parameters = MakeMean(input.quantization, output.quantization, data->count);
-  return kTfLiteOk;
+  return MakeMean(input.quantization, output.quantization, data->count, &data->parameters)
+             ? kTfLiteOk
+             : Refuse(kName, "the output's scale is too small for the input's.");
 }
 
 TfLiteStatus InvokeMean(TfLiteContext* context, TfLiteNode* node) {

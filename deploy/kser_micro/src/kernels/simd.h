@@ -9,13 +9,21 @@
 #include <arm_acle.h>
 #endif
 
+// For loops that need all registers, which a caller's values would drive out of them.
+#if defined(__GNUC__)
+#define KSER_NOINLINE __attribute__((noinline))
+#else
+#define KSER_NOINLINE
+#endif
+
 namespace kser {
+
+// An offset of int8 values, laid out for LoadFour: on Armv7E-M twice, with 16 bits each.
+using Pair = std::int32_t;
 
 #if defined(__ARM_FEATURE_DSP)
 
-// Two 16-bit numbers in a register.
-using Pair = std::int32_t;
-
+inline std::int32_t OffsetOf(Pair pair) { return static_cast<std::int16_t>(pair); }
 inline Pair PairOf(std::int32_t x) { return (x & 0xffff) | static_cast<Pair>(static_cast<std::uint32_t>(x) << 16); }
 
 // Four neighbouring values, each with an offset added: the first and third, the second and fourth.
@@ -44,9 +52,8 @@ inline std::int32_t SumOf(const Four& a, std::int32_t sum) {
 
 #else
 
-using Pair = std::int32_t;
-
 inline Pair PairOf(std::int32_t x) { return x; }
+inline std::int32_t OffsetOf(Pair pair) { return pair; }
 
 struct Four {
   std::int32_t value[4];
