@@ -25,7 +25,7 @@ void L2Normalize(std::int32_t input_zero_point, const std::int8_t* input, int ro
 
 // Mean over the middle one of three axes.
 struct MeanParameters {
-  std::int32_t zero_points;  // `count` times the input's
+  std::int32_t start;  // of the sum: the zero points of all values, negative
   std::int32_t doubling;
   Rescale output;
   std::int32_t output_zero_point;

@@ -8,27 +8,31 @@ std::int8_t Finish(const MatrixProductParameters& p, std::int32_t sum) {
   return ClampToInt8(p.output(sum * p.doubling) + p.output_zero_point);
 }
 
-// Of a row of the left matrix and two neighbouring rows of the right one. A function of its own: its inner loop just fits
-// the registers.
-KSER_NOINLINE void TwoProducts(const MatrixProductParameters& p, const std::int8_t* left, const std::int8_t* right,
-                               int depth, std::int8_t* output) {
+// Of a row of the left matrix and `pairs` times two neighbouring rows of the right one. A function of its own: its inner
+// loop just fits the registers.
+KSER_NOINLINE void PairsOfProducts(const MatrixProductParameters& p, const std::int8_t* left, const std::int8_t* right,
+                                   int pairs, int depth, std::int8_t* output) {
   const Pair left_offsets = p.left_offsets;
   const Pair right_offsets = p.right_offsets;
-  const std::int8_t* const end = left + depth;
-  std::int32_t first = 0;
-  std::int32_t second = 0;
-  for (const std::int8_t* const fours = left + (depth & ~3); left != fours; left += 4, right += 4) {
-    const Four four = LoadFour(left, left_offsets);
-    first = Dot(four, LoadFour(right, right_offsets), first);
-    second = Dot(four, LoadFour(right + depth, right_offsets), second);
+  const std::int8_t* const fours = left + (depth & ~3);
+  for (std::int8_t* const end = output + 2 * pairs; output != end; right += depth, output += 2) {
+    std::int32_t first = 0;
+    std::int32_t second = 0;
+    const std::int8_t* value = left;
+    for (; value != fours; value += 4, right += 4) {
+      const Four four = LoadFour(value, left_offsets);
+      first = Dot(four, LoadFour(right, right_offsets), first);
+      second = Dot(four, LoadFour(right + depth, right_offsets), second);
+    }
+    for (int rest = depth & 3; rest > 0; --rest, ++value, ++right) {
+      const std::int32_t x = *value + OffsetOf(left_offsets);
+      first += x * (*right + OffsetOf(right_offsets));
+      second += x * (right[depth] + OffsetOf(right_offsets));
+    }
+    const std::int8_t finished = Finish(p, first);
+    output[1] = Finish(p, second);
+    output[0] = finished;
   }
-  for (; left != end; ++left, ++right) {
-    const std::int32_t value = *left + OffsetOf(left_offsets);
-    first += value * (*right + OffsetOf(right_offsets));
-    second += value * (right[depth] + OffsetOf(right_offsets));
-  }
-  output[0] = Finish(p, first);
-  output[1] = Finish(p, second);
 }
 
 KSER_NOINLINE void OneProduct(const MatrixProductParameters& p, const std::int8_t* left, const std::int8_t* right,
@@ -58,12 +62,10 @@ bool MakeMatrixProduct(const Quantization& left, const Quantization& right, cons
 
 void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, const std::int8_t* right,
                    int rows, int columns, int depth, std::int8_t* output) {
-  for (int row = 0; row < rows; ++row, left += depth) {
-    const std::int8_t* right_row = right;
-    for (int pair = columns / 2; pair > 0; --pair, right_row += 2 * depth, output += 2) {
-      TwoProducts(parameters, left, right_row, depth, output);
-    }
-    if (columns % 2 != 0) OneProduct(parameters, left, right_row, depth, output++);
+  const int last = columns - 1;
+  for (int row = 0; row < rows; ++row, left += depth, output += columns) {
+    PairsOfProducts(parameters, left, right, columns / 2, depth, output);
+    if (columns % 2 != 0) OneProduct(parameters, left, right + last * depth, depth, output + last);
   }
 }
 

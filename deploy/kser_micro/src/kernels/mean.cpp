@@ -4,17 +4,15 @@
 namespace kser {
 namespace {
 
-std::int32_t SumOfNeighbours(const std::int8_t* values, int count) {
-  std::int32_t sum = 0;
+std::int32_t AddNeighbours(std::int32_t sum, const std::int8_t* values, int count) {
   int i = 0;
   for (; i + 4 <= count; i += 4) sum = SumOf(LoadFour(values + i, 0), sum);
   for (; i < count; ++i) sum += values[i];
   return sum;
 }
 
-std::int32_t SumOfColumn(const std::int8_t* values, int count, int step) {
-  std::int32_t sum = 0;
-  for (int i = 0; i < count; ++i, values += step) sum += *values;
+std::int32_t AddColumn(std::int32_t sum, const std::int8_t* values, int count, int step) {
+  for (; count > 0; --count, values += step) sum += *values;
   return sum;
 }
 
@@ -31,22 +29,20 @@ bool MakeMean(const Quantization& input, const Quantization& output, int count, 
   const int left = factor.exponent > 0 ? factor.exponent : 0;
   if (left > 20 || count >= std::int32_t{1} << (21 - left)) return false;
   factor.exponent -= left;
-  *parameters = {input.zero_point * count, std::int32_t{2} << left, MakeRescale(factor), output.zero_point};
+  *parameters = {-input.zero_point * count, std::int32_t{2} << left, MakeRescale(factor), output.zero_point};
   return true;
 }
 
 void Mean(const MeanParameters& parameters, const std::int8_t* input, int outer, int count, int inner,
           std::int8_t* output) {
+  // A copy: for all a compiler knows, an int8 written could be part of what is behind a reference.
   const MeanParameters p = parameters;
-  const auto finish = [p](std::int32_t sum) {
-    return ClampToInt8(p.output((sum - p.zero_points) * p.doubling) + p.output_zero_point);
-  };
   for (int row = 0; row < outer; ++row, input += count * inner) {
-    if (inner == 1) {
-      *output++ = finish(SumOfNeighbours(input, count));
-      continue;
+    for (int column = 0; column < inner; ++column) {
+      const std::int32_t sum = inner == 1 ? AddNeighbours(p.start, input, count)
+                                          : AddColumn(p.start, input + column, count, inner);
+      *output++ = ClampToInt8(p.output(sum * p.doubling) + p.output_zero_point);
     }
-    for (int column = 0; column < inner; ++column) *output++ = finish(SumOfColumn(input + column, count, inner));
   }
 }
 

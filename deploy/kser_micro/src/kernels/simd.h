@@ -41,11 +41,11 @@ inline Four LoadFour(const std::int8_t* values, Pair offsets) {
   return four;
 }
 
-inline std::int32_t Dot(const Four& a, const Four& b, std::int32_t sum) {
+inline std::int32_t Dot(Four a, Four b, std::int32_t sum) {
   return __smlad(a.odd, b.odd, __smlad(a.even, b.even, sum));
 }
 
-inline std::int32_t SumOf(const Four& a, std::int32_t sum) {
+inline std::int32_t SumOf(Four a, std::int32_t sum) {
   constexpr Pair kOnes = 0x10001;
   return __smlad(a.odd, kOnes, __smlad(a.even, kOnes, sum));
 }
@@ -63,12 +63,12 @@ inline Four LoadFour(const std::int8_t* values, Pair offset) {
   return {{values[0] + offset, values[1] + offset, values[2] + offset, values[3] + offset}};
 }
 
-inline std::int32_t Dot(const Four& a, const Four& b, std::int32_t sum) {
+inline std::int32_t Dot(Four a, Four b, std::int32_t sum) {
   for (int i = 0; i < 4; ++i) sum += a.value[i] * b.value[i];
   return sum;
 }
 
-inline std::int32_t SumOf(const Four& a, std::int32_t sum) {
+inline std::int32_t SumOf(Four a, std::int32_t sum) {
   for (int i = 0; i < 4; ++i) sum += a.value[i];
   return sum;
 }
