@@ -57,7 +57,7 @@ def compile_flags(standard: str = "c++17") -> list[str]:
 
 def build_runner(folder: Path, sanitize: bool = True) -> Path:
     """The compiled kernels_runner.cpp."""
-    extra = [*(SANITIZERS if sanitize else ()), "-O1" if sanitize else "-O2"]
+    extra = [*(SANITIZERS if sanitize else ()), "-O0" if sanitize else "-O2"]
 
     def compiled(source: Path) -> str:
         target = folder / f"{source.stem}.o"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
+from kser import audio
+from kser.backbones import BACKBONES, build_model, preset
+from kser.config import FeatureConfig
+from kser.convert import to_int8_tflite
+from kser.deploy import deploy_model
+from kser.features import log_mel_numpy
 from tests.micro import kernels_host as host
 from tests.micro.kernels_host import OWN_OPS, Refused, Spec, one_op
 
@@ -157,3 +164,158 @@ def test_a_kernel_gives_the_bits_of_the_librarys_and_of_the_wheels(tflm, op):
         own = tflm.run(model_bytes, inputs, [op])
         np.testing.assert_array_equal(own.outputs, tflm.run(model_bytes, inputs, []).outputs)
         np.testing.assert_array_equal(own.outputs, host.run_wheel(model_bytes, inputs))
+
+
+# --- BATCH_MATMUL, which only the wheel has
+
+
+def matmul(random, adj_y: bool) -> bytes:
+    """Batches of either side may be repeated, or left out."""
+    rows, columns, depth = (int(size) for size in random.integers(1, 40, 3))
+    batches = [int(size) for size in random.integers(1, 4, random.integers(0, 4))]
+    left, right = list(batches), list(batches)
+    for axis in range(len(batches)):
+        (left, right)[random.integers(2)][axis] = int(random.choice([1, batches[axis]]))
+    cut = int(random.integers(0, len(batches) + 1)) if random.integers(3) == 0 else 0
+    result = [max(pair) for pair in zip(left, [1] * cut + right[cut:])]
+    first = spec(random, [*left, rows, depth], -8, -2)
+    second = spec(random, [*right[cut:], *((columns, depth) if adj_y else (depth, columns))], -8, -2)
+    target = Spec((*result, rows, columns), first.scale * second.scale * scale(random, -2, 14), zero_point(random))
+    return one_op("BATCH_MATMUL", [first, second], target, options("BatchMatMul", adjX=False, adjY=adj_y))
+
+
+@pytest.mark.parametrize("adj_y", [True, False])
+def test_batch_matmul_gives_the_wheels_bits(tflm, adj_y):
+    random = np.random.default_rng(int(adj_y))
+    for _ in range(NUM_MODELS):
+        model_bytes = matmul(random, adj_y)
+        inputs = inputs_of(model_bytes, random)
+        np.testing.assert_array_equal(tflm.run(model_bytes, inputs).outputs, host.run_wheel(model_bytes, inputs))
+
+
+# --- Tables
+
+
+def two_logistics(first: Spec, second: Spec) -> bytes:
+    """The sum of the LOGISTIC of two inputs."""
+    between, result = Spec(first.shape, 1 / 256, -128), Spec(first.shape, 1 / 128, -128)
+    nodes = [("LOGISTIC", [0], 2, None), ("LOGISTIC", [1], 3, None), ("ADD", [2, 3], 4, options("Add"))]
+    return host.model_of(nodes, [first, second, between, between, result], 2)
+
+
+def test_nodes_of_equal_quantization_share_a_table(tflm):
+    random = np.random.default_rng(0)
+    same, other = Spec((1, 64), 0.05, 3), Spec((1, 64), 0.06, 3)
+    arenas = []
+    for specs in ((same, same), (same, other), (same, same)):
+        model_bytes = two_logistics(*specs)
+        inputs = inputs_of(model_bytes, random)
+        reply = tflm.run(model_bytes, inputs)
+        np.testing.assert_array_equal(reply.outputs, host.run_wheel(model_bytes, inputs))
+        arenas.append(reply.arena_bytes)
+    # What another table takes: 256 bytes and what says whose they are. The last model finds none of the first one's.
+    assert 256 <= arenas[1] - arenas[0] <= 256 + 64 and arenas[2] == arenas[0]
+
+
+# --- What the kernels refuse
+
+INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType.INT16)
+
+
+@pytest.mark.parametrize(
+    "op, inputs, output, choices, reason",
+    [
+        ("LOGISTIC", [INT16], INT16, None, "must be int8"),
+        ("TANH", [INT16], INT16, None, "must be int8"),
+        ("SOFTMAX", [INT16], INT16, options("Softmax", beta=1.0), "must be int8"),
+        ("SOFTMAX", [INT8], INT8, options("Softmax", beta=1.0), "scale must be 1/256"),
+        ("L2_NORMALIZATION", [INT8], INT8, options("L2Norm"), "scale must be 1/128"),
+        ("MEAN", [INT16, Spec((1,), values=(1,))], INT16, options("Reducer"), "must be int8"),
+        ("MEAN", [INT8, Spec((2,), values=(0, 2))], Spec((3,), 0.1), options("Reducer"), "axes must be neighbours"),
+        ("MEAN", [INT8, Spec((1,), values=(3,))], INT8, options("Reducer"), "no such axis"),
+        ("ADD", [INT16, INT16], INT16, options("Add"), "must be int8"),
+        ("ADD", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Add"), "output's scale is too small"),
+        ("SUB", [INT8, Spec((2, 2, 4), 0.1)], INT8, options("Sub"), "do not broadcast"),
+        ("MUL", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Mul"), "output's scale is too small"),
+        ("BATCH_MATMUL", [INT16, INT16], Spec((2, 3, 3), dtype=INT16.dtype), options("BatchMatMul", adjY=True), "be int8"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 4, 4)), options("BatchMatMul", adjX=True), "adj_x is not supported"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 4)), options("BatchMatMul"), "inner axes differ"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 3), 1e-8), options("BatchMatMul", adjY=True), "scale is too small"),
+    ],
+)
+def test_what_a_kernel_cannot_do_is_refused_with_a_reason(tflm, op, inputs, output, choices, reason):
+    with pytest.raises(Refused, match=f"kser's {op}: .*{reason}"):
+        tflm.run(one_op(op, inputs, output, choices), np.zeros((1, 1)))
+
+
+# --- Switches, standards, and other versions of TFLM
+
+
+def fake_tflm(folder, version: int) -> list[str]:
+    """Flags to compile with stand-ins for the headers of TFLM: names and namespaces of early 2023, or of 2026."""
+    for name in ("kernels/kernel_util.h", "micro_log.h", "micro_op_resolver.h"):
+        header = folder / "tensorflow" / "lite" / "micro" / name
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text('#include "fake_tflm.h"\n')
+    folders = [f"-I{folder}", f"-I{host.RUNNER.parent}", f"-I{host.KERNELS}"]
+    return ["-std=c++14", *host.WARNINGS, "-fno-exceptions", "-fno-rtti", f"-DKSER_FAKE_TFLM={version}", *folders]
+
+
+@pytest.mark.parametrize("op", OWN_OPS)
+def test_a_kernel_that_is_switched_off_is_not_linked(op, tmp_path):
+    flags = [*fake_tflm(tmp_path, 2026), f"-DKSER_KERNEL_{op}=0"]
+    subprocess.run(["g++", *flags, "-c", str(host.KERNELS / "op_resolver.cpp"), "-o", "o"], cwd=tmp_path, check=True)
+    symbols = subprocess.run(["nm", "-u", "o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    needed = set(re.findall(r"N4kser\d+(k\w+)E", symbols))
+    names = {"L2_NORMALIZATION": "kL2Normalization", "BATCH_MATMUL": "kBatchMatMul", "HARD_SWISH": "kHardSwish"}
+    assert names.get(op, f"k{op.title()}") not in needed and len(needed) == len(OWN_OPS) - 1
+
+
+@pytest.mark.parametrize("version", [2023, 2026])
+def test_the_kernels_compile_with_older_and_newer_tflm(version, tmp_path):
+    sources = map(str, sorted(host.KERNELS.glob("*.cpp")))
+    subprocess.run(["g++", *fake_tflm(tmp_path, version), "-fsyntax-only", *sources], check=True)
+
+
+def test_the_kernels_compile_as_cpp14():
+    sources = [str(source) for source in sorted(host.KERNELS.glob("*.cpp")) if '"tflm.h"' in source.read_text()]
+    command = ["g++", *host.compile_flags("c++14"), "-fno-exceptions", "-fsyntax-only", *sources]
+    assert sources
+    subprocess.run(command, check=True)
+
+
+# --- Whole networks
+
+NUM_CLIPS = 24
+FEATURES = FeatureConfig(clip_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def speech(speech_data_dir) -> np.ndarray:
+    """(NUM_CLIPS, num_frames, num_mels) log-mel of RAVDESS clips of different speakers, each of mean 0 and deviation 1."""
+    files = sorted((speech_data_dir / "ravdess_16k_flac").rglob("*.flac"))
+    clips = [audio.load(str(file)) for file in files[:: len(files) // NUM_CLIPS][:NUM_CLIPS]]
+    logs = np.array([log_mel_numpy(audio.fix_clip(clip, FEATURES), FEATURES) for clip in clips])
+    return ((logs - logs.mean()) / logs.std()).astype(np.float32)
+
+
+def int8_model(backbone: str, clips: np.ndarray) -> bytes:
+    """An untrained network, as bin/fold_and_convert makes it."""
+    model = build_model(preset(backbone, "micro"), FEATURES, 8)
+    return to_int8_tflite(deploy_model(model, clips).model, clips)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_networks_give_the_librarys_and_the_wheels_logits(tflm, speech, backbone):
+    model_bytes = int8_model(backbone, speech)
+    description = host.tflite.describe(model_bytes)
+    inputs = host.tflite.quantize(speech, description.inputs[0]).reshape(NUM_CLIPS, -1)
+    own, library = tflm.run(model_bytes, inputs), tflm.run(model_bytes, inputs, ["BATCH_MATMUL"])
+    np.testing.assert_array_equal(own.outputs, library.outputs)
+    # The library multiplies the scales of a FULLY_CONNECTED in float32, the wheel in double: now and then a value is another.
+    wheel = host.run_wheel(model_bytes, inputs)
+    assert np.mean(np.all(own.outputs == wheel, axis=1)) >= 0.9
+    assert own.num_nodes == description.num_nodes and len(np.unique(wheel, axis=0)) > NUM_CLIPS / 2
+    # The tables: a kilobyte for each SOFTMAX, 256 bytes for each LOGISTIC, where no two share one, and their owners.
+    tables = 1024 * description.ops["SOFTMAX"] + 256 * description.ops.get("LOGISTIC", 0)
+    assert own.arena_bytes < library.arena_bytes + 1.2 * tables + 2048
