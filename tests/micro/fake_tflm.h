@@ -30,6 +30,7 @@ struct TfLiteTensor {
   TfLiteAllocationType allocation_type;
 };
 struct TfLiteEvalTensor {
+  TfLiteIntArray* dims;
   TfLitePtrUnion data;
 };
 struct TfLiteNode {

@@ -239,7 +239,7 @@ INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType
         ("MUL", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Mul"), "output's scale is too small"),
         ("BATCH_MATMUL", [INT16, INT16], Spec((2, 3, 3), dtype=INT16.dtype), options("BatchMatMul", adjY=True), "be int8"),
         ("BATCH_MATMUL", [INT8, INT8], Spec((2, 4, 4)), options("BatchMatMul", adjX=True), "adj_x is not supported"),
-        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 4)), options("BatchMatMul"), "inner axes differ"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 4)), options("BatchMatMul"), "shapes do not fit"),
         ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 3), 1e-8), options("BatchMatMul", adjY=True), "scale is too small"),
     ],
 )

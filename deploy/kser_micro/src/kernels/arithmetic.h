@@ -43,6 +43,12 @@ struct Broadcast {
   int size[kMaxAxes];
   int step_a[kMaxAxes];
   int step_b[kMaxAxes];
+
+  int Elements() const {
+    int elements = 1;
+    for (int axis = 0; axis < axes; ++axis) elements *= size[axis];
+    return elements;
+  }
 };
 // Of shapes filled up with ones from the left to kMaxAxes. false if they do not broadcast.
 bool MakeBroadcast(const int shape_a[kMaxAxes], const int shape_b[kMaxAxes], Broadcast* broadcast);

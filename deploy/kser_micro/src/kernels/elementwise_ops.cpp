@@ -69,11 +69,14 @@ void Compute(const ProductParameters& parameters, const Broadcast& broadcast, co
   Product(parameters, broadcast, a, b, output);
 }
 
-template <typename Parameters>
-struct ElementwiseData {
-  Parameters parameters;
+bool FitsOutput(const TensorInfo& a, const TensorInfo& b, const TensorInfo& output) {
+  int shape_a[kMaxAxes];
+  int shape_b[kMaxAxes];
+  FillUp(a.dims, a.rank, kMaxAxes, shape_a);
+  FillUp(b.dims, b.rank, kMaxAxes, shape_b);
   Broadcast broadcast;
-};
+  return MakeBroadcast(shape_a, shape_b, &broadcast) && broadcast.Elements() == ElementCount(output);
+}
 
 template <typename Parameters, typename Kind>
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name, Kind kind) {
@@ -81,27 +84,25 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name,
   const TensorInfo b = InputInfo(context, node, 1);
   const TensorInfo output = OutputInfo(context, node, 0);
   if (!AreInt8(a, b) || !AreInt8(a, output)) return Refuse(name, "inputs and output must be int8 tensors.");
-  auto* const data = static_cast<ElementwiseData<Parameters>*>(node->user_data);
-  int shape_a[kMaxAxes];
-  int shape_b[kMaxAxes];
-  FillUp(a, kMaxAxes, shape_a);
-  FillUp(b, kMaxAxes, shape_b);
-  int size = 1;
-  const bool fits = MakeBroadcast(shape_a, shape_b, &data->broadcast);
-  for (int axis = 0; fits && axis < data->broadcast.axes; ++axis) size *= data->broadcast.size[axis];
-  if (!fits || size != ElementCount(output)) return Refuse(name, "the shapes do not broadcast to the output's.");
+  if (!FitsOutput(a, b, output)) return Refuse(name, "the shapes do not broadcast to the output's.");
   const auto& options = *static_cast<const ElementwiseOptions*>(node->builtin_data);
   const OutputRange range = RangeOf(options.activation, output.quantization);
-  return MakeParameters(kind, a.quantization, b.quantization, output.quantization, range, &data->parameters)
+  auto* const parameters = static_cast<Parameters*>(node->user_data);
+  return MakeParameters(kind, a.quantization, b.quantization, output.quantization, range, parameters)
              ? kTfLiteOk
              : Refuse(name, "the output's scale is too small for those of the inputs.");
 }
 
 template <typename Parameters>
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
-  const auto& data = *static_cast<const ElementwiseData<Parameters>*>(node->user_data);
-  Compute(data.parameters, data.broadcast, InputData(context, node, 0), InputData(context, node, 1),
-          OutputData(context, node));
+  int shape_a[kMaxAxes];
+  int shape_b[kMaxAxes];
+  FillUp(tflite::micro::GetEvalInput(context, node, 0), kMaxAxes, shape_a);
+  FillUp(tflite::micro::GetEvalInput(context, node, 1), kMaxAxes, shape_b);
+  Broadcast broadcast;
+  if (!MakeBroadcast(shape_a, shape_b, &broadcast)) return kTfLiteError;
+  Compute(*static_cast<const Parameters*>(node->user_data), broadcast, InputData(context, node, 0),
+          InputData(context, node, 1), OutputData(context, node));
   return kTfLiteOk;
 }
 
@@ -117,17 +118,14 @@ TfLiteStatus PrepareMul(TfLiteContext* context, TfLiteNode* node) {
   return Prepare<ProductParameters>(context, node, "MUL", 0);
 }
 
-using SumData = ElementwiseData<SumParameters>;
-using ProductData = ElementwiseData<ProductParameters>;
-
 }  // namespace
 
 constexpr Kernel kAdd = {
-    MakeRegistration(BuiltinOperator_ADD, AllocateData<SumData>, PrepareAdd, Invoke<SumParameters>), ParseAddOptions};
+    MakeRegistration(BuiltinOperator_ADD, AllocateData<SumParameters>, PrepareAdd, Invoke<SumParameters>), ParseAddOptions};
 constexpr Kernel kSub = {
-    MakeRegistration(BuiltinOperator_SUB, AllocateData<SumData>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
+    MakeRegistration(BuiltinOperator_SUB, AllocateData<SumParameters>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
 constexpr Kernel kMul = {
-    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductData>, PrepareMul, Invoke<ProductParameters>),
+    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductParameters>, PrepareMul, Invoke<ProductParameters>),
     ParseMulOptions};
 
 }  // namespace kser

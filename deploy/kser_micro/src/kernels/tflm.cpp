@@ -43,9 +43,9 @@ int ElementCount(const TensorInfo& tensor) {
   return count;
 }
 
-void FillUp(const TensorInfo& tensor, int size, int* dims) {
-  const int ones = size - tensor.rank;
-  for (int axis = 0; axis < size; ++axis) dims[axis] = axis < ones ? 1 : tensor.dims[axis - ones];
+void FillUp(const int* dims, int rank, int size, int* filled) {
+  const int ones = size - rank;
+  for (int axis = 0; axis < size; ++axis) filled[axis] = axis < ones ? 1 : dims[axis - ones];
 }
 
 TfLiteStatus Refuse(const char* op, const char* reason) {

@@ -54,8 +54,13 @@ TensorInfo OutputInfo(TfLiteContext* context, const TfLiteNode* node, int index)
 bool AreInt8(const TensorInfo& a, const TensorInfo& b);
 int ElementCount(const TensorInfo& tensor);
 
-// The last axes of a shape filled up with ones from the left.
-void FillUp(const TensorInfo& tensor, int size, int* dims);
+// A shape of `rank` axes filled up with ones from the left, to `size` axes.
+void FillUp(const int* dims, int rank, int size, int* filled);
+
+// Of a tensor while nodes are run: as cheap as that is then, it takes less memory than to keep what follows from shapes.
+inline void FillUp(const TfLiteEvalTensor* tensor, int size, int* filled) {
+  FillUp(tensor->dims->data, tensor->dims->size, size, filled);
+}
 
 // Says what a kernel cannot do. Returns kTfLiteError.
 TfLiteStatus Refuse(const char* op, const char* reason);
