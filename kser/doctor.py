@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from kser import tflite
-from kser.boards import OWN_OPS, Board, find_board
+from kser.boards import OWN_OPS, Board, Kernels, find_board
 from kser.config import FeatureConfig, from_dict
 from kser.cost import (
     Band,
@@ -309,12 +309,29 @@ def board_arena_bytes(host_bytes: int, eval_tensors: int, ops: Sequence[str], nu
     return max(0, host_bytes - excess)
 
 
+# The tables of kser's own kernels, and what is kept of each to be found again.
+_TABLE_BYTES = {"LOGISTIC": 256, "TANH": 256, "HARD_SWISH": 256, "SOFTMAX": 1024}
+_TABLE_OWNER = 32
+
+
+def own_table_bytes(nodes: Iterable[Node], kernels: Kernels) -> int:
+    """Bytes of arena on a board for the tables of kser's own kernels, which nodes of equal quantization share."""
+
+    def needs(node: Node) -> tuple:
+        ends = (node.inputs[0], node.outputs[0]) if node.op == "HARD_SWISH" else node.inputs[:1]
+        return node.op, *((t.scale, t.zero_point if node.op != "SOFTMAX" else 0) for t in ends if t is not None)
+
+    tables = {needs(node) for node in nodes if node.op in _TABLE_BYTES and node.outputs and _runs_in_own(node, kernels)}
+    return sum(_TABLE_BYTES[op] + _TABLE_OWNER for op, *_ in tables)
+
+
 def _arena_bytes(findings: Findings, board: Board) -> int | None:
     if findings.measurement.failure:
         return None
     ops = [node.op for node in findings.nodes]
+    kernels = board.library.kernels
     arena = board_arena_bytes(findings.measurement.arena_bytes, findings.measurement.eval_tensors, ops)
-    return arena if not board.library.kernels.optimised else round(arena * (1 + _OPTIMISED_SHARE))
+    return round(arena * (1 + _OPTIMISED_SHARE * bool(kernels.optimised))) + own_table_bytes(findings.nodes, kernels)
 
 
 # --- Diagnosis --------------------------------------------------------------------------------------------------------
@@ -379,16 +396,22 @@ _OWN_KERNEL = "bring a kernel in an op resolver of your own, or choose a board w
 _MISSING_FIXES = {
     "GELU": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
     "ERF": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
-    "BATCH_MATMUL": f"{_OWN_KERNEL}; ESP-IDF's and upstream TFLM have it",
+    "BATCH_MATMUL": "convert to int8 throughout, for which kser brings a kernel (without adj_x); ESP-IDF's TFLM has all",
     "REDUCE_PROD": "convert with batch 1 and fixed shapes, which leaves no shape to compute",
 }
 
 
+def _has_kernel(node: Node, board: Board) -> bool:
+    """In the library, or one of kser's own, which take int8 alone and no adj_x."""
+    library = board.library
+    if node.custom:
+        return node.op in library.custom_ops
+    return node.op in library.ops or (node.op in OWN_OPS and node.dtype == "int8" and not node.adj_x)
+
+
 def _missing_ops(findings: Findings, board: Board) -> Iterator[Problem]:
     library = board.library
-    known = library.ops | OWN_OPS
-    lacking = (n for n in findings.nodes if n.op not in (library.custom_ops if n.custom else known))
-    for op, nodes in _by_op(lacking):
+    for op, nodes in _by_op(n for n in findings.nodes if not _has_kernel(n, board)):
         kind = "custom op " if nodes[0].custom else ""
         fix = _MISSING_FIXES.get(op, f"express it by other ops, or {_OWN_KERNEL}")
         if op.startswith("Flex"):
@@ -468,17 +491,21 @@ def _graph_warnings(findings: Findings, board: Board) -> Iterator[Problem]:
         yield Problem("warning", what, _where(dynamic), "convert with batch 1 and a fixed number of frames")
 
 
+def _runs_in_own(node: Node, kernels: Kernels) -> bool:
+    return node.op in kernels.own and node.dtype == "int8"
+
+
 def _hints(findings: Findings, board: Board) -> Iterator[Problem]:
-    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y]
+    kernels = board.library.kernels
+    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y and not _runs_in_own(n, kernels)]
     if products:
         what = "BATCH_MATMUL without adj_y: TFLM keeps a transposed copy of the right operand for good"
         yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the bits are the same")
-    kernels = board.library.kernels
-    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and n.op not in kernels.table]
+    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and not _runs_in_own(n, kernels)]
     part, total = (instructions(nodes, kernels, board.fpu).total for nodes in (logistic, findings.nodes))
     if logistic and part > COSTLY_SHARE * total:
         what = f"{part / total:.0%} of the instructions are LOGISTIC and TANH, which no library optimises"
-        yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or use kernels with a table")
+        yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or convert to int8")
     if findings.num_graphs > 1:
         what = f"{findings.num_graphs - 1} subgraphs beside the main one; each is counted as run once"
         yield Problem("hint", what, "IF, WHILE or CALL_ONCE", "unroll loops if the time matters")

@@ -82,7 +82,7 @@ class Reply:
     num_nodes: int
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The model was not loaded, or not run."""
 
 
@@ -98,7 +98,7 @@ class HostTFLM:
         """The model on int8 inputs (num_runs, bytes), kser's kernels for the ops named.
 
         Raises:
-          Refused: the interpreter could not load or run it.
+          RefusedError: the interpreter could not load or run it.
         """
         codes = [CODES[op] for op in own_ops]
         content = np.ascontiguousarray(inputs, np.int8).tobytes()
@@ -111,7 +111,7 @@ class HostTFLM:
             raise AssertionError(f"The runner ended: {self.log.read_text(errors='replace')[-3000:]}")
         status, arena_bytes, num_nodes, size = struct.unpack("4I", header)
         if status:
-            raise Refused(self.log.read_text(errors="replace")[-500:])
+            raise RefusedError(self.log.read_text(errors="replace")[-500:])
         outputs = np.frombuffer(self._process.stdout.read(size), np.int8)
         return Reply(outputs.reshape(len(inputs), -1), arena_bytes, num_nodes)
 

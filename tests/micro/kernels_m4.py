@@ -1,4 +1,4 @@
-"""Builds and runs kernels_cost.cpp here and on the Cortex-M4F that QEMU emulates, instruction by instruction."""
+"""Builds and runs kernels_cost.cpp here and on a Cortex-M that QEMU emulates, instruction by instruction."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ SOURCES = [
     *(KERNELS / f"{name}.cpp" for name in ("quantize", "softmax", "tables")),
 ]
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", f"-I{KERNELS}")
-M4F = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-fno-exceptions", "-fno-rtti")
-BARE = ("--specs=nano.specs", "--specs=nosys.specs", "-nostartfiles", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments")
+BARE = (
+    "-mthumb",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "--specs=nano.specs",
+    "--specs=nosys.specs",
+    "-nostartfiles",
+    "-Wl,--gc-sections",
+    "-Wl,--no-warn-rwx-segments",
+)
 TIMEOUT_SECONDS = 120
 
 
@@ -24,6 +32,19 @@ def missing_tool() -> str | None:
     """What is needed for the emulated board and not there, None if nothing."""
     needed = ("g++", "arm-none-eabi-g++", "qemu-system-arm")
     return next((f"no {tool}" for tool in needed if shutil.which(tool) is None), None)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A machine of QEMU's and the compiler's flags for its processor."""
+
+    machine: str
+    flags: tuple[str, ...]
+
+
+M4F = Board("mps2-an386", ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"))
+# Without the DSP instructions: the kernels in plain C++.
+M3 = Board("mps2-an385", ("-mcpu=cortex-m3",))
 
 
 @dataclass(frozen=True)
@@ -50,16 +71,16 @@ def run_on_host(folder: Path, standard: str = "c++17") -> list[Figure]:
     return _figures(subprocess.run([str(program)], check=True, capture_output=True, text=True).stdout)
 
 
-def run_on_m4(folder: Path, standard: str = "c++17") -> list[Figure]:
-    """The figures of the emulated board."""
+def run_on_board(folder: Path, board: Board = M4F) -> list[Figure]:
+    """The figures of an emulated board."""
     program = folder / "kernels_cost.elf"
     sources = [*SOURCES, HERE / "kernels_cost.cpp", HERE / "kernels_start.cpp"]
-    command = ["arm-none-eabi-g++", *M4F, f"-std={standard}", "-O2", *WARNINGS, *BARE, f"-T{HERE / 'kernels.ld'}"]
+    command = ["arm-none-eabi-g++", *board.flags, "-std=c++17", "-O2", *WARNINGS, *BARE, f"-T{HERE / 'kernels.ld'}"]
     # Newlib's stubs of system calls warn when they are linked, though nothing calls them.
     subprocess.run([*command, *map(str, sources), "-o", str(program)], check=True, stderr=subprocess.DEVNULL)
-    board = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-icount", "shift=0"]
-    board += ["-semihosting-config", "enable=on,target=native", "-kernel", str(program)]
-    done = subprocess.run(board, check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+    emulator = ["qemu-system-arm", "-M", board.machine, "-nographic", "-icount", "shift=0"]
+    emulator += ["-semihosting-config", "enable=on,target=native", "-kernel", str(program)]
+    done = subprocess.run(emulator, check=True, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     return _figures(done.stderr)
 
 

@@ -1,4 +1,4 @@
-// The little that a program needs to run on the emulated Cortex-M4F of qemu-system-arm -M mps2-an386, and on nothing else.
+// The little that a program needs to run on the emulated Cortex-M4F of qemu-system-arm -M mps2-an386 (or an M3, mps2-an385).
 #include <cstdint>
 
 extern "C" {
@@ -31,7 +31,7 @@ void Fault() {
 }
 
 void Reset() {
-  // Access for the floating-point unit; memory is set up by the emulator, which loads the program.
+  // Access for the floating-point unit, if any; memory is set up by the emulator, which loads the program.
   *reinterpret_cast<volatile std::uint32_t*>(0xE000ED88) |= 0xfu << 20;
   asm volatile("dsb\n isb");
   _exit(main());

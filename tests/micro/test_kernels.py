@@ -16,7 +16,7 @@ from kser.convert import to_int8_tflite
 from kser.deploy import deploy_model
 from kser.features import log_mel_numpy
 from tests.micro import kernels_host as host
-from tests.micro.kernels_host import OWN_OPS, Refused, Spec, one_op
+from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
 
 pytestmark = pytest.mark.skipif(host.missing_tool() is not None, reason=str(host.missing_tool()))
 
@@ -106,7 +106,7 @@ def broadcast(random, rank: int = 4) -> tuple[list[int], list[int], list[int]]:
     if random.integers(3) == 0:
         b = b[random.integers(rank) :]
         a = [size if axis < rank - len(b) else a[axis] for axis, size in enumerate(shape)]
-    return a, b, [max(pair) for pair in zip(a, [1] * (rank - len(b)) + b)]
+    return a, b, [max(pair) for pair in zip(a, [1] * (rank - len(b)) + b, strict=True)]
 
 
 def elementwise(op: str, kind: str, output_scale):
@@ -177,7 +177,7 @@ def matmul(random, adj_y: bool) -> bytes:
     for axis in range(len(batches)):
         (left, right)[random.integers(2)][axis] = int(random.choice([1, batches[axis]]))
     cut = int(random.integers(0, len(batches) + 1)) if random.integers(3) == 0 else 0
-    result = [max(pair) for pair in zip(left, [1] * cut + right[cut:])]
+    result = [max(pair) for pair in zip(left, [1] * cut + right[cut:], strict=True)]
     first = spec(random, [*left, rows, depth], -8, -2)
     second = spec(random, [*right[cut:], *((columns, depth) if adj_y else (depth, columns))], -8, -2)
     target = Spec((*result, rows, columns), first.scale * second.scale * scale(random, -2, 14), zero_point(random))
@@ -244,7 +244,7 @@ INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType
     ],
 )
 def test_what_a_kernel_cannot_do_is_refused_with_a_reason(tflm, op, inputs, output, choices, reason):
-    with pytest.raises(Refused, match=f"kser's {op}: .*{reason}"):
+    with pytest.raises(RefusedError, match=f"kser's {op}: .*{reason}"):
         tflm.run(one_op(op, inputs, output, choices), np.zeros((1, 1)))
 
 
@@ -312,7 +312,7 @@ def test_networks_give_the_librarys_and_the_wheels_logits(tflm, speech, backbone
     inputs = host.tflite.quantize(speech, description.inputs[0]).reshape(NUM_CLIPS, -1)
     own, library = tflm.run(model_bytes, inputs), tflm.run(model_bytes, inputs, ["BATCH_MATMUL"])
     np.testing.assert_array_equal(own.outputs, library.outputs)
-    # The library multiplies the scales of a FULLY_CONNECTED in float32, the wheel in double: now and then a value is another.
+    # The library multiplies the scales of a FULLY_CONNECTED in float32, the wheel in double: rarely a value is another.
     wheel = host.run_wheel(model_bytes, inputs)
     assert np.mean(np.all(own.outputs == wheel, axis=1)) >= 0.9
     assert own.num_nodes == description.num_nodes and len(np.unique(wheel, axis=0)) > NUM_CLIPS / 2

@@ -22,7 +22,7 @@ MATMUL_LIMITS = {8: 5, 32: 3}
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kernels_m4")
-    return kernels_m4.run_on_m4(folder), kernels_m4.run_on_host(folder)
+    return kernels_m4.run_on_board(folder), kernels_m4.run_on_host(folder)
 
 
 def test_a_loop_of_known_length_is_counted_rightly(figures):
@@ -34,6 +34,11 @@ def test_the_board_gives_the_hosts_bits(figures):
     board, host = ([(f.kernel, f.shape, f.work, f.checksum) for f in there] for there in figures)
     assert board == host and len(board) > 30
     assert len({checksum for *_, checksum in board}) > 30  # not all of them of nothing
+
+
+def test_a_board_without_dsp_instructions_gives_the_same_bits(figures, tmp_path):
+    plain = kernels_m4.run_on_board(tmp_path, kernels_m4.M3)
+    assert [f.checksum for f in plain] == [f.checksum for f in figures[1]]
 
 
 def test_plain_cpp14_gives_the_same_bits(figures, tmp_path):
