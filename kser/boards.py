@@ -22,12 +22,14 @@ class Kernels:
       scale: instructions of those kernels relative to CMSIS-NN's on a Cortex-M4, the only ones whose costs were measured;
         0 where they are no better than the reference kernels.
       own: ops that kser's own kernels compute in place of the library's, where activations are int8 (see OWN_OPS).
+      dsp: whether those use Armv7E-M's DSP instructions, or are plain C++.
     """
 
     name: str
     optimised: frozenset[str] = frozenset()
     scale: float = 1.0
     own: frozenset[str] = frozenset()
+    dsp: bool = True
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,9 @@ ESP_NN_S3 = Kernels("ESP-NN (ESP32-S3)", _ESP_NN_OPS, scale=0.36)
 ESP_NN_C = Kernels("ESP-NN (portable C)", _ESP_NN_OPS, scale=0)
 
 
-def _with_own(kernels: Kernels, better: str = "") -> Kernels:
+def _with_own(kernels: Kernels, better: str = "", dsp: bool = True) -> Kernels:
     """With kser's kernels for all ops but those the library's vector instructions are better at."""
-    return replace(kernels, own=OWN_OPS - frozenset(better.split()))
+    return replace(kernels, own=OWN_OPS - frozenset(better.split()), dsp=dsp)
 
 
 # Code sizes: a minimal firmware on an M4, -O2, with the ops of an attention model: 156.0 kB with CMSIS-NN, 104.6 without.
@@ -170,10 +172,10 @@ UPSTREAM = Library(
 )
 # Kept in step with upstream; its code size was not measured, ESP-NN is taken to be as long as CMSIS-NN.
 ESP_IDF = Library(
-    *("esp_tflite_micro", "esp-tflite-micro (ESP-IDF)", _OPS_UPSTREAM, _with_own(ESP_NN_C), True, 156_000),
+    *("esp_tflite_micro", "esp-tflite-micro (ESP-IDF)", _OPS_UPSTREAM, _with_own(ESP_NN_C, dsp=False), True, 156_000),
     custom_ops=_CUSTOM_UPSTREAM,
 )
-ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL"))
+ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL", dsp=False))
 # Chirale_TensorFLowLite 2.0.0 of the Library Manager and the official examples repository.
 ARDUINO = Library(
     name="arduino",
@@ -189,7 +191,7 @@ ARDUINO = Library(
 # A Cortex-M0+ has no DSP instructions, without which CMSIS-NN's kernels are plain C.
 # A Cortex-M55's vector instructions.
 UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better="ADD MUL BATCH_MATMUL"))
-ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE), code_bytes=104_600)
+ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE, dsp=False), code_bytes=104_600)
 LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
 
 

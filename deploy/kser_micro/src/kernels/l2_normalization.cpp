@@ -29,9 +29,9 @@ std::int32_t SumOfSquares(const std::int8_t* values, int size, std::int32_t offs
   const Pair offsets = PairOf(offset);
   std::int32_t sum = 0;
   int i = 0;
-  for (; i + 4 <= size; i += 4) {
-    const Four four = LoadFour(values + i, offsets);
-    sum = Dot(four, four, sum);
+  for (; i + kLanes <= size; i += kLanes) {
+    const Lanes lanes = Load(values + i, offsets);
+    sum = Dot(lanes, lanes, sum);
   }
   for (; i < size; ++i) sum += (values[i] + offset) * (values[i] + offset);
   return sum;

@@ -14,17 +14,18 @@ KSER_NOINLINE void PairsOfProducts(const MatrixProductParameters& p, const std::
                                    int pairs, int depth, std::int8_t* output) {
   const Pair left_offsets = p.left_offsets;
   const Pair right_offsets = p.right_offsets;
-  const std::int8_t* const fours = left + (depth & ~3);
+  const int rest = depth % kLanes;
+  const std::int8_t* const lanes_end = left + depth - rest;
   for (std::int8_t* const end = output + 2 * pairs; output != end; right += depth, output += 2) {
     std::int32_t first = 0;
     std::int32_t second = 0;
     const std::int8_t* value = left;
-    for (; value != fours; value += 4, right += 4) {
-      const Four four = LoadFour(value, left_offsets);
-      first = Dot(four, LoadFour(right, right_offsets), first);
-      second = Dot(four, LoadFour(right + depth, right_offsets), second);
+    for (; value != lanes_end; value += kLanes, right += kLanes) {
+      const Lanes lanes = Load(value, left_offsets);
+      first = Dot(lanes, Load(right, right_offsets), first);
+      second = Dot(lanes, Load(right + depth, right_offsets), second);
     }
-    for (int rest = depth & 3; rest > 0; --rest, ++value, ++right) {
+    for (int left_over = rest; left_over > 0; --left_over, ++value, ++right) {
       const std::int32_t x = *value + OffsetOf(left_offsets);
       first += x * (*right + OffsetOf(right_offsets));
       second += x * (right[depth] + OffsetOf(right_offsets));
@@ -39,7 +40,9 @@ KSER_NOINLINE void OneProduct(const MatrixProductParameters& p, const std::int8_
                               int depth, std::int8_t* output) {
   std::int32_t sum = 0;
   int i = 0;
-  for (; i + 4 <= depth; i += 4) sum = Dot(LoadFour(left + i, p.left_offsets), LoadFour(right + i, p.right_offsets), sum);
+  for (; i + kLanes <= depth; i += kLanes) {
+    sum = Dot(Load(left + i, p.left_offsets), Load(right + i, p.right_offsets), sum);
+  }
   for (; i < depth; ++i) sum += (left[i] + OffsetOf(p.left_offsets)) * (right[i] + OffsetOf(p.right_offsets));
   *output = Finish(p, sum);
 }

@@ -6,7 +6,7 @@ namespace {
 
 std::int32_t AddNeighbours(std::int32_t sum, const std::int8_t* values, int count) {
   int i = 0;
-  for (; i + 4 <= count; i += 4) sum = SumOf(LoadFour(values + i, 0), sum);
+  for (; i + kLanes <= count; i += kLanes) sum = SumOf(Load(values + i, 0), sum);
   for (; i < count; ++i) sum += values[i];
   return sum;
 }
