@@ -8,7 +8,6 @@
 
 enum TfLiteStatus { kTfLiteOk, kTfLiteError };
 enum TfLiteType { kTfLiteInt32 = 2, kTfLiteInt8 = 9 };
-enum TfLiteAllocationType { kTfLiteMmapRo = 1 };
 
 struct TfLiteIntArray {
   int size;
@@ -27,7 +26,6 @@ struct TfLiteTensor {
   TfLitePtrUnion data;
   TfLiteIntArray* dims;
   TfLiteQuantizationParams params;
-  TfLiteAllocationType allocation_type;
 };
 struct TfLiteEvalTensor {
   TfLiteIntArray* dims;

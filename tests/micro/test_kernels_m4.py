@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.micro import kernels_m4
@@ -39,6 +41,13 @@ def test_the_board_gives_the_hosts_bits(figures):
 def test_a_board_without_dsp_instructions_gives_the_same_bits(figures, tmp_path):
     plain = kernels_m4.run_on_board(tmp_path, kernels_m4.M3)
     assert [f.checksum for f in plain] == [f.checksum for f in figures[1]]
+
+
+@pytest.mark.parametrize("cpu", ["cortex-m0plus", "cortex-m33", "cortex-m55"])
+def test_the_arithmetic_compiles_for_other_processors(cpu):
+    flags = ["-std=c++14", f"-mcpu={cpu}", "-mthumb", "-Os", "-fno-exceptions", "-fno-rtti", "-fsyntax-only"]
+    command = ["arm-none-eabi-g++", *flags, *kernels_m4.WARNINGS, *map(str, kernels_m4.SOURCES)]
+    subprocess.run(command, check=True)
 
 
 def test_plain_cpp14_gives_the_same_bits(figures, tmp_path):

@@ -11,7 +11,7 @@ TensorInfo InfoOf(const TfLiteTensor* tensor) {
   info.quantization = {tensor->params.scale, tensor->params.zero_point};
   info.rank = tensor->dims->size;
   for (int axis = 0; axis < info.rank; ++axis) info.dims[axis] = tensor->dims->data[axis];
-  info.constant = tensor->allocation_type == kTfLiteMmapRo ? tensor->data.data : nullptr;
+  info.constant = tensor->data.data;  // memory for computed tensors is planned after nodes are prepared
   return info;
 }
 
