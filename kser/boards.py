@@ -1,6 +1,7 @@
 """Boards and the TFLM libraries used on them: memory, clock, ops, kernels. Plain data, and nothing here is measured by kser.
 
-To add a board, add an entry to `BOARDS`; to add an op that kser's own firmware brings a kernel for, add it to `OWN_OPS`.
+To add a board, add an entry to `BOARDS`; to add an op that kser's own firmware brings a kernel for, add it to `OWN_OPS`
+and its cost to kser.cost.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ class Kernels:
     Attributes:
       scale: instructions of those kernels relative to CMSIS-NN's on a Cortex-M4, the only ones whose costs were measured;
         0 where they are no better than the reference kernels.
-      table: ops that look their result up in a table filled when the model is loaded (see kser.cost).
+      own: ops that kser's own kernels compute in place of the library's, where activations are int8 (see OWN_OPS).
+      dsp: whether those use Armv7E-M's DSP instructions, or are plain C++.
     """
 
     name: str
     optimised: frozenset[str] = frozenset()
     scale: float = 1.0
-    table: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
+    dsp: bool = True
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ class Board:
 
 # --- Ops --------------------------------------------------------------------------------------------------------------
 
-# Ops whose kernels the firmware of deploy/kser_micro brings along, registered in its own op resolver beside those of any
-# library. There is no such firmware yet; BATCH_MATMUL, which the Arduino libraries lack, is the one it needs first.
-OWN_OPS: frozenset[str] = frozenset()
+# Ops whose int8 kernels the firmware of deploy/kser_micro brings along (src/kernels), registered in its own op resolver in
+# front of those of any library. BATCH_MATMUL is one that the Arduino libraries lack.
+OWN_OPS = frozenset("LOGISTIC TANH HARD_SWISH SOFTMAX L2_NORMALIZATION MEAN ADD SUB MUL BATCH_MATMUL".split())
 
 # MicroMutableOpResolver of mid-2023, the age of the Arduino libraries' kernels, by the names in the .tflite schema.
 _OPS_2023 = frozenset(
@@ -158,19 +161,28 @@ ESP_NN_S3 = Kernels("ESP-NN (ESP32-S3)", _ESP_NN_OPS, scale=0.36)
 # bands. What ESP-NN leaves to those takes longer per instruction: its table has 2.2 cycles for an ADD in plain C.
 ESP_NN_C = Kernels("ESP-NN (portable C)", _ESP_NN_OPS, scale=0)
 
+
+def _with_own(kernels: Kernels, better: str = "", dsp: bool = True) -> Kernels:
+    """With kser's kernels for all ops but those the library's vector instructions are better at."""
+    return replace(kernels, own=OWN_OPS - frozenset(better.split()), dsp=dsp)
+
+
 # Code sizes: a minimal firmware on an M4, -O2, with the ops of an attention model: 156.0 kB with CMSIS-NN, 104.6 without.
-UPSTREAM = Library("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, CMSIS_NN, True, 156_000, custom_ops=_CUSTOM_UPSTREAM)
+UPSTREAM = Library(
+    *("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, _with_own(CMSIS_NN), True, 156_000), custom_ops=_CUSTOM_UPSTREAM
+)
 # Kept in step with upstream; its code size was not measured, ESP-NN is taken to be as long as CMSIS-NN.
 ESP_IDF = Library(
-    *("esp_tflite_micro", "esp-tflite-micro (ESP-IDF)", _OPS_UPSTREAM, ESP_NN_C, True, 156_000), custom_ops=_CUSTOM_UPSTREAM
+    *("esp_tflite_micro", "esp-tflite-micro (ESP-IDF)", _OPS_UPSTREAM, _with_own(ESP_NN_C, dsp=False), True, 156_000),
+    custom_ops=_CUSTOM_UPSTREAM,
 )
-ESP_IDF_S3 = replace(ESP_IDF, kernels=ESP_NN_S3)
+ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL", dsp=False))
 # Chirale_TensorFLowLite 2.0.0 of the Library Manager and the official examples repository.
 ARDUINO = Library(
     name="arduino",
     title="Arduino TFLM library (kernels of 2023)",
     ops=_OPS_2023,
-    kernels=Kernels("CMSIS-NN of 2023", _CMSIS_2023),
+    kernels=_with_own(Kernels("CMSIS-NN of 2023", _CMSIS_2023)),
     per_channel_dense=False,
     code_bytes=156_000,
     custom_ops=_CUSTOM_2023,
@@ -178,8 +190,10 @@ ARDUINO = Library(
     versions=_VERSIONS_2023,
 )
 # A Cortex-M0+ has no DSP instructions, without which CMSIS-NN's kernels are plain C.
-ARDUINO_M0 = replace(ARDUINO, kernels=REFERENCE, code_bytes=104_600)
-LIBRARIES = (UPSTREAM, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
+# A Cortex-M55's vector instructions.
+UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better="ADD MUL BATCH_MATMUL"))
+ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE, dsp=False), code_bytes=104_600)
+LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
 
 
 # --- Boards -----------------------------------------------------------------------------------------------------------
@@ -242,7 +256,7 @@ _BOARDS = (
     ),
     Board(
         *("generic_m55", "any Cortex-M55 with MVE", "Cortex-M55", 160),
-        *(512 * KIB, 8 * KIB, 2048 * KIB, 16 * KIB, replace(UPSTREAM, kernels=MVE), (1.0, 1.8)),
+        *(512 * KIB, 8 * KIB, 2048 * KIB, 16 * KIB, UPSTREAM_MVE, (1.0, 1.8)),
     ),
 )
 BOARDS: Mapping[str, Board] = {board.name: board for board in _BOARDS}

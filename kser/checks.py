@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kser.boards import OWN_OPS, Board
+from kser.boards import OWN_OPS, Board, Kernels
 from kser.cost import Node, Tensor, instructions
 from kser.findings import Findings
 
@@ -48,17 +48,23 @@ _OWN_KERNEL = "bring a kernel in an op resolver of your own, or choose a board w
 _MISSING_FIXES = {
     "GELU": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
     "ERF": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
-    "BATCH_MATMUL": f"{_OWN_KERNEL}; ESP-IDF's and upstream TFLM have it",
+    "BATCH_MATMUL": "convert to int8 throughout, for which kser brings a kernel (without adj_x); ESP-IDF's TFLM has all",
     "TFLM_DECODE": "take the model without compression",
     "REDUCE_PROD": "convert with batch 1 and fixed shapes, which leaves no shape to compute",
 }
 
 
+def _has_kernel(node: Node, board: Board) -> bool:
+    """In the library, or one of kser's own, which take int8 alone and no adj_x."""
+    library = board.library
+    if node.custom:
+        return node.op in library.custom_ops
+    return node.op in library.ops or (node.op in OWN_OPS and node.dtype == "int8" and not node.adj_x)
+
+
 def _missing_ops(findings: Findings, board: Board) -> Iterator[Problem]:
     library = board.library
-    known = library.ops | OWN_OPS
-    lacking = (n for n in findings.nodes if n.op not in (library.custom_ops if n.custom else known))
-    for op, nodes in _by_op(lacking):
+    for op, nodes in _by_op(n for n in findings.nodes if not _has_kernel(n, board)):
         kind = "custom op " if nodes[0].custom else ""
         fix = _MISSING_FIXES.get(op, f"express it by other ops, or {_OWN_KERNEL}")
         if op.startswith("Flex"):
@@ -138,17 +144,22 @@ def _graph_warnings(findings: Findings, board: Board) -> Iterator[Problem]:
         yield Problem("warning", what, _where(dynamic), "convert with batch 1 and a fixed number of frames")
 
 
+def runs_in_own_kernel(node: Node, kernels: Kernels) -> bool:
+    """Whether one of kser's own kernels runs the node where `kernels` are."""
+    return node.op in kernels.own and node.dtype == "int8"
+
+
 def _hints(findings: Findings, board: Board) -> Iterator[Problem]:
-    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y]
+    kernels = board.library.kernels
+    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y and not runs_in_own_kernel(n, kernels)]
     if products:
         what = "BATCH_MATMUL without adj_y: TFLM keeps a transposed copy of the right operand for good"
         yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the bits are the same")
-    kernels = board.library.kernels
-    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and n.op not in kernels.table]
+    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and not runs_in_own_kernel(n, kernels)]
     part, total = (instructions(nodes, kernels, board.fpu).total for nodes in (logistic, findings.nodes))
     if logistic and part > COSTLY_SHARE * total:
         what = f"{part / total:.0%} of the instructions are LOGISTIC and TANH, which no library optimises"
-        yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or use kernels with a table")
+        yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or convert to int8")
     if findings.num_graphs > 1:
         what = f"{findings.num_graphs - 1} subgraphs beside the main one; each is counted as run once"
         yield Problem("hint", what, "IF, WHILE or CALL_ONCE", "unroll loops if the time matters")

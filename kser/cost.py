@@ -5,7 +5,8 @@ August 2026, -O2, reference kernels and CMSIS-NN; executed instructions, no cycl
 that were measured at two depths, `a + b / depth` per MAC through both points (CONV_2D, measured at one depth, takes b from
 FULLY_CONNECTED); for the Cortex-M55 one factor from one total (see kser.boards.MVE). No total of a network on the M4 was
 used: those in tests/test_cost.py are predicted, of the networks that the costs themselves were measured in. Costs marked as
-assumed were not measured at all; the band below is wider for them.
+assumed were not measured at all; the band below is wider for them. The costs of kser's own kernels are those of
+benchmarks/kernels.py, measured in the same way.
 
 Milliseconds are instructions / clock x cycles per instruction, and the latter is only known within a board's band (wait
 states of flash, caches, dual issue, other instruction sets).
@@ -43,7 +44,7 @@ class Tensor:
 
     Attributes:
       constant: its values are in the file.
-      num_scales: 0 not quantized, 1 per tensor, more per channel.
+      num_scales: 0 not quantized, 1 per tensor, more per channel; `scale` and `zero_point` are the first's.
       dynamic: the converter left a dimension open, which `shape` gives as it was traced.
     """
 
@@ -52,6 +53,7 @@ class Tensor:
     name: str = ""
     constant: bool = False
     num_scales: int = 1
+    scale: float = 0.0
     zero_point: int = 0
     dynamic: bool = False
 
@@ -107,13 +109,15 @@ def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor
 def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
     quantization = tensor.quantization
     zero_points = _numbers(quantization.zeroPoint) if quantization else ()
+    scales = () if quantization is None or quantization.scale is None else quantization.scale
     buffer = model.buffers[tensor.buffer]
     return Tensor(
         shape=_numbers(tensor.shape),
         dtype=TYPE_NAMES.get(tensor.type, f"type_{tensor.type}").lower(),
         name=_text(tensor.name),
         constant=buffer.data is not None and len(buffer.data) > 0,
-        num_scales=0 if quantization is None or quantization.scale is None else len(quantization.scale),
+        num_scales=len(scales),
+        scale=float(scales[0]) if len(scales) else 0.0,
         zero_point=zero_points[0] if zero_points else 0,
         dynamic=any(size < 0 for size in _numbers(tensor.shapeSignature)),
     )
@@ -236,8 +240,29 @@ _COPIES = frozenset(
     "SPLIT SPLIT_V SLICE STRIDED_SLICE PAD PADV2 PACK UNPACK GATHER SQUEEZE EXPAND_DIMS FILL ZEROS_LIKE SHAPE".split()
 )
 _UNKNOWN = Cost(100, measured=False)
-# Through a table of 256 entries: the same bits, for LOGISTIC 6 and for SOFTMAX 49 instructions per element.
-_TABLE = {"LOGISTIC": Cost(6), "SOFTMAX": Cost(49)}
+# kser's own kernels, measured by benchmarks/kernels.py on the same emulated processor at the shapes of the `light` networks:
+# instructions (a, b) for an element and for a row of elements that share some work (all that enter a mean, the last axis
+# otherwise), by two lengths of rows where there are rows. For BATCH_MATMUL, a MAC and those of one output element.
+_OWN = {
+    **dict.fromkeys(("LOGISTIC", "TANH", "HARD_SWISH"), (4.0, 0.0)),
+    **dict.fromkeys(("ADD", "SUB"), (33.0, 0.0)),
+    "MUL": (25.7, 0.0),
+    "SOFTMAX": _through((5, 47.8), (62, 25.9)),
+    "L2_NORMALIZATION": _through((48, 18.1), (96, 15.7)),
+    "MEAN": _through((3, 11.2), (62, 5.3)),
+    "BATCH_MATMUL": _through((8, 4.53), (32, 2.73)),
+}
+# In plain C++, measured on an emulated Cortex-M3, which lacks the DSP instructions.
+_OWN_PLAIN = _OWN | {
+    **dict.fromkeys(("ADD", "SUB"), (40.0, 0.0)),
+    "MUL": (27.8, 0.0),
+    "SOFTMAX": _through((5, 50.2), (62, 28.0)),
+    "L2_NORMALIZATION": _through((48, 28.7), (96, 26.3)),
+    "MEAN": _through((3, 14.9), (62, 5.5)),
+    "BATCH_MATMUL": _through((8, 8.56), (32, 5.89)),
+}
+# More for an element of ADD, SUB or MUL where the inputs' shapes differ.
+_OWN_BROADCAST = 1.3
 
 
 @dataclass(frozen=True)
@@ -279,13 +304,31 @@ def node_instructions(node: Node, kernels: Kernels, fpu: bool = True) -> Estimat
     return Estimate(assumed=NODE_INSTRUCTIONS) + _kernel(node, kernels)
 
 
+def _own(node: Node, kernels: Kernels) -> float:
+    """Instructions of kser's own kernel for the op."""
+    a, b = (_OWN if kernels.dsp else _OWN_PLAIN)[node.op]
+    elements, rows = _own_work(node)
+    broadcast = _OWN_BROADCAST if node.op in ("ADD", "SUB", "MUL") and len(_shapes(node)) > 1 else 0.0
+    return (a + broadcast) * elements + b * rows
+
+
+def _own_work(node: Node) -> tuple[int, float]:
+    """Elements and rows, or multiply-accumulates and sums, of an op with a kernel of kser's own."""
+    outputs, source = _work(node), next(iter(node.inputs), None)
+    if node.op == "BATCH_MATMUL":
+        return outputs * _depth(node), outputs
+    if node.op == "MEAN":
+        return (source.elements if source else 1), outputs
+    return outputs, outputs / max(1, source.shape[-1]) if source and source.shape else 1
+
+
 def _kernel(node: Node, kernels: Kernels) -> Estimate:
+    if node.op in kernels.own:
+        return Estimate(measured=_own(node, kernels))
     if node.op in _MATRIX:
         return Estimate(measured=_matrix(node, _MATRIX[node.op], kernels))
     if node.op == "DEPTHWISE_CONV_2D":
         return Estimate(measured=_work(node) * _depth(node) * _price(node, _DEPTHWISE, kernels))
-    if node.op in kernels.table:
-        return Estimate(measured=_work(node) * _TABLE[node.op].reference)
     cost = _PER_ELEMENT.get(node.op, _COPYING if node.op in _COPIES else _UNKNOWN)
     work = (node.inputs[0].elements if node.inputs and node.inputs[0] else 1) if cost.of_input else _work(node)
     amount = work * _price(node, cost, kernels)
@@ -296,10 +339,14 @@ def _work(node: Node) -> int:
     return sum(t.elements for t in node.outputs)
 
 
+def _shapes(node: Node) -> set[tuple[int, ...]]:
+    """Those of the first two inputs."""
+    return {t.shape for t in node.inputs[:2] if t is not None}
+
+
 def _price(node: Node, cost: Cost, kernels: Kernels) -> float:
     """Instructions for a unit of work in the kernel that the node gets."""
-    shapes = {t.shape for t in node.inputs[:2] if t is not None}
-    if cost.broadcast is not None and len(shapes) > 1:
+    if cost.broadcast is not None and len(_shapes(node)) > 1:
         return cost.broadcast
     optimised = node.op in kernels.optimised and kernels.scale > 0 and cost.optimised is not None
     return cost.optimised * kernels.scale if optimised else cost.reference

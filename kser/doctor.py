@@ -13,12 +13,12 @@ The arena is measured in the host's TFLM and corrected for the board's pointers:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from kser.boards import Board, find_board
-from kser.checks import Problem, check
-from kser.cost import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
+from kser.boards import Board, Kernels, find_board
+from kser.checks import Problem, check, runs_in_own_kernel
+from kser.cost import Band, Node, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
 from kser.cost import Estimate as InstructionEstimate
 from kser.errors import ConfigError, ModelFileError
 from kser.examine import ExaminationError, Examiner, Limits
@@ -149,12 +149,31 @@ def board_arena_bytes(host_bytes: int, eval_tensors: int, ops: Sequence[str], nu
     return max(0, host_bytes - excess)
 
 
+# The tables of kser's own kernels, and what is kept of each to be found again.
+_TABLE_BYTES = {"LOGISTIC": 256, "TANH": 256, "HARD_SWISH": 256, "SOFTMAX": 1024}
+_TABLE_OWNER = 32
+
+
+def own_table_bytes(nodes: Iterable[Node], kernels: Kernels) -> int:
+    """Bytes of arena on a board for the tables of kser's own kernels, which nodes of equal quantization share."""
+
+    def needs(node: Node) -> tuple:
+        ends = (node.inputs[0], node.outputs[0]) if node.op == "HARD_SWISH" else node.inputs[:1]
+        return node.op, *((t.scale, t.zero_point if node.op != "SOFTMAX" else 0) for t in ends if t is not None)
+
+    tables = {
+        needs(node) for node in nodes if node.op in _TABLE_BYTES and node.outputs and runs_in_own_kernel(node, kernels)
+    }
+    return sum(_TABLE_BYTES[op] + _TABLE_OWNER for op, *_ in tables)
+
+
 def _arena_bytes(findings: Findings, board: Board) -> int | None:
     if findings.measurement.failure:
         return None
     ops = [node.op for node in findings.nodes]
+    kernels = board.library.kernels
     arena = board_arena_bytes(findings.measurement.arena_bytes, findings.measurement.eval_tensors, ops)
-    return arena if not board.library.kernels.optimised else round(arena * (1 + _OPTIMISED_SHARE))
+    return round(arena * (1 + _OPTIMISED_SHARE * bool(kernels.optimised))) + own_table_bytes(findings.nodes, kernels)
 
 
 # --- Diagnosis --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from kser.cost import Node, Tensor
 
 TOKENS, WIDTH, HEADS, FFN, KERNEL, CLASSES = 50, 32, 4, 128, 15, 8
 TABLES = frozenset({"LOGISTIC", "SOFTMAX"})
+# Instructions for an element of the prototypes of kser's kernels, with which the forms with tables were measured.
+PROTOTYPES = {"LOGISTIC": (6.0, 0.0), "SOFTMAX": (49.0, 0.0)}
 
 
 def op(name: str, output: tuple[int, ...], *inputs: tuple[int, ...], **options) -> Node:

@@ -81,8 +81,9 @@ def test_the_arduino_libraries_lack_what_they_are_known_to_lack():
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: f"{library.name}-{library.kernels.name}")
 def test_libraries_speak_of_ops_they_have(library):
     assert library.ops <= set(CODES)
-    spoken_of = set(library.types) | set(library.versions) | library.kernels.table
-    assert spoken_of <= library.ops and library.kernels.optimised <= library.ops
+    assert set(library.types) | set(library.versions) | library.kernels.optimised <= library.ops
+    assert library.kernels.own <= boards.OWN_OPS <= set(CODES)
+    assert boards.OWN_OPS - library.kernels.own <= library.ops  # whatever is left to the library, it has
     known_types = {name.lower() for name in tflite.TYPE_NAMES.values()}
     assert all(types and types <= known_types for types in library.types.values())
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import boards, checks, convert, doctor, tflite
+from kser import boards, convert, doctor, tflite
 from kser.boards import BOARDS, find_board
 from kser.config import FeatureConfig, to_dict
 from kser.cost import Node, Tensor, front_end_ram_bytes
@@ -109,18 +109,46 @@ def test_model_of_another_form_is_examined():
 # --- Ops and types
 
 
-def test_missing_product_of_the_arduino_libraries_is_found(model_bytes):
-    diagnosis = on("nano33ble", model_bytes)
+def test_missing_product_of_the_arduino_libraries_is_found(findings, monkeypatch):
+    monkeypatch.setattr(doctor, "OWN_OPS", frozenset())
+    diagnosis = doctor.diagnose(findings, find_board("nano33ble"))
     assert diagnosis.verdict == "does not run"
     (problem,) = [p for p in diagnosis.problems if p.severity == "fatal"]
     assert "Arduino" in problem.what and "BATCH_MATMUL" in problem.what
-    assert problem.where.startswith("2 nodes: ") and "op resolver" in problem.fix
+    assert problem.where.startswith("2 nodes: ") and "kser brings a kernel" in problem.fix
     assert diagnosis.problems[0] is problem
 
 
-def test_own_kernels_close_the_gap(findings, monkeypatch):
-    monkeypatch.setattr(checks, "OWN_OPS", frozenset({"BATCH_MATMUL"}))
+def test_own_kernels_close_the_gap(findings):
     assert fatal(doctor.diagnose(findings, find_board("nano33ble"))) == []
+
+
+@pytest.mark.parametrize("changes", [{"inputs": (Tensor((4, 4), "float32"),) * 2}, {"adj_x": True}])
+def test_own_kernels_do_not_take_every_product(findings, changes):
+    node = replace(computed("BATCH_MATMUL", "int8", Tensor((4, 4))), **changes)
+    (problem,) = fatal(doctor.diagnose(with_node(findings, node), find_board("nano33ble")))
+    assert "no kernel for BATCH_MATMUL" in problem
+    assert fatal(doctor.diagnose(with_node(findings, node), find_board("generic_m4"))) == []
+
+
+def test_tables_of_own_kernels_are_in_the_arena(findings):
+    board = find_board("generic_m4")
+    library = replace(board.library, kernels=replace(board.library.kernels, own=frozenset()))
+    own, without = (doctor.diagnose(findings, b).figures for b in (board, replace(board, library=library)))
+    assert own.arena_bytes - without.arena_bytes == 1024 + 32  # one SOFTMAX
+    assert own.instructions < without.instructions
+
+
+def test_nodes_of_equal_quantization_share_a_table(findings):
+    kernels = find_board("generic_m4").library.kernels
+
+    def logistic(scale: float, op: str = "LOGISTIC", dtype: str = "int8") -> Node:
+        return Node(op, (Tensor((1, 4), dtype, scale=scale),), (Tensor((1, 4), dtype),))
+
+    assert doctor.own_table_bytes([logistic(0.1), logistic(0.1)], kernels) == 256 + 32
+    assert doctor.own_table_bytes([logistic(0.1), logistic(0.2)], kernels) == 2 * (256 + 32)
+    assert doctor.own_table_bytes([logistic(0.1), logistic(0.1, "TANH")], kernels) == 2 * (256 + 32)
+    assert doctor.own_table_bytes([logistic(0.1, dtype="float32")], kernels) == 0
 
 
 @pytest.mark.parametrize("board", ["esp32", "nano33ble", "generic_m4"])
@@ -203,8 +231,11 @@ def test_names_cannot_steer_a_terminal(model_bytes):
         for tensor in model.subgraphs[0].tensors:
             tensor.name = "a\x1b[2J\n" + 999 * "b"
 
-    where = on("nano33ble", changed(model_bytes, rename)).problems[0].where
-    assert where.isprintable() and len(where) < 600
+    found = doctor.find(changed(model_bytes, rename), Measurement("", 10_000, 40))
+    product = next(node for node in found.nodes if node.op == "BATCH_MATMUL")
+    transposed = with_node(found, replace(product, adj_x=True))
+    where = doctor.diagnose(transposed, find_board("nano33ble")).problems[0].where
+    assert "b" in where and where.isprintable() and len(where) < 600
 
 
 def test_float_islands_and_open_shapes_make_it_tight(model_bytes):
@@ -225,9 +256,11 @@ def test_float_islands_and_open_shapes_make_it_tight(model_bytes):
 
 def test_a_product_that_keeps_a_copy_is_a_hint(findings):
     product = computed("BATCH_MATMUL", "int8", Tensor((1, 4)))
-    diagnosis = doctor.diagnose(with_node(findings, product), find_board("generic_m4"))
+    diagnosis = doctor.diagnose(with_node(findings, product), find_board("generic_m55"))
     assert any(p.severity == "hint" and "adj_y" in p.what and p.where == "1 node: y" for p in diagnosis.problems)
-    assert not any("adj_y" in p.what for p in doctor.diagnose(findings, find_board("generic_m4")).problems)
+    for board, nodes in (("generic_m55", ()), ("generic_m4", (product,))):  # kser's own kernel keeps none
+        problems = doctor.diagnose(with_node(findings, *nodes), find_board(board)).problems
+        assert not any("adj_y" in problem.what for problem in problems)
 
 
 # --- Memory

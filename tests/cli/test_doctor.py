@@ -48,8 +48,10 @@ def test_a_model_that_fits_is_told_with_its_figures(doctor, model_file):
     assert max(map(len, lines)) <= 125
 
 
-def test_a_model_that_does_not_run_is_told_with_fixes(doctor, model_file):
-    outcome = doctor(model_file, "--board=nano33ble")
+def test_a_model_that_does_not_run_is_told_with_fixes(doctor, tmp_path):
+    path = tmp_path / "float.tflite"
+    path.write_bytes(convert.to_float_tflite(toy_model.toy_model()))
+    outcome = doctor(path, "--board=nano33ble")
     assert (outcome.status, outcome.stderr) == (4, "")
     head, _, problems = outcome.stdout.partition("1. fatal: ")
     assert ": does not run\n" in head

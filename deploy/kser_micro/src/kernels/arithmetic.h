@@ -1,0 +1,116 @@
+// The kernels' arithmetic on plain pointers: TensorFlow Lite's int8 results, bit for bit, without TensorFlow Lite.
+//
+// Nothing here allocates. Where a processor has Armv7E-M's DSP instructions they are used (see simd.h).
+#ifndef KSER_KERNELS_ARITHMETIC_H_
+#define KSER_KERNELS_ARITHMETIC_H_
+
+#include <cstdint>
+
+#include "fixed_point.h"
+#include "quantize.h"
+#include "simd.h"
+#include "tables.h"
+
+namespace kser {
+
+// output[i] = table[input[i] + 128].
+void Lookup(const std::int8_t table[kTableSize], const std::int8_t* input, int size, std::int8_t* output);
+
+// Softmax over rows of `depth` values; the table is FillExponentials'. The output's scale is 1/256, its zero point -128.
+void Softmax(const std::int32_t exponentials[kTableSize], const std::int8_t* input, int rows, int depth,
+             std::int8_t* output);
+
+// x / |x| over rows of `depth` values. The output's scale is 1/128, its zero point 0.
+void L2Normalize(std::int32_t input_zero_point, const std::int8_t* input, int rows, int depth, std::int8_t* output);
+
+// Mean over the middle one of three axes.
+struct MeanParameters {
+  std::int32_t start;  // of the sum: the zero points of all values, negative
+  std::int32_t doubling;
+  Rescale output;
+  std::int32_t output_zero_point;
+};
+// false if sums of `count` values would leave 32 bits.
+bool MakeMean(const Quantization& input, const Quantization& output, int count, MeanParameters* parameters);
+void Mean(const MeanParameters& parameters, const std::int8_t* input, int outer, int count, int inner,
+          std::int8_t* output);
+
+// Two inputs of an element-wise op, broadcast to its output: sizes of the output's axes and, for each, how far the inputs
+// move along it (0 where an input is repeated). Neighbouring axes that move alike are one.
+constexpr int kMaxAxes = 6;
+struct Broadcast {
+  int axes;
+  int size[kMaxAxes];
+  int step_a[kMaxAxes];
+  int step_b[kMaxAxes];
+
+  int Elements() const {
+    int elements = 1;
+    for (int axis = 0; axis < axes; ++axis) elements *= size[axis];
+    return elements;
+  }
+};
+// Of shapes filled up with ones from the left to kMaxAxes. false if they do not broadcast.
+bool MakeBroadcast(const int shape_a[kMaxAxes], const int shape_b[kMaxAxes], Broadcast* broadcast);
+
+struct OutputRange {
+  std::int32_t zero_point;
+  std::int32_t low;
+  std::int32_t high;
+};
+
+// a + b or a - b.
+//
+// The input of the larger scale is only shifted, its factor being a half; the other one is rescaled. Both enter the sum
+// doubled, as Rescale wants it: wide * wide_factor + sign * rescale((narrow - narrow_zero_point) 2^21) + bias.
+struct SumParameters {
+  bool wide_is_b;
+  std::int32_t wide_factor;
+  std::int32_t bias;
+  std::int32_t narrow_zero_point;
+  std::int32_t narrow_sign;
+  Rescale narrow;
+  Rescale output;
+  OutputRange range;
+};
+enum class SumKind { kAdd, kSub };
+// false if the output's scale is too small for the kernel of TensorFlow Lite, which then aborts.
+bool MakeSum(SumKind kind, const Quantization& a, const Quantization& b, const Quantization& output,
+             const OutputRange& range, SumParameters* parameters);
+void Sum(const SumParameters& parameters, const Broadcast& broadcast, const std::int8_t* a, const std::int8_t* b,
+         std::int8_t* output);
+
+// a b.
+struct ProductParameters {
+  std::int32_t zero_point_a;
+  std::int32_t zero_point_b;
+  std::int32_t doubling;
+  Rescale output;
+  OutputRange range;
+};
+// false if products would leave 32 bits, where TensorFlow Lite's arithmetic is undefined.
+bool MakeProduct(const Quantization& a, const Quantization& b, const Quantization& output, const OutputRange& range,
+                 ProductParameters* parameters);
+void Product(const ProductParameters& parameters, const Broadcast& broadcast, const std::int8_t* a,
+             const std::int8_t* b, std::int8_t* output);
+
+// left (rows, depth) times the transposed of right (columns, depth).
+struct MatrixProductParameters {
+  Pair left_offsets;
+  Pair right_offsets;
+  std::int32_t doubling;
+  Rescale output;
+  std::int32_t output_zero_point;
+};
+// false if sums of `depth` products would leave 32 bits.
+bool MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output, int depth,
+                       MatrixProductParameters* parameters);
+void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, const std::int8_t* right,
+                   int rows, int columns, int depth, std::int8_t* output);
+
+// output (columns, rows) = the transposed of input (rows, columns).
+void Transpose(const std::int8_t* input, int rows, int columns, std::int8_t* output);
+
+}  // namespace kser
+
+#endif  // KSER_KERNELS_ARITHMETIC_H_

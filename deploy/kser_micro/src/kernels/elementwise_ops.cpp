@@ -1,0 +1,131 @@
+// ADD, SUB and MUL.
+#include <cmath>
+
+#include "arithmetic.h"
+#include "registrations.h"
+
+namespace kser {
+namespace {
+
+struct ElementwiseOptions {
+  ActivationFunctionType activation;
+};
+
+template <typename Options, typename Allocator>
+TfLiteStatus KeepActivation(const Options* options, Allocator* allocator, void** builtin_data) {
+  const auto activation = options != nullptr ? options->fused_activation_function() : ActivationFunctionType_NONE;
+  return KeepOptions(ElementwiseOptions{activation}, allocator, builtin_data);
+}
+
+template <typename Op, typename Reporter, typename Allocator>
+TfLiteStatus ParseAddOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
+  return KeepActivation(op->builtin_options_as_AddOptions(), allocator, builtin_data);
+}
+
+template <typename Op, typename Reporter, typename Allocator>
+TfLiteStatus ParseSubOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
+  return KeepActivation(op->builtin_options_as_SubOptions(), allocator, builtin_data);
+}
+
+template <typename Op, typename Reporter, typename Allocator>
+TfLiteStatus ParseMulOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
+  return KeepActivation(op->builtin_options_as_MulOptions(), allocator, builtin_data);
+}
+
+// The quantized bounds of an activation fused into an op.
+OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output) {
+  const auto quantized = [&](float value) {
+    return Clamp(output.zero_point + static_cast<std::int32_t>(std::round(value / output.scale)), kInt8Min, kInt8Max);
+  };
+  switch (activation) {
+    case ActivationFunctionType_RELU:
+      return {output.zero_point, quantized(0.0f), kInt8Max};
+    case ActivationFunctionType_RELU6:
+      return {output.zero_point, quantized(0.0f), quantized(6.0f)};
+    case ActivationFunctionType_RELU_N1_TO_1:
+      return {output.zero_point, quantized(-1.0f), quantized(1.0f)};
+    default:
+      return {output.zero_point, kInt8Min, kInt8Max};
+  }
+}
+
+bool MakeParameters(SumKind kind, const Quantization& a, const Quantization& b, const Quantization& output,
+                    const OutputRange& range, SumParameters* parameters) {
+  return MakeSum(kind, a, b, output, range, parameters);
+}
+
+bool MakeParameters(int, const Quantization& a, const Quantization& b, const Quantization& output,
+                    const OutputRange& range, ProductParameters* parameters) {
+  return MakeProduct(a, b, output, range, parameters);
+}
+
+void Compute(const SumParameters& parameters, const Broadcast& broadcast, const std::int8_t* a, const std::int8_t* b,
+             std::int8_t* output) {
+  Sum(parameters, broadcast, a, b, output);
+}
+
+void Compute(const ProductParameters& parameters, const Broadcast& broadcast, const std::int8_t* a,
+             const std::int8_t* b, std::int8_t* output) {
+  Product(parameters, broadcast, a, b, output);
+}
+
+bool FitsOutput(const TensorInfo& a, const TensorInfo& b, const TensorInfo& output) {
+  int shape_a[kMaxAxes];
+  int shape_b[kMaxAxes];
+  FillUp(a.dims, a.rank, kMaxAxes, shape_a);
+  FillUp(b.dims, b.rank, kMaxAxes, shape_b);
+  Broadcast broadcast;
+  return MakeBroadcast(shape_a, shape_b, &broadcast) && broadcast.Elements() == ElementCount(output);
+}
+
+template <typename Parameters, typename Kind>
+TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name, Kind kind) {
+  const TensorInfo a = InputInfo(context, node, 0);
+  const TensorInfo b = InputInfo(context, node, 1);
+  const TensorInfo output = OutputInfo(context, node, 0);
+  if (!AreInt8(a, b) || !AreInt8(a, output)) return Refuse(name, "inputs and output must be int8 tensors.");
+  if (!FitsOutput(a, b, output)) return Refuse(name, "the shapes do not broadcast to the output's.");
+  const auto& options = *static_cast<const ElementwiseOptions*>(node->builtin_data);
+  const OutputRange range = RangeOf(options.activation, output.quantization);
+  auto* const parameters = static_cast<Parameters*>(node->user_data);
+  return MakeParameters(kind, a.quantization, b.quantization, output.quantization, range, parameters)
+             ? kTfLiteOk
+             : Refuse(name, "the output's scale is too small for those of the inputs.");
+}
+
+template <typename Parameters>
+TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
+  int shape_a[kMaxAxes];
+  int shape_b[kMaxAxes];
+  FillUp(tflite::micro::GetEvalInput(context, node, 0), kMaxAxes, shape_a);
+  FillUp(tflite::micro::GetEvalInput(context, node, 1), kMaxAxes, shape_b);
+  Broadcast broadcast;
+  if (!MakeBroadcast(shape_a, shape_b, &broadcast)) return kTfLiteError;
+  Compute(*static_cast<const Parameters*>(node->user_data), broadcast, InputData(context, node, 0),
+          InputData(context, node, 1), OutputData(context, node));
+  return kTfLiteOk;
+}
+
+TfLiteStatus PrepareAdd(TfLiteContext* context, TfLiteNode* node) {
+  return Prepare<SumParameters>(context, node, "ADD", SumKind::kAdd);
+}
+
+TfLiteStatus PrepareSub(TfLiteContext* context, TfLiteNode* node) {
+  return Prepare<SumParameters>(context, node, "SUB", SumKind::kSub);
+}
+
+TfLiteStatus PrepareMul(TfLiteContext* context, TfLiteNode* node) {
+  return Prepare<ProductParameters>(context, node, "MUL", 0);
+}
+
+}  // namespace
+
+constexpr Kernel kAdd = {
+    MakeRegistration(BuiltinOperator_ADD, AllocateData<SumParameters>, PrepareAdd, Invoke<SumParameters>), ParseAddOptions};
+constexpr Kernel kSub = {
+    MakeRegistration(BuiltinOperator_SUB, AllocateData<SumParameters>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
+constexpr Kernel kMul = {
+    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductParameters>, PrepareMul, Invoke<ProductParameters>),
+    ParseMulOptions};
+
+}  // namespace kser

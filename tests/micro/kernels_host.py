@@ -1,0 +1,205 @@
+"""Builds the kernels of deploy/kser_micro on this computer and runs models with them in a real TensorFlow Lite Micro.
+
+The library is the one in the xmos-ai-tools package: headers and a shared object of TFLM, with its names in the namespace
+`tflite_micro` and without BATCH_MATMUL, like the Arduino libraries.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tensorflow.lite.python import schema_py_generated as schema
+
+from kser import tflite
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = ROOT / "deploy" / "kser_micro" / "src" / "kernels"
+RUNNER = Path(__file__).with_name("kernels_runner.cpp")
+GEMMLOWP = Path("/usr/include/gemmlowp")
+CODES = {name: code for code, name in tflite.OP_NAMES.items()}
+# Those with kernels of kser's; all but the last are in the library as well.
+OWN_OPS = ("LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX", "L2_NORMALIZATION", "MEAN", "ADD", "SUB", "MUL", "BATCH_MATMUL")
+
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+
+
+def missing_tool() -> str | None:
+    """What the build lacks, None if nothing."""
+    if shutil.which("g++") is None:
+        return "no g++"
+    if importlib.util.find_spec("xmos_ai_tools") is None:
+        return "no xmos-ai-tools package, which carries a TFLM to link with"
+    if not GEMMLOWP.is_dir():
+        return "no libgemmlowp-dev, whose header TFLM's include"
+    return None
+
+
+def _library() -> Path:
+    return Path(importlib.util.find_spec("xmos_ai_tools").submodule_search_locations[0])
+
+
+def compile_flags(standard: str = "c++17") -> list[str]:
+    """For a source that includes TFLM's headers and the kernels'."""
+    include = _library() / "runtime" / "include"
+    system = [flag for folder in (include, GEMMLOWP) for flag in ("-isystem", str(folder))]
+    return [f"-std={standard}", *WARNINGS, "-Dtflite=tflite_micro", *system, f"-I{KERNELS}"]
+
+
+def build_runner(folder: Path, sanitize: bool = True) -> Path:
+    """The compiled kernels_runner.cpp."""
+    extra = [*(SANITIZERS if sanitize else ()), "-O0" if sanitize else "-O2"]
+
+    def compiled(source: Path) -> str:
+        target = folder / f"{source.stem}.o"
+        subprocess.run(["g++", *compile_flags(), *extra, "-c", str(source), "-o", str(target)], check=True)
+        return str(target)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        objects = list(pool.map(compiled, [*sorted(KERNELS.glob("*.cpp")), RUNNER]))
+    libraries = _library() / "xinterpreters" / "libs" / "linux"
+    program = folder / "kernels_runner"
+    link = [str(libraries / "xtflm_python.so"), f"-Wl,-rpath,{libraries}"]
+    subprocess.run(["g++", *extra, *objects, *link, "-o", str(program)], check=True)
+    return program
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Outputs (num_runs, bytes) of the first output tensor, and what the interpreter says of the model."""
+
+    outputs: np.ndarray
+    arena_bytes: int
+    num_nodes: int
+
+
+class RefusedError(Exception):
+    """The model was not loaded, or not run."""
+
+
+class HostTFLM:
+    """A running kernels_runner."""
+
+    def __init__(self, program: Path, log: Path):
+        self.log = log
+        self._log_file = open(log, "wb")
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
+
+    def run(self, model_bytes: bytes, inputs: np.ndarray, own_ops: Iterable[str] = OWN_OPS) -> Reply:
+        """The model on int8 inputs (num_runs, bytes), kser's kernels for the ops named.
+
+        Raises:
+          RefusedError: the interpreter could not load or run it.
+        """
+        codes = [CODES[op] for op in own_ops]
+        content = np.ascontiguousarray(inputs, np.int8).tobytes()
+        self._process.stdin.write(struct.pack(f"{len(codes) + 1}I", len(codes), *codes))
+        for part in (model_bytes, content):
+            self._process.stdin.write(struct.pack("I", len(part)) + part)
+        self._process.stdin.flush()
+        header = self._process.stdout.read(16)
+        if len(header) < 16:
+            raise AssertionError(f"The runner ended: {self.log.read_text(errors='replace')[-3000:]}")
+        status, arena_bytes, num_nodes, size = struct.unpack("4I", header)
+        if status:
+            raise RefusedError(self.log.read_text(errors="replace")[-500:])
+        outputs = np.frombuffer(self._process.stdout.read(size), np.int8)
+        return Reply(outputs.reshape(len(inputs), -1), arena_bytes, num_nodes)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._log_file.close()
+
+
+def run_wheel(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
+    """What the tflite-micro wheel makes of the inputs of `HostTFLM.run`."""
+    graph = tflite.parse(model_bytes).subgraphs[0]
+    shapes = [tuple(graph.tensors[i].shape) for i in graph.inputs]
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
+    interpreter = tflite.tflm.Interpreter.from_bytes(model_bytes, arena_size=4 << 20)
+    outputs = []
+    for row in inputs:
+        for index, part in enumerate(np.split(row, ends)):
+            interpreter.set_input(part.reshape(shapes[index]), index)
+        interpreter.invoke()
+        outputs.append(interpreter.get_output(0).ravel())
+    return np.array(outputs)
+
+
+# --- Models of one op -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A tensor: int8 with a scale, or int32 `values` of the model's own."""
+
+    shape: tuple[int, ...]
+    scale: float = 1.0
+    zero_point: int = 0
+    values: tuple[int, ...] | None = None
+    dtype: int = schema.TensorType.INT8
+
+    @property
+    def elements(self) -> int:
+        return int(np.prod(self.shape))
+
+
+def one_op(op: str, inputs: Sequence[Spec], output: Spec, options: object | None = None) -> bytes:
+    """A model of one node, with the options that the schema has for it (`SoftmaxOptionsT`, ...)."""
+    return model_of([(op, [*range(len(inputs))], len(inputs), options)], [*inputs, output], len(inputs))
+
+
+def model_of(nodes: Sequence[tuple[str, list[int], int, object | None]], specs: Sequence[Spec], num_inputs: int) -> bytes:
+    """A model of nodes (op, inputs, output, options); the first `num_inputs` tensors are inputs, the last is the output."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT()]
+    names = sorted({op for op, *_ in nodes})
+    model.operatorCodes = [_operator_code(name) for name in names]
+    graph.tensors = [_tensor(model, spec) for spec in specs]
+    graph.inputs = np.array([i for i in range(num_inputs) if specs[i].values is None], np.int32)
+    graph.outputs = np.array([len(specs) - 1], np.int32)
+    graph.operators = [_operator(names.index(op), inputs, output, options) for op, inputs, output, options in nodes]
+    return tflite.pack(model)
+
+
+def _operator_code(name: str) -> schema.OperatorCodeT:
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.version = CODES[name], 1
+    code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+    return code
+
+
+def _operator(code: int, inputs: list[int], output: int, options: object | None) -> schema.OperatorT:
+    operator = schema.OperatorT()
+    operator.opcodeIndex = code
+    operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+    if options is not None:
+        operator.builtinOptions = options
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+    return operator
+
+
+def _tensor(model: schema.ModelT, spec: Spec) -> schema.TensorT:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = "t", np.array(spec.shape, np.int32), 0
+    tensor.type = spec.dtype if spec.values is None else schema.TensorType.INT32
+    if spec.values is not None:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(np.array(spec.values, np.int32).tobytes(), np.uint8)
+        tensor.buffer = len(model.buffers)
+        model.buffers.append(buffer)
+        return tensor
+    tensor.quantization = schema.QuantizationParametersT()
+    tensor.quantization.scale = np.array([spec.scale], np.float32)
+    tensor.quantization.zeroPoint = np.array([spec.zero_point], np.int64)
+    return tensor

@@ -1,0 +1,332 @@
+"""The kernels against those of TFLM: the library they are linked with, and the tflite-micro wheel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from tensorflow.lite.python import schema_py_generated as schema
+
+from kser import audio
+from kser.backbones import BACKBONES, build_model, preset
+from kser.config import FeatureConfig
+from kser.convert import to_int8_tflite
+from kser.deploy import deploy_model
+from kser.features import log_mel_numpy
+from tests.micro import kernels_host as host
+from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
+
+pytestmark = pytest.mark.skipif(host.missing_tool() is not None, reason=str(host.missing_tool()))
+
+NUM_MODELS = 60
+ACTIVATION = schema.ActivationFunctionType
+ACTIVATIONS = (ACTIVATION.NONE, ACTIVATION.NONE, ACTIVATION.RELU, ACTIVATION.RELU6, ACTIVATION.RELU_N1_TO_1)
+
+
+@pytest.fixture(scope="session")
+def tflm(tmp_path_factory):
+    """TFLM with the kernels, under the sanitizers."""
+    folder = tmp_path_factory.mktemp("kernels")
+    runner = host.HostTFLM(host.build_runner(folder), folder / "log.txt")
+    yield runner
+    runner.close()
+
+
+# --- Random models of one op
+
+
+def scale(random, low: float = -10, high: float = 0) -> float:
+    return float(np.float32(2 ** random.uniform(low, high)))
+
+
+def zero_point(random) -> int:
+    """Anywhere, and often where it is at an end or in the middle."""
+    return int(random.choice([-128, 127, 0, random.integers(-128, 128)]))
+
+
+def spec(random, shape, low: float = -10, high: float = 0) -> Spec:
+    return Spec(tuple(shape), scale(random, low, high), zero_point(random))
+
+
+def options(kind: str, **fields):
+    result = getattr(schema, f"{kind}OptionsT")()
+    for name, value in fields.items():
+        setattr(result, name, value)
+    return result
+
+
+def shape_of(random, rank: int | None = None, most: int = 9) -> list[int]:
+    return [int(size) for size in random.integers(1, most, rank or random.integers(1, 5))]
+
+
+def lookup(op: str, output_scale: float | None, output_zero_point: int | None):
+    def make(random) -> bytes:
+        source = spec(random, shape_of(random), -14, 3)
+        factor = output_scale or source.scale * scale(random, -1, 4)
+        target = Spec(source.shape, factor, zero_point(random) if output_zero_point is None else output_zero_point)
+        return one_op(op, [source], target)
+
+    return make
+
+
+def softmax(random) -> bytes:
+    source = spec(random, [*shape_of(random, 2), int(random.integers(1, 200))], -16, 2)
+    beta = float(random.choice([1.0, 1.0, 0.3, 4.0]))
+    return one_op("SOFTMAX", [source], Spec(source.shape, 1 / 256, -128), options("Softmax", beta=beta))
+
+
+def l2_normalization(random) -> bytes:
+    source = spec(random, [*shape_of(random, 2), int(random.integers(1, 100))])
+    return one_op("L2_NORMALIZATION", [source], Spec(source.shape, 1 / 128, 0), options("L2Norm"))
+
+
+def mean(random) -> bytes:
+    shape = shape_of(random, 4)
+    axes = [[3], [-1], [2], [1], [0], [1, 2], [2, 3], [2, 1], [0, 1, 2, 3], [-2]][random.integers(10)]
+    reduced = {axis % 4 for axis in axes}
+    keep = bool(random.integers(2))
+    source = spec(random, shape)
+    sizes = [1 if i in reduced else size for i, size in enumerate(shape) if keep or i not in reduced]
+    target = Spec(tuple(sizes), source.scale * scale(random, -4, 1), zero_point(random))
+    if random.integers(4) == 0:
+        target = Spec(tuple(sizes), source.scale, source.zero_point)
+    return one_op("MEAN", [source, Spec((len(axes),), values=tuple(axes))], target, options("Reducer", keepDims=keep))
+
+
+def broadcast(random, rank: int = 4) -> tuple[list[int], list[int], list[int]]:
+    """Two shapes, maybe of different ranks, and what they broadcast to."""
+    shape = shape_of(random, rank, 7)
+    a, b = list(shape), list(shape)
+    for axis in range(rank):
+        kind = random.integers(5)
+        if kind < 2:
+            (a, b)[kind][axis] = 1
+    if random.integers(3) == 0:
+        b = b[random.integers(rank) :]
+        a = [size if axis < rank - len(b) else a[axis] for axis, size in enumerate(shape)]
+    return a, b, [max(pair) for pair in zip(a, [1] * (rank - len(b)) + b, strict=True)]
+
+
+def elementwise(op: str, kind: str, output_scale):
+    def make(random) -> bytes:
+        a, b, shape = broadcast(random) if random.integers(3) else 3 * (shape_of(random),)
+        first = spec(random, a)
+        second = spec(random, b) if random.integers(3) else Spec(tuple(b), first.scale, zero_point(random))
+        target = Spec(tuple(shape), output_scale(random, first.scale, second.scale), zero_point(random))
+        activation = int(random.choice(ACTIVATIONS))
+        return one_op(op, [first, second], target, options(kind, fusedActivationFunction=activation))
+
+    return make
+
+
+def of_sum(random, a: float, b: float) -> float:
+    return max(a, b) * scale(random, -9, 8)
+
+
+def of_product(random, a: float, b: float) -> float:
+    return a * b * scale(random, -6, 12)
+
+
+MODELS = {
+    "LOGISTIC": lookup("LOGISTIC", 1 / 256, -128),
+    "TANH": lookup("TANH", 1 / 128, 0),
+    "HARD_SWISH": lookup("HARD_SWISH", None, None),
+    "SOFTMAX": softmax,
+    "L2_NORMALIZATION": l2_normalization,
+    "MEAN": mean,
+    "ADD": elementwise("ADD", "Add", of_sum),
+    "SUB": elementwise("SUB", "Sub", of_sum),
+    "MUL": elementwise("MUL", "Mul", of_product),
+}
+
+
+def inputs_of(model_bytes: bytes, random, num_runs: int = 4) -> np.ndarray:
+    """Of every int8 value once, evenly drawn, of few values, and of the ends only."""
+    graph = host.tflite.parse(model_bytes).subgraphs[0]
+    size = sum(int(np.prod(graph.tensors[i].shape)) for i in graph.inputs)
+    draws = [
+        np.resize(random.permutation(256), size) - 128,
+        random.integers(-128, 128, size),
+        random.integers(-3, 4, size),
+        random.choice([-128, 127], size),
+    ]
+    return np.array([draws[i % len(draws)] for i in range(num_runs)], np.int8)
+
+
+@pytest.mark.parametrize("op", MODELS)
+def test_a_kernel_gives_the_bits_of_the_librarys_and_of_the_wheels(tflm, op):
+    random = np.random.default_rng(OWN_OPS.index(op))
+    for _ in range(NUM_MODELS):
+        model_bytes = MODELS[op](random)
+        inputs = inputs_of(model_bytes, random)
+        own = tflm.run(model_bytes, inputs, [op])
+        np.testing.assert_array_equal(own.outputs, tflm.run(model_bytes, inputs, []).outputs)
+        np.testing.assert_array_equal(own.outputs, host.run_wheel(model_bytes, inputs))
+
+
+# --- BATCH_MATMUL, which only the wheel has
+
+
+def matmul(random, adj_y: bool) -> bytes:
+    """Batches of either side may be repeated, or left out."""
+    rows, columns, depth = (int(size) for size in random.integers(1, 40, 3))
+    batches = [int(size) for size in random.integers(1, 4, random.integers(0, 4))]
+    left, right = list(batches), list(batches)
+    for axis in range(len(batches)):
+        (left, right)[random.integers(2)][axis] = int(random.choice([1, batches[axis]]))
+    cut = int(random.integers(0, len(batches) + 1)) if random.integers(3) == 0 else 0
+    result = [max(pair) for pair in zip(left, [1] * cut + right[cut:], strict=True)]
+    first = spec(random, [*left, rows, depth], -8, -2)
+    second = spec(random, [*right[cut:], *((columns, depth) if adj_y else (depth, columns))], -8, -2)
+    target = Spec((*result, rows, columns), first.scale * second.scale * scale(random, -2, 14), zero_point(random))
+    return one_op("BATCH_MATMUL", [first, second], target, options("BatchMatMul", adjX=False, adjY=adj_y))
+
+
+@pytest.mark.parametrize("adj_y", [True, False])
+def test_batch_matmul_gives_the_wheels_bits(tflm, adj_y):
+    random = np.random.default_rng(int(adj_y))
+    for _ in range(NUM_MODELS):
+        model_bytes = matmul(random, adj_y)
+        inputs = inputs_of(model_bytes, random)
+        np.testing.assert_array_equal(tflm.run(model_bytes, inputs).outputs, host.run_wheel(model_bytes, inputs))
+
+
+# --- Tables
+
+
+def two_logistics(first: Spec, second: Spec) -> bytes:
+    """The sum of the LOGISTIC of two inputs."""
+    between, result = Spec(first.shape, 1 / 256, -128), Spec(first.shape, 1 / 128, -128)
+    nodes = [("LOGISTIC", [0], 2, None), ("LOGISTIC", [1], 3, None), ("ADD", [2, 3], 4, options("Add"))]
+    return host.model_of(nodes, [first, second, between, between, result], 2)
+
+
+def test_nodes_of_equal_quantization_share_a_table(tflm):
+    random = np.random.default_rng(0)
+    same, other = Spec((1, 64), 0.05, 3), Spec((1, 64), 0.06, 3)
+    arenas = []
+    for specs in ((same, same), (same, other), (same, same)):
+        model_bytes = two_logistics(*specs)
+        inputs = inputs_of(model_bytes, random)
+        reply = tflm.run(model_bytes, inputs)
+        np.testing.assert_array_equal(reply.outputs, host.run_wheel(model_bytes, inputs))
+        arenas.append(reply.arena_bytes)
+    # What another table takes: 256 bytes and what says whose they are. The last model finds none of the first one's.
+    assert 256 <= arenas[1] - arenas[0] <= 256 + 64 and arenas[2] == arenas[0]
+
+
+# --- What the kernels refuse
+
+INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType.INT16)
+
+
+@pytest.mark.parametrize(
+    "op, inputs, output, choices, reason",
+    [
+        ("LOGISTIC", [INT16], INT16, None, "must be int8"),
+        ("TANH", [INT16], INT16, None, "must be int8"),
+        ("SOFTMAX", [INT16], INT16, options("Softmax", beta=1.0), "must be int8"),
+        ("SOFTMAX", [INT8], INT8, options("Softmax", beta=1.0), "scale must be 1/256"),
+        ("L2_NORMALIZATION", [INT8], INT8, options("L2Norm"), "scale must be 1/128"),
+        ("MEAN", [INT16, Spec((1,), values=(1,))], INT16, options("Reducer"), "must be int8"),
+        ("MEAN", [INT8, Spec((2,), values=(0, 2))], Spec((3,), 0.1), options("Reducer"), "axes must be neighbours"),
+        ("MEAN", [INT8, Spec((1,), values=(3,))], INT8, options("Reducer"), "no such axis"),
+        (
+            "MEAN",
+            [INT8, Spec((1,), dtype=schema.TensorType.INT32)],
+            INT8,
+            options("Reducer"),
+            "axes must be int32 constants",
+        ),
+        ("ADD", [INT16, INT16], INT16, options("Add"), "must be int8"),
+        ("ADD", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Add"), "output's scale is too small"),
+        ("SUB", [INT8, Spec((2, 2, 4), 0.1)], INT8, options("Sub"), "do not broadcast"),
+        ("MUL", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Mul"), "output's scale is too small"),
+        ("BATCH_MATMUL", [INT16, INT16], Spec((2, 3, 3), dtype=INT16.dtype), options("BatchMatMul", adjY=True), "be int8"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 4, 4)), options("BatchMatMul", adjX=True), "adj_x is not supported"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 4)), options("BatchMatMul"), "shapes do not fit"),
+        ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 3), 1e-8), options("BatchMatMul", adjY=True), "scale is too small"),
+    ],
+)
+def test_what_a_kernel_cannot_do_is_refused_with_a_reason(tflm, op, inputs, output, choices, reason):
+    with pytest.raises(RefusedError, match=f"kser's {op}: .*{reason}"):
+        tflm.run(one_op(op, inputs, output, choices), np.zeros((1, 1)))
+
+
+# --- Switches, standards, and other versions of TFLM
+
+
+def fake_tflm(folder, version: int) -> list[str]:
+    """Flags to compile with stand-ins for the headers of TFLM: names and namespaces of early 2023, or of 2026."""
+    for name in ("kernels/kernel_util.h", "micro_log.h", "micro_op_resolver.h"):
+        header = folder / "tensorflow" / "lite" / "micro" / name
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text('#include "fake_tflm.h"\n')
+    folders = [f"-I{folder}", f"-I{host.RUNNER.parent}", f"-I{host.KERNELS}"]
+    return ["-std=c++14", *host.WARNINGS, "-fno-exceptions", "-fno-rtti", f"-DKSER_FAKE_TFLM={version}", *folders]
+
+
+@pytest.mark.parametrize("op", OWN_OPS)
+def test_a_kernel_that_is_switched_off_is_not_linked(op, tmp_path):
+    flags = [*fake_tflm(tmp_path, 2026), f"-DKSER_KERNEL_{op}=0"]
+    subprocess.run(["g++", *flags, "-c", str(host.KERNELS / "op_resolver.cpp"), "-o", "o"], cwd=tmp_path, check=True)
+    symbols = subprocess.run(["nm", "-u", "o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    needed = set(re.findall(r"N4kser\d+(k\w+)E", symbols))
+    names = {"L2_NORMALIZATION": "kL2Normalization", "BATCH_MATMUL": "kBatchMatMul", "HARD_SWISH": "kHardSwish"}
+    assert names.get(op, f"k{op.title()}") not in needed and len(needed) == len(OWN_OPS) - 1
+
+
+@pytest.mark.parametrize("version", [2023, 2026])
+def test_the_kernels_compile_with_older_and_newer_tflm(version, tmp_path):
+    sources = map(str, sorted(host.KERNELS.glob("*.cpp")))
+    subprocess.run(["g++", *fake_tflm(tmp_path, version), "-fsyntax-only", *sources], check=True)
+
+
+@pytest.mark.skipif(shutil.which("arm-none-eabi-g++") is None, reason="no arm-none-eabi-g++")
+def test_the_kernels_compile_for_a_board(tmp_path):
+    """As C++14, for a processor on which int32_t is long; what looks into tensors with the short ones that boards have."""
+    board = ["arm-none-eabi-g++", "-mcpu=cortex-m4", "-mthumb", "-fsyntax-only"]
+    sources = map(str, sorted(host.KERNELS.glob("*.cpp")))
+    subprocess.run([*board, *fake_tflm(tmp_path, 2026), *sources], check=True)
+    short = [*host.compile_flags("c++14"), "-DTF_LITE_STATIC_MEMORY", str(host.KERNELS / "tflm.cpp")]
+    subprocess.run([*board, *short], check=True)
+
+
+# --- Whole networks
+
+NUM_CLIPS = 24
+FEATURES = FeatureConfig(clip_seconds=1.0)
+
+
+@pytest.fixture(scope="module")
+def speech(speech_data_dir) -> np.ndarray:
+    """(NUM_CLIPS, num_frames, num_mels) log-mel of RAVDESS clips of different speakers, each of mean 0 and deviation 1."""
+    files = sorted((speech_data_dir / "ravdess_16k_flac").rglob("*.flac"))
+    clips = [audio.load(str(file)) for file in files[:: len(files) // NUM_CLIPS][:NUM_CLIPS]]
+    logs = np.array([log_mel_numpy(audio.fix_clip(clip, FEATURES), FEATURES) for clip in clips])
+    return ((logs - logs.mean()) / logs.std()).astype(np.float32)
+
+
+def int8_model(backbone: str, clips: np.ndarray) -> bytes:
+    """An untrained network, as bin/fold_and_convert makes it."""
+    model = build_model(preset(backbone, "micro"), FEATURES, 8)
+    return to_int8_tflite(deploy_model(model, clips).model, clips)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_networks_give_the_librarys_and_the_wheels_logits(tflm, speech, backbone):
+    model_bytes = int8_model(backbone, speech)
+    description = host.tflite.describe(model_bytes)
+    inputs = host.tflite.quantize(speech, description.inputs[0]).reshape(NUM_CLIPS, -1)
+    own, library = tflm.run(model_bytes, inputs), tflm.run(model_bytes, inputs, ["BATCH_MATMUL"])
+    np.testing.assert_array_equal(own.outputs, library.outputs)
+    # The library multiplies the scales of a FULLY_CONNECTED in float32, the wheel in double: rarely a value is another.
+    wheel = host.run_wheel(model_bytes, inputs)
+    assert np.mean(np.all(own.outputs == wheel, axis=1)) >= 0.9
+    assert own.num_nodes == description.num_nodes and len(np.unique(wheel, axis=0)) > NUM_CLIPS / 2
+    # The tables: a kilobyte for each SOFTMAX, 256 bytes for each LOGISTIC, where no two share one, and their owners.
+    tables = 1024 * description.ops["SOFTMAX"] + 256 * description.ops.get("LOGISTIC", 0)
+    assert own.arena_bytes < library.arena_bytes + 1.2 * tables + 2048
