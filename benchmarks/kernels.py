@@ -20,7 +20,7 @@ from kser import tflite, workflow
 from kser.boards import CMSIS_NN, OWN_OPS, REFERENCE
 from kser.config import DataPaths
 from kser.cost import graph_nodes, instructions
-from tests import test_cost
+from tests.measured_network import network
 from tests.micro import kernels_host, kernels_m4
 
 FLAGS = flags.FLAGS
@@ -42,11 +42,11 @@ def print_costs(folder: Path) -> None:
 
 
 def print_reference_network() -> None:
-    """The two-block Conformer of tests/test_cost.py by the cost model."""
+    """The two-block Conformer of tests/measured_network.py by the cost model."""
     print("| network | reference | CMSIS-NN | with own kernels |")
     print("|---|---|---|---|")
     for norm in ("keras", "l2"):
-        totals = [instructions(test_cost.network(norm), kernels).total / 1e6 for kernels in (REFERENCE, CMSIS_NN, OWN)]
+        totals = [instructions(network(norm), kernels).total / 1e6 for kernels in (REFERENCE, CMSIS_NN, OWN)]
         print(f"| two blocks, norm '{norm}' | {' | '.join(f'{total:.1f} M' for total in totals)} |")
     print()
 

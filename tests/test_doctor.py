@@ -12,7 +12,7 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import boards, convert, doctor, tflite
+from kser import boards, checks, convert, doctor, tflite
 from kser.boards import BOARDS, find_board
 from kser.config import FeatureConfig, to_dict
 from kser.cost import Node, Tensor, front_end_ram_bytes
@@ -110,7 +110,7 @@ def test_model_of_another_form_is_examined():
 
 
 def test_missing_product_of_the_arduino_libraries_is_found(findings, monkeypatch):
-    monkeypatch.setattr(doctor, "OWN_OPS", frozenset())
+    monkeypatch.setattr(checks, "OWN_OPS", frozenset())
     diagnosis = doctor.diagnose(findings, find_board("nano33ble"))
     assert diagnosis.verdict == "does not run"
     (problem,) = [p for p in diagnosis.problems if p.severity == "fatal"]
