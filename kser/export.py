@@ -12,7 +12,7 @@ import numpy as np
 
 from kser import __version__, convert, rundir, tflite
 from kser.backbones import build_model, plain
-from kser.config import to_dict
+from kser.config import SmoothingConfig, to_dict
 from kser.deploy import DEPLOY_PASSES, Deployed, deploy_model
 from kser.errors import ModelFileError
 from kser.fold import FoldProof, fold_model, prove, weights_hash
@@ -85,6 +85,7 @@ def model_metadata(run: Run, scores: Scores, arena_bytes: int) -> dict:
         "labels": list(run.labels),
         "features": to_dict(run.config.features),
         "normalization": run.normalization.to_dict(),
+        "smoothing": to_dict(SmoothingConfig()),
         "model": to_dict(run.config.model),
         "corpus": run.config.data.dataset,
         "protocol": run.config.data.protocol,
