@@ -40,10 +40,6 @@ inline std::int32_t RoundToInt(float x) {
   return FloatBits(x + kShift) - FloatBits(kShift);
 }
 
-inline std::int32_t Clamp(std::int32_t value, std::int32_t low, std::int32_t high) {
-  return value < low ? low : (value > high ? high : value);
-}
-
 inline float Clamp(float value, float low, float high) { return value < low ? low : (value > high ? high : value); }
 
 }  // namespace kser

@@ -11,13 +11,14 @@ std::int8_t Dbfs(float power) {
   constexpr float kDbPerNeper = 4.34294482f;
   constexpr float kLeast = 1e-20f;  // Keeps the logarithm finite.
   const float dbfs = kDbPerNeper * FastLog(power * kMeanSquarePerPower + kLeast);
-  return static_cast<std::int8_t>(Clamp(RoundToInt(dbfs), -128, 127));
+  return static_cast<std::int8_t>(RoundToInt(Clamp(dbfs, -128.0f, 127.0f)));
 }
 
 inline std::int8_t QuantizeCode(std::int32_t code, float centre, float gain) {
-  constexpr float kBeyond = 512.0f;  // Outside int8 with any zero point, inside RoundToInt's range.
-  const float steps = Clamp((static_cast<float>(code) - centre) * gain, -kBeyond, kBeyond);
-  return static_cast<std::int8_t>(Clamp(RoundToInt(steps) + kInputZeroPoint, -128, 127));
+  constexpr float kLowest = -128 - kInputZeroPoint;
+  constexpr float kHighest = 127 - kInputZeroPoint;
+  const float steps = Clamp((static_cast<float>(code) - centre) * gain, kLowest, kHighest);
+  return static_cast<std::int8_t>(RoundToInt(steps) + kInputZeroPoint);
 }
 
 }  // namespace

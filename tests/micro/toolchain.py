@@ -1,0 +1,121 @@
+"""Compilers and emulators for the firmware in deploy/kser_micro, and programs built and run with them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
+# What needs nothing but a C++ compiler.
+CORE_SOURCES = tuple(
+    LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
+)
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
+BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
+NO_CONTRACTION = "-ffp-contract=off"
+# Virtual nanoseconds of an instruction: a power of two below the period of either board's SysTick.
+ICOUNT_SHIFT = 3
+
+
+@dataclass(frozen=True)
+class Board:
+    """An emulated Cortex-M: QEMU's name, the processor's flags, and its clock in virtual nanoseconds."""
+
+    machine: str
+    flags: tuple[str, ...]
+    clock_ns: float
+
+
+BOARDS = {
+    "M4F": Board("mps2-an386", ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), 40.0),
+    "M55": Board("mps3-an547", ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 31.25),
+}
+
+
+def missing(*tools: str) -> str:
+    """The tools among `tools` that are not installed, as a reason to skip; empty if all are there."""
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def _compile(command: Iterable, output: Path) -> Path:
+    done = subprocess.run([*map(str, command), "-o", str(output)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def _includes(directories: Iterable[Path]) -> list[str]:
+    return [f"-I{directory}" for directory in (*directories, LIBRARY, HERE)]
+
+
+def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: Iterable[str] = SANITIZERS, std="c++14") -> Path:
+    """A program for this computer; `settings` is the directory of the generated headers."""
+    return _compile(["g++", f"-std={std}", "-O1", "-g", *WARNINGS, *_includes([settings]), *sources, *flags], output)
+
+
+def host_library(output: Path, settings: Path) -> Path:
+    """The core as a shared object for Python."""
+    flags = ["-std=c++17", "-O2", "-shared", "-fPIC", NO_CONTRACTION]
+    return _compile(["g++", *flags, *WARNINGS, *_includes([settings]), HERE / "core_api.cc", *CORE_SOURCES], output)
+
+
+def cortex_m_objects(directory: Path, settings: Path, board: Board, extra: Iterable[str] = ()) -> list[Path]:
+    """The core's object files for a board, in `directory`."""
+    command = ["arm-none-eabi-g++", "-std=c++14", *BARE_METAL, *WARNINGS, *board.flags, *extra, *_includes([settings]), "-c"]
+    return [_compile([*command, source], directory / f"{source.stem}.o") for source in CORE_SOURCES]
+
+
+def cortex_m_program(
+    output: Path, settings: Path, board: Board, sources: Iterable[Path], objects: Iterable[Path], extra: Iterable[str] = ()
+) -> Path:
+    """A program for a board with start-up code and semihosting."""
+    scripts = HERE / "cortex_m"
+    command = ["arm-none-eabi-g++", "-std=c++14", *BARE_METAL, *WARNINGS, *board.flags, *extra, *_includes([settings])]
+    command.append("-Wno-pedantic")  # start-up code calls main
+    link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-Wl,--gc-sections", f"-L{scripts}", "-T"]
+    return _compile([*command, scripts / "machine.cc", *sources, *objects, *link, scripts / f"{board.machine}.ld"], output)
+
+
+def run(program: Path) -> str:
+    """What a program for this computer prints."""
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def emulate(program: Path, board: Board) -> str:
+    """What a program for a board prints, time being counted by its instructions."""
+    command = ["qemu-system-arm", "-machine", board.machine, "-kernel", program, "-icount", f"shift={ICOUNT_SHIFT}"]
+    quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
+    done = subprocess.run([*map(str, command), *quiet], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return done.stdout + done.stderr
+
+
+def instructions(ticks: int, board: Board) -> float:
+    """Instructions executed in so many ticks of `machine.h`'s counter."""
+    return ticks * board.clock_ns / (1 << ICOUNT_SHIFT)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes of code and constants, of initialized and of zeroed data."""
+
+    text: int
+    data: int
+    bss: int
+
+
+def size(objects: Iterable[Path]) -> Size:
+    """Of object files or a program for a board, together."""
+    done = subprocess.run(["arm-none-eabi-size", "-t", *map(str, objects)], capture_output=True, text=True, check=True)
+    return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
+
+
