@@ -15,11 +15,16 @@ LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
 CORE_SOURCES = tuple(
     LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
 )
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
 BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
 NO_CONTRACTION = "-ffp-contract=off"
+# An ESP32-C3's processor. Debian has no C++ library for bare RISC-V: the headers are those for Arm, of the same version.
+RISC_V = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32", "-nostdinc++")
+CXX_HEADERS = Path("/usr/include/newlib/c++")
+CORTEX_M0PLUS = ("-mcpu=cortex-m0plus", "-mthumb")
 # Virtual nanoseconds of an instruction: a power of two below the period of either board's SysTick.
 ICOUNT_SHIFT = 3
 
@@ -60,16 +65,39 @@ def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: I
     return _compile(["g++", f"-std={std}", "-O1", "-g", *WARNINGS, *_includes([settings]), *sources, *flags], output)
 
 
+def check_library(output: Path, settings: Path, std: str) -> None:
+    """Compiles each of the core's sources on its own, as strictly as can be."""
+    for source in CORE_SOURCES:
+        _compile(["g++", f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings]), "-c", source], output)
+
+
 def host_library(output: Path, settings: Path) -> Path:
     """The core as a shared object for Python."""
     flags = ["-std=c++17", "-O2", "-shared", "-fPIC", NO_CONTRACTION]
     return _compile(["g++", *flags, *WARNINGS, *_includes([settings]), HERE / "core_api.cc", *CORE_SOURCES], output)
 
 
-def cortex_m_objects(directory: Path, settings: Path, board: Board, extra: Iterable[str] = ()) -> list[Path]:
-    """The core's object files for a board, in `directory`."""
-    command = ["arm-none-eabi-g++", "-std=c++14", *BARE_METAL, *WARNINGS, *board.flags, *extra, *_includes([settings]), "-c"]
-    return [_compile([*command, source], directory / f"{source.stem}.o") for source in CORE_SOURCES]
+def _objects(directory: Path, settings: Path, compiler: Iterable, sources: Iterable[Path]) -> list[Path]:
+    command = [*compiler, "-std=c++14", *BARE_METAL, *WARNINGS, NO_DOUBLES, *_includes([settings]), "-c"]
+    return [_compile([*command, source], directory / f"{source.stem}.o") for source in sources]
+
+
+def cortex_m_objects(directory: Path, settings: Path, flags: Iterable[str], sources=CORE_SOURCES) -> list[Path]:
+    """The core's object files for a Cortex-M, in `directory`."""
+    return _objects(directory, settings, ["arm-none-eabi-g++", *flags], sources)
+
+
+def risc_v_objects(directory: Path, settings: Path) -> list[Path]:
+    """The core's object files for RISC-V, in `directory`."""
+    (headers,) = CXX_HEADERS.iterdir()
+    borrowed = ["-isystem", headers, "-isystem", headers / "arm-none-eabi" / "thumb" / "nofp"]
+    return _objects(directory, settings, ["riscv64-unknown-elf-g++", *RISC_V, *borrowed], CORE_SOURCES)
+
+
+def undefined_symbols(objects: Iterable[Path]) -> str:
+    """What object files for a Cortex-M ask of others, a symbol a line."""
+    command = ["arm-none-eabi-nm", "--undefined-only", "--demangle", *map(str, objects)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def cortex_m_program(
