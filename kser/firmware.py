@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -217,13 +217,18 @@ def _quantization_tables(model: _Model, code: FeatureCode) -> str:
 _WORDS = {"2D": "2D", "3D": "3D", "MATMUL": "MatMul", "PADV2": "PadV2"}
 
 
-def resolver_source(description: tflite.ModelDescription) -> str:
-    """The text of kser_resolver.h: a function that registers the ops of this model, and no others."""
-    ops = sorted(description.ops)
-    calls = "\n".join(f"  if (resolver->{adder(op)}() != kTfLiteOk) return kTfLiteError;" for op in ops)
+def resolver_source(description: tflite.ModelDescription, own_ops: Collection[str] = ()) -> str:
+    """The text of kser_resolver.h: a function that adds the ops of this model, and no others, to a resolver of TFLM's.
+
+    Args:
+      own_ops: ops to leave out, because kser's own kernels come before those of the library (see kser::KernelOpResolver).
+    """
+    ops = sorted(set(description.ops) - set(own_ops))
+    calls = "".join(f"  if (resolver->{adder(op)}() != kTfLiteOk) return kTfLiteError;\n" for op in ops)
     body = (
-        f"constexpr unsigned int kNumOps = {len(ops)};\n\n"
-        "template <typename Resolver>\nTfLiteStatus RegisterOps(Resolver* resolver) {\n" + calls + "\n  return kTfLiteOk;\n}"
+        "// The size of a tflite::MicroMutableOpResolver that RegisterOps fills; none may be 0.\n"
+        f"constexpr unsigned int kNumOps = {max(1, len(ops))};\n\n"
+        f"template <typename Resolver>\nTfLiteStatus RegisterOps(Resolver* resolver) {{\n{calls}  return kTfLiteOk;\n}}"
     )
     return _header("resolver", "the ops of a model.", ('"tensorflow/lite/c/common.h"',), body)
 

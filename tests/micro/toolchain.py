@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ NO_CONTRACTION = "-ffp-contract=off"
 # An ESP32-C3's processor. Debian has no C++ library for bare RISC-V: the headers are those for Arm, of the same version.
 RISC_V = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32", "-nostdinc++")
 CXX_HEADERS = Path("/usr/include/newlib/c++")
+GEMMLOWP = Path("/usr/include/gemmlowp")
 CORTEX_M0PLUS = ("-mcpu=cortex-m0plus", "-mthumb")
 # Virtual nanoseconds of an instruction: a power of two below the period of either board's SysTick.
 ICOUNT_SHIFT = 3
@@ -69,6 +71,29 @@ def check_library(output: Path, settings: Path, std: str) -> None:
     """Compiles each of the core's sources on its own, as strictly as can be."""
     for source in CORE_SOURCES:
         _compile(["g++", f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings]), "-c", source], output)
+
+
+def tflm_directory() -> Path | None:
+    """The package xmos-ai-tools, which carries a TFLM to link against, or None."""
+    found = importlib.util.find_spec("xmos_ai_tools")
+    return Path(found.origin).parent if found else None
+
+
+def missing_tflm() -> str:
+    """Why no program can be linked against TFLM on this computer, as a reason to skip; empty if one can."""
+    if tflm_directory() is None:
+        return "not installed: xmos-ai-tools, whose TFLM firmware is linked against"
+    return "" if GEMMLOWP.is_dir() else "not installed: libgemmlowp-dev, whose fixedpoint.h TFLM includes"
+
+
+def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
+    """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
+    package = tflm_directory()
+    library = package / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
+    # The library has its classes in a namespace of that name, and no type information.
+    flags = ["-Dtflite=tflite_micro", "-isystem", package / "runtime" / "include", "-isystem", GEMMLOWP]
+    flags += [*SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
+    return host_program(output, settings, [*sources, *CORE_SOURCES, LIBRARY / "emotion_classifier.cpp"], flags)
 
 
 def host_library(output: Path, settings: Path) -> Path:

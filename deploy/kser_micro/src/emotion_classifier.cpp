@@ -1,5 +1,6 @@
 #include "emotion_classifier.h"
 
+#include <algorithm>
 #include <cstring>
 #include <initializer_list>
 #include <new>
@@ -17,12 +18,17 @@ std::uint32_t Hash(const std::uint8_t* data, std::size_t size) {
   return hash;
 }
 
+bool IsKserMetadata(const tflite::Metadata& entry) {
+  constexpr std::size_t kLength = sizeof(kMetadataName) - 1;
+  const auto* name = entry.name();
+  return name != nullptr && name->size() == kLength && std::equal(name->begin(), name->end(), kMetadataName);
+}
+
 // The buffer of kser's metadata, or null.
 const tflite::Buffer* FindMetadata(const tflite::Model& model) {
   if (model.metadata() == nullptr || model.buffers() == nullptr) return nullptr;
   for (const tflite::Metadata* entry : *model.metadata()) {
-    const bool ours = entry->name() != nullptr && std::strcmp(entry->name()->c_str(), kMetadataName) == 0;
-    if (ours && entry->buffer() < model.buffers()->size()) return model.buffers()->Get(entry->buffer());
+    if (IsKserMetadata(*entry) && entry->buffer() < model.buffers()->size()) return model.buffers()->Get(entry->buffer());
   }
   return nullptr;
 }
