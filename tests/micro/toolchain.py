@@ -18,6 +18,7 @@ CORE_SOURCES = tuple(
 )
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
+OPTIMISED = ("-O2",)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 # As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
 BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
@@ -172,3 +173,10 @@ def size(objects: Iterable[Path]) -> Size:
     return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
 
 
+
+
+def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
+    """What stream.cc counted in so much simulated time; its checks have held."""
+    done = subprocess.run([str(program), str(seconds), str(first_sample)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
+    return {name: int(number) for name, number in (line.split() for line in done.stdout.splitlines())}
