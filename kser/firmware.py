@@ -84,21 +84,19 @@ def _model(metadata: dict, description: tflite.ModelDescription) -> _Model:
     return _Model(features, normalization, smoothing, labels, *tensors)
 
 
-def settings_source(metadata: dict, description: tflite.ModelDescription, feature_bits: int = 16) -> str:
+def settings_source(metadata: dict, description: tflite.ModelDescription) -> str:
     """The text of kser_settings.h: constants and tables of the front end, normalization, quantization, smoothing, labels.
 
     Args:
       metadata: of the model's .tflite (`tflite.read_metadata`).
       description: of the same file (`tflite.describe`).
-      feature_bits: width of a value in the window of features. 16 costs twice the memory; with 8, the values may differ
-        by a step of the model's input from those of bin/predict.
 
     Raises:
-      ConfigError: the settings make no front end, or there is no such width.
+      ConfigError: the settings make no front end.
       ModelFileError: the metadata is damaged or of another model, or the model is not int8.
     """
     model = _model(metadata, description)
-    code = feature_code(model.features, feature_bits)
+    code = feature_code(model.features)
     parts = (
         _constants(model, code, tflite.encode_metadata(metadata)),
         _front_end_tables(model.features),

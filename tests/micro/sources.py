@@ -34,9 +34,8 @@ def description(config: FeatureConfig) -> ModelDescription:
     return ModelDescription(0, 0, {}, (input_tensor(config),), (output,), ())
 
 
-def write_settings(directory: Path, config: FeatureConfig, feature_bits: int = 16) -> Path:
+def write_settings(directory: Path, config: FeatureConfig) -> Path:
     """kser_settings.h in `directory`, which is returned."""
     directory.mkdir(parents=True, exist_ok=True)
-    source = firmware.settings_source(metadata(config), description(config), feature_bits)
-    (directory / "kser_settings.h").write_text(source)
+    (directory / "kser_settings.h").write_text(firmware.settings_source(metadata(config), description(config)))
     return directory

@@ -1,0 +1,68 @@
+"""What the firmware's core takes on emulated Cortex-M boards: flash, RAM, and instructions of its parts.
+
+.venv/bin/python -m benchmarks.core
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from absl import app
+
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from tests.micro import sources, toolchain
+from tests.micro.toolchain import BOARDS, CORE_SOURCES, HERE
+
+REPEATS = 50
+CLOCK_HZ = 64e6
+TITLES = {
+    "log_mel_frame": "log-mel of a frame",
+    "advance": "samples moved on by a hop",
+    "window_add": "frame into the window",
+    "ring_hop": "a hop into the ring and out",
+    "window_quantize": "window to the model's input",
+    "window_loudest": "level of the window",
+    "smoother_update": "smoother",
+}
+
+
+def measure(directory: Path, board: toolchain.Board) -> tuple[toolchain.Size, dict[str, int], dict[str, float]]:
+    """Size of the core's objects, bytes of its classes, instructions of its functions."""
+    settings = sources.write_settings(directory, FeatureConfig())
+    objects = toolchain.cortex_m_objects(directory, settings, board.flags)
+    program = toolchain.cortex_m_program(directory / "check", settings, board, [HERE / "core_check.cc"], objects)
+    lines = [line.split() for line in toolchain.emulate(program, board).splitlines()]
+    ram = {line[1]: int(line[2]) for line in lines if line[0] == "bytes"}
+    ticks = {line[1]: int(line[2]) for line in lines if line[0] == "ticks"}
+    return toolchain.size(objects), ram, {n: toolchain.instructions(t, board) / REPEATS for n, t in ticks.items()}
+
+
+def print_sizes(measured: dict) -> None:
+    print("| board | flash | front end and window | smoother | ring of 2048 samples | FFT's work, in the arena |")
+    print("|---|---|---|---|---|---|")
+    for name, (size, ram, _) in measured.items():
+        columns = (ram[part] for part in ("stream", "smoother", "ring", "work"))
+        print(f"| {name} | {size.text} | " + " | ".join(map(str, columns)) + " |")
+
+
+def print_instructions(measured: dict) -> None:
+    print(f"| part | {' | '.join(measured)} |\n|---|{'---|' * len(measured)}")
+    for part, title in TITLES.items():
+        print(f"| {title} | " + " | ".join(f"{costs[part]:.0f}" for _, _, costs in measured.values()) + " |")
+
+
+def main(_) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        measured = {name: measure(Path(directory, name), board) for name, board in BOARDS.items()}
+    print_sizes(measured)
+    print()
+    print_instructions(measured)
+    hop = CLOCK_HZ * FeatureConfig().hop_samples / SAMPLE_RATE_HZ
+    share = measured["M4F"][2]["log_mel_frame"] / hop
+    print(f"\nlog-mel of a frame on the M4F: {share:.1%} of a hop's {hop:.0f} clock cycles at {CLOCK_HZ / 1e6:g} MHz")
+    print(f"sources: {', '.join(source.name for source in CORE_SOURCES)}")
+
+
+if __name__ == "__main__":
+    app.run(main)
