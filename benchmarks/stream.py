@@ -30,9 +30,9 @@ def main(_) -> None:
         # The sample counter wraps half-way.
         counted = toolchain.stream(program, seconds, (WRAP - seconds * SAMPLE_RATE_HZ // 2) % WRAP)
         took = time.perf_counter() - start
-    print(f"{FLAGS.hours:g} simulated hours in {took:.0f} s: {counted['samples']} samples, {counted['wraps']} wrap(s) of 2^32")
+    print(f"{FLAGS.hours:g} simulated hours in {took:.0f} s: {counted['samples']} samples, {counted['wraps']} wraps of 2^32")
     print(f"{counted['decisions']} decisions; {counted['overruns']} overruns lost {counted['lost']} samples, as counted")
-    print(f"features, averages and counters right in {counted['checks']} checks; heap grew by {counted['heap_growth']} bytes")
+    print(f"{counted['checks']} checks of features, averages, counters held; heap growth {counted['heap_growth']} bytes")
 
 
 if __name__ == "__main__":

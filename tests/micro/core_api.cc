@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "feature_stream.h"
+#include "golden_clip.h"
 #include "log_mel.h"
 #include "ring_buffer.h"
 #include "score_smoother.h"
@@ -23,6 +24,11 @@ struct Stream {
 }  // namespace
 
 extern "C" {
+
+void kser_golden_clip(std::int16_t* samples, int num_samples) {
+  kser::GoldenClip clip;
+  for (int i = 0; i < num_samples; ++i) samples[i] = clip.Next();
+}
 
 // Log-mel of all frames that fit into the samples, (num_frames, kNumMels); returns their number.
 int kser_log_mel(const std::int16_t* samples, int num_samples, float* out) {

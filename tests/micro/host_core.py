@@ -11,6 +11,7 @@ from kser.config import FeatureConfig
 
 _INT8, _INT16, _FLOAT = (np.ctypeslib.ndpointer(dtype, flags="C_CONTIGUOUS") for dtype in (np.int8, np.int16, np.float32))
 _SIGNATURES = {
+    "golden_clip": (None, (_INT16, ctypes.c_int)),
     "log_mel": (ctypes.c_int, (_INT16, ctypes.c_int, _FLOAT)),
     "stream_new": (ctypes.c_void_p, (ctypes.c_uint32,)),
     "stream_delete": (None, (ctypes.c_void_p,)),
@@ -33,6 +34,12 @@ class HostCore:
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(self._library, f"kser_{name}")
             function.restype, function.argtypes = result, arguments
+
+    def golden_clip(self) -> np.ndarray:
+        """(clip_samples,) int16."""
+        samples = np.empty(self._config.clip_samples, np.int16)
+        self._library.kser_golden_clip(samples, len(samples))
+        return samples
 
     def log_mel(self, samples: np.ndarray) -> np.ndarray:
         """(num_samples,) int16 to (num_frames, num_mels) float32, not normalized."""

@@ -37,8 +37,8 @@ def speech(speech_data_dir):
     return [str(path) for path in paths[:: len(paths) // NUM_CLIPS][:NUM_CLIPS]]
 
 
-def build_core(directory, settings, config, num_classes=len(sources.LABELS)):
-    return HostCore(toolchain.host_library(directory / "core.so", settings), config, num_classes)
+def build_core(directory, settings, config, labels=sources.LABELS):
+    return HostCore(toolchain.host_library(directory / "core.so", settings), config, len(labels))
 
 
 # --- Units ------------------------------------------------------------------------------------------------------------
@@ -52,6 +52,11 @@ UNITS += [(unit, name) for unit in ("log_mel", "feature_window", "feature_stream
 def test_unit(unit, name, settings, tmp_path):
     test = toolchain.HERE / f"{unit}_test.cc"
     toolchain.run(toolchain.host_program(tmp_path / unit, settings[name], [test, *toolchain.CORE_SOURCES]))
+
+
+def test_ring_buffer_has_no_data_race(settings, tmp_path):
+    test = toolchain.HERE / "ring_buffer_test.cc"
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings["default"], [test], ["-fsanitize=thread"]))
 
 
 @pytest.mark.parametrize("std", ["c++14", "c++17"])
@@ -76,6 +81,12 @@ def test_log_mel_is_that_of_numpy(name, settings, tmp_path):
     expected = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, config)
     # Roundings of float32, in bands some 60 dB below those beside them.
     np.testing.assert_allclose(build_core(tmp_path, settings[name], config).log_mel(samples), expected, atol=1e-4)
+
+
+def test_golden_clip_is_the_same_in_both_languages(settings, tmp_path):
+    config = FeatureConfig(clip_seconds=60)  # in which all its periods end
+    core = build_core(tmp_path, settings["default"], config)
+    np.testing.assert_array_equal(core.golden_clip(), firmware.golden_clip(config))
 
 
 def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path):
@@ -123,7 +134,7 @@ def model_core(trained, tmp_path):
     text = firmware.settings_source(tflite.read_metadata(model), tflite.describe(model))
     (tmp_path / "settings" / "kser_settings.h").write_text(text)
     predictor = Predictor(str(trained.model_file()))
-    return model, predictor, build_core(tmp_path, tmp_path / "settings", predictor.config, len(predictor.labels))
+    return model, predictor, build_core(tmp_path, tmp_path / "settings", predictor.config, predictor.labels)
 
 
 def device_label(core, model, predictor, path):

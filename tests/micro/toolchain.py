@@ -63,15 +63,16 @@ def _includes(directories: Iterable[Path]) -> list[str]:
     return [f"-I{directory}" for directory in (*directories, LIBRARY, HERE)]
 
 
-def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: Iterable[str] = SANITIZERS, std="c++14") -> Path:
+def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: Iterable = SANITIZERS) -> Path:
     """A program for this computer; `settings` is the directory of the generated headers."""
-    return _compile(["g++", f"-std={std}", "-O1", "-g", *WARNINGS, *_includes([settings]), *sources, *flags], output)
+    return _compile(["g++", "-std=c++14", "-O1", "-g", *WARNINGS, *_includes([settings]), *sources, *flags], output)
 
 
 def check_library(output: Path, settings: Path, std: str) -> None:
     """Compiles each of the core's sources on its own, as strictly as can be."""
+    flags = [f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings])]
     for source in CORE_SOURCES:
-        _compile(["g++", f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings]), "-c", source], output)
+        _compile(["g++", *flags, "-c", source], output)
 
 
 def tflm_directory() -> Path | None:
