@@ -54,6 +54,21 @@ def test_unit(unit, name, settings, tmp_path):
     toolchain.run(toolchain.host_program(tmp_path / unit, settings[name], [test, *toolchain.CORE_SOURCES]))
 
 
+@pytest.mark.parametrize("name", ["default", "window_of_64_ms"])
+@pytest.mark.parametrize("backend", ["KSER_FFT_CMSIS", "KSER_FFT_ESP"])
+def test_fft_of_another_library(backend, name, settings, tmp_path):
+    flags = [*toolchain.SANITIZERS, f"-D{backend}", f"-I{toolchain.HERE / 'fakes'}"]
+    test = toolchain.HERE / "log_mel_test.cc"
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings[name], [test, *toolchain.CORE_SOURCES], flags))
+
+
+def test_an_fft_that_cannot_be_set_up_is_told(settings, tmp_path):
+    flags = ["-DKSER_FFT_ESP", "-DCONFIG_DSP_MAX_FFT_SIZE=128", f"-I{toolchain.HERE / 'fakes'}"]
+    (tmp_path / "main.cc").write_text('#include "feature_stream.h"\nint main() { return kser::FeatureStream().SetUp(); }\n')
+    files = [tmp_path / "main.cc", *toolchain.CORE_SOURCES]
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings["default"], files, flags))
+
+
 def test_ring_buffer_has_no_data_race(settings, tmp_path):
     test = toolchain.HERE / "ring_buffer_test.cc"
     toolchain.run(toolchain.host_program(tmp_path / "test", settings["default"], [test], ["-fsanitize=thread"]))

@@ -27,6 +27,10 @@ NO_CONTRACTION = "-ffp-contract=off"
 RISC_V = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32", "-nostdinc++")
 CXX_HEADERS = Path("/usr/include/newlib/c++")
 GEMMLOWP = Path("/usr/include/gemmlowp")
+CMSIS_FFT = (
+    *(f"TransformFunctions/{name}" for name in ("arm_cfft_f32", "arm_cfft_radix8_f32", "arm_bitreversal2")),
+    *(f"CommonTables/{name}" for name in ("arm_common_tables", "arm_const_structs")),
+)
 CORTEX_M0PLUS = ("-mcpu=cortex-m0plus", "-mthumb")
 # Virtual nanoseconds of an instruction: a power of two below the period of either board's SysTick.
 ICOUNT_SHIFT = 3
@@ -125,6 +129,19 @@ def undefined_symbols(objects: Iterable[Path]) -> str:
     """What object files for a Cortex-M ask of others, a symbol a line."""
     command = ["arm-none-eabi-nm", "--undefined-only", "--demangle", *map(str, objects)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def cmsis_fft_objects(directory: Path, cmsis_dsp: Path, board: Board) -> list[Path]:
+    """The object files of CMSIS-DSP's float FFT; `cmsis_dsp` is the unpacked source, which has Include and Source."""
+    command = ["arm-none-eabi-gcc", "-Os", "-w", *board.flags, *cmsis_flags(cmsis_dsp), "-c"]
+    command += ["-ffunction-sections", "-fdata-sections"]
+    sources = (cmsis_dsp / "Source" / f"{name}.c" for name in CMSIS_FFT)
+    return [_compile([*command, source], directory / f"{source.stem}.o") for source in sources]
+
+
+def cmsis_flags(cmsis_dsp: Path) -> list[str]:
+    # Without the header of the processor, which the package does not carry and the float FFT does not need.
+    return ["-D__GNUC_PYTHON__", *(f"-I{cmsis_dsp / name}" for name in ("Include", "PrivateInclude"))]
 
 
 def cortex_m_program(

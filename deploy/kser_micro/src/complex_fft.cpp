@@ -26,10 +26,11 @@ void ComplexFft(float* z) {
 
 #elif defined(KSER_FFT_ESP)
 
+// If other code has set up esp-dsp before, its table serves us if it is large enough, whatever the call returns.
 bool SetUpComplexFft() {
   alignas(16) static float table[kComplexFftLength];
-  const esp_err_t status = dsps_fft2r_init_fc32(table, kComplexFftLength);
-  return status == ESP_OK || status == ESP_ERR_DSP_REINITIALIZED;
+  dsps_fft2r_init_fc32(table, kComplexFftLength);
+  return dsps_fft_w_table_size >= kComplexFftLength;
 }
 
 void FftOrder::Next() { ++index_; }
