@@ -41,23 +41,26 @@ def main(_) -> None:
     interpreter = tflite.open_tflm(model_bytes)
     paths = list(find_audio(FLAGS.data_dir))
     paths = paths[:: max(1, len(paths) // FLAGS.clips)][: FLAGS.clips]
-    steps, same = np.zeros(256, int), 0
+    steps, others, same = np.zeros(256, int), 0, 0
     with tempfile.TemporaryDirectory() as directory:
         core = open_core(Path(directory), model_bytes, predictor)
         for path in paths:
             clip = audio.fix_clip(audio.load(path, predictor.config.upper_hz), predictor.config)
+            samples = audio.to_pcm16(clip)
             trained_on = predictor.normalization.apply(log_mel_numpy(clip, predictor.config))
             with core.open_stream() as stream:
-                stream.feed(audio.to_pcm16(clip))
+                stream.feed(samples)
                 values = stream.take()
                 interpreter.set_input(values[np.newaxis], 0)
                 interpreter.invoke()
                 label, _ = stream.decide(interpreter.get_output(0)[0])
             difference = np.abs(values.astype(int) - tflite.quantize(trained_on, tensor))
             steps += np.bincount(difference.ravel(), minlength=256)
+            others += np.count_nonzero(values != tflite.quantize(predictor.features(samples), tensor))
             same += predictor.labels[label] == predictor.predict(path).label
     shares = ", ".join(f"{step}: {count / steps.sum():.4%}" for step, count in enumerate(steps) if count)
     print(f"{len(paths)} clips, {steps.sum()} inputs; steps between the firmware's and those of training: {shares}")
+    print(f"inputs other than bin/predict's: {others}")
     print(f"labels equal to bin/predict's: {same} of {len(paths)}")
 
 

@@ -107,6 +107,14 @@ def test_ram(lines):
     assert int(sizes["stream"]) + int(sizes["smoother"]) <= RAM_BYTES
 
 
+@pytest.mark.skipif(bool(toolchain.missing_tflm()), reason=toolchain.missing_tflm())
+def test_flash_and_ram_with_the_classifier(settings, board, tmp_path):
+    core = toolchain.size(toolchain.cortex_m_objects(tmp_path, settings, board.flags))
+    classifier = toolchain.classifier_size(tmp_path, settings, board)
+    assert core.text + classifier.text <= FLASH_BYTES
+    assert classifier.data == 0 and 0 < classifier.bss <= RAM_BYTES
+
+
 def test_armv6_m_needs_no_library_of_atomics(settings, tmp_path):
     files = [HERE / "core_check.cc", *toolchain.CORE_SOURCES]
     symbols = toolchain.undefined_symbols(toolchain.cortex_m_objects(tmp_path, settings, toolchain.CORTEX_M0PLUS, files))

@@ -16,6 +16,7 @@ LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
 CORE_SOURCES = tuple(
     LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
 )
+CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 OPTIMISED = ("-O2",)
@@ -94,12 +95,15 @@ def missing_tflm() -> str:
 
 def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
     """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
-    package = tflm_directory()
-    library = package / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
-    # The library has its classes in a namespace of that name, and no type information.
-    flags = ["-Dtflite=tflite_micro", "-isystem", package / "runtime" / "include", "-isystem", GEMMLOWP]
-    flags += [*SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
-    return host_program(output, settings, [*sources, *CORE_SOURCES, LIBRARY / "emotion_classifier.cpp"], flags)
+    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
+    # It has no type information.
+    flags = [*tflm_flags(), *SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
+    return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def tflm_flags() -> list:
+    """For the package's TFLM, which has its classes in a namespace of its own."""
+    return ["-Dtflite=tflite_micro", "-isystem", tflm_directory() / "runtime" / "include", "-isystem", GEMMLOWP]
 
 
 def host_library(output: Path, settings: Path) -> Path:
@@ -116,6 +120,12 @@ def _objects(directory: Path, settings: Path, compiler: Iterable, sources: Itera
 def cortex_m_objects(directory: Path, settings: Path, flags: Iterable[str], sources=CORE_SOURCES) -> list[Path]:
     """The core's object files for a Cortex-M, in `directory`."""
     return _objects(directory, settings, ["arm-none-eabi-g++", *flags], sources)
+
+
+def classifier_size(directory: Path, settings: Path, board: Board) -> Size:
+    """Of the classifier on a board: its own code, and an instance, TFLM's interpreter included, as zeroed data."""
+    flags = [*board.flags, *tflm_flags(), "-DTF_LITE_STATIC_MEMORY"]
+    return size(cortex_m_objects(directory, settings, flags, [CLASSIFIER_SOURCE, HERE / "classifier_ram.cc"]))
 
 
 def risc_v_objects(directory: Path, settings: Path) -> list[Path]:
