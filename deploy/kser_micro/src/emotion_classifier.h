@@ -41,7 +41,7 @@ class EmotionClassifier {
   EmotionClassifier(const EmotionClassifier&) = delete;
   EmotionClassifier& operator=(const EmotionClassifier&) = delete;
 
-  // Loads the model, which must be the one kser_settings.h was generated from. Model, resolver and arena are kept in use;
+  // Loads the model, which must be the one kser_settings.h was generated from. Model, resolver and arena must outlive this;
   // the arena begins on a 16-byte boundary. After a failure all else returns kNotSetUp.
   Status SetUp(const unsigned char* model, const tflite::MicroOpResolver& resolver, std::uint8_t* arena,
                std::size_t arena_bytes);
