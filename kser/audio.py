@@ -24,6 +24,7 @@ SILENCE_PEAK = 1e-4
 ACTIVITY_FRAME_SAMPLES = 320
 ACTIVITY_RANGE_DB = 35.0
 NOISE_SEED = 16000
+PCM16_FULL_SCALE = 32768
 
 
 @dataclass(frozen=True)
@@ -181,3 +182,8 @@ def microphone_noise(num_samples: int, level_dbfs: float) -> np.ndarray:
     """(num_samples,) float32 of white Gaussian noise at an RMS of `level_dbfs`; the same at every call."""
     noise = np.random.default_rng(NOISE_SEED).standard_normal(num_samples)
     return (noise * 10 ** (level_dbfs / 20)).astype(np.float32)
+
+
+def to_pcm16(samples: np.ndarray) -> np.ndarray:
+    """Samples in [-1, 1] as a 16-bit converter gives them: rounded and clipped, int16."""
+    return np.clip(np.rint(samples * PCM16_FULL_SCALE), -PCM16_FULL_SCALE, PCM16_FULL_SCALE - 1).astype(np.int16)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from kser.errors import ConfigError
 
 SAMPLE_RATE_HZ = 16000
+MAX_DECISIONS_AVERAGED = 64
 
 
 def _setting(default, help: str, low: float = -math.inf, high: float = math.inf, choices: tuple[str, ...] = ()):
@@ -111,6 +112,37 @@ class FeatureConfig(_Settings):
     @property
     def num_frames(self) -> int:
         return 1 + (self.clip_samples - self.window_samples) // self.hop_samples
+
+
+@dataclass(frozen=True)
+class SmoothingConfig(_Settings):
+    """How a board makes labels of the scores of successive, overlapping windows."""
+
+    decision_ms: float = _setting(500.0, "Time from one decision to the next in milliseconds.", 10, 60000)
+    average_ms: float = _setting(1500.0, "Time over which the probabilities are averaged, in milliseconds.", 10, 600000)
+    hysteresis: float = _setting(
+        0.1, "By how much the average of another label must exceed that of the present one to take its place.", 0, 1
+    )
+    dwell_ms: float = _setting(1000.0, "Shortest time a label stays, in milliseconds.", 0, 600000)
+    silence_dbfs: float = _setting(
+        -60.0, "Level in the mel bands that some frame of the window must reach, else the decision is silence.", -150, 0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        _require(
+            self.decision_ms <= self.average_ms <= MAX_DECISIONS_AVERAGED * self.decision_ms,
+            f"average_ms ({self.average_ms:g}) must be from 1 to {MAX_DECISIONS_AVERAGED} times decision_ms "
+            f"({self.decision_ms:g}).",
+        )
+
+    @property
+    def average_decisions(self) -> int:
+        return round(self.average_ms / self.decision_ms)
+
+    @property
+    def dwell_decisions(self) -> int:
+        return math.ceil(self.dwell_ms / self.decision_ms)
 
 
 HRF_INIT = ("spectral", "identity", "glorot")

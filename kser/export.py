@@ -14,7 +14,7 @@ import tf_keras as keras
 
 from kser import __version__, convert, parity, quantize, rundir, tflite
 from kser.backbones import build_model, plain
-from kser.config import QuantizationConfig, to_dict
+from kser.config import QuantizationConfig, SmoothingConfig, to_dict
 from kser.deploy import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
 from kser.errors import ModelFileError
 from kser.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
@@ -188,6 +188,7 @@ def model_metadata(run: Run, settings: QuantizationConfig, test_ua: float, arena
         "labels": list(run.labels),
         "features": to_dict(run.config.features),
         "normalization": run.normalization.to_dict(),
+        "smoothing": to_dict(SmoothingConfig()),
         "model": to_dict(run.config.model),
         "quantization": to_dict(settings),
         "corpus": run.config.data.dataset,

@@ -13,7 +13,7 @@ from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
 from kser.examine import Examiner
-from kser.features import Normalization, log_mel_numpy
+from kser.features import Normalization, feature_code, log_mel_numpy
 from kser.guarded import GuardedRunner
 from kser.inference import softmax
 
@@ -28,7 +28,8 @@ class Prediction:
 
 
 class Predictor:
-    """A .tflite with the front end it was trained with, run in the examiner's child.
+    """A .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded features),
+    run in the examiner's child.
 
     Raises:
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
@@ -58,9 +59,13 @@ class Predictor:
           AudioError: the file cannot be used.
         """
         clip = audio.fix_clip(audio.load(path, self.config.upper_hz), self.config)
-        features = self.normalization.apply(log_mel_numpy(clip, self.config))
-        probabilities = softmax(self._runner.logits(features[np.newaxis])[0])
+        probabilities = softmax(self._runner.logits(self.features(audio.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
+
+    def features(self, samples: np.ndarray) -> np.ndarray:
+        """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized: those of a board that hears these samples."""
+        log_mel = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, self.config)
+        return self.normalization.apply(feature_code(self.config).round(log_mel))
 
 
 def audio_files(paths: list[str]) -> Iterator[str]:

@@ -148,9 +148,14 @@ def add_metadata(model_bytes: bytes, metadata: dict) -> bytes:
       ModelFileError: `model_bytes` is no TensorFlow Lite model.
     """
     model = parse(model_bytes)
-    content = json.dumps({**metadata, "schema_version": METADATA_VERSION}, ensure_ascii=False, allow_nan=False)
-    _metadata_buffer(model).data = np.frombuffer(content.encode("utf-8"), np.uint8)
+    _metadata_buffer(model).data = np.frombuffer(encode_metadata(metadata), np.uint8)
     return pack(model)
+
+
+def encode_metadata(metadata: dict) -> bytes:
+    """The buffer's content for `metadata`; for what `read_metadata` returned, the bytes it was read from."""
+    content = json.dumps({**metadata, "schema_version": METADATA_VERSION}, ensure_ascii=False, allow_nan=False)
+    return content.encode("utf-8")
 
 
 def _metadata_buffer(model: schema.ModelT) -> schema.BufferT:

@@ -444,3 +444,9 @@ def test_real_speech_is_never_cut_at_its_loudest(speech_data_dir):
         samples = audio.load(flac_of(speech_data_dir, name))
         clip = audio.fix_clip(samples, CONFIG)
         assert np.abs(clip).max() == pytest.approx(np.abs(samples).max(), abs=1e-3)
+
+
+def test_16_bits_are_rounded_and_clipped():
+    samples = np.float32([0, 0.4 * LSB, 0.6 * LSB, -0.6 * LSB, 0.5, 1, 1.5, -1, -1.5])
+    np.testing.assert_array_equal(audio.to_pcm16(samples), [0, 0, 1, -1, 16384, 32767, 32767, -32768, -32768])
+    assert audio.to_pcm16(samples).dtype == np.int16

@@ -42,7 +42,7 @@ MODEL_LAYERS = (
 TOP_LAYERS = (
     ("rundir", "evaluate"),
     ("report", "train"),
-    ("export", "material", "predict"),
+    ("export", "firmware", "material", "predict"),
     ("preview", "workflow"),
     ("cli",),
 )

@@ -19,6 +19,7 @@ from kser.config import (
     HRFConfig,
     ModelConfig,
     RunConfig,
+    SmoothingConfig,
     TrainConfig,
     from_dict,
     to_dict,
@@ -147,6 +148,9 @@ def test_what_is_no_mapping_is_refused(values):
         (FeatureConfig, "log_floor", 0.0),
         (FeatureConfig, "upper_hz", SAMPLE_RATE_HZ / 2 + 1),
         (FeatureConfig, "noise_dbfs", 0.0),
+        (SmoothingConfig, "hysteresis", 1.5),
+        (SmoothingConfig, "silence_dbfs", 1.0),
+        (SmoothingConfig, "decision_ms", 0.0),
         (HRFConfig, "expansion", -1),
         (HRFConfig, "inner_bias", 1),
         (ModelConfig, "num_layers", 0),
@@ -223,6 +227,8 @@ def test_stages_are_given_for_all(name, value):
     [
         (FeatureConfig, {"lower_hz": 4000.0, "upper_hz": 4000.0}, ("lower_hz", "upper_hz")),
         (FeatureConfig, {"window_ms": 20.0, "hop_ms": 20.5}, ("window_ms", "hop_ms")),
+        (SmoothingConfig, {"decision_ms": 500, "average_ms": 400}, ("average_ms", "decision_ms")),
+        (SmoothingConfig, {"decision_ms": 10, "average_ms": 650}, ("average_ms", "decision_ms")),
         (FeatureConfig, {"window_ms": 128.0, "clip_seconds": 0.1}, ("clip_seconds", "128 ms")),
         (ModelConfig, {"hidden_dim": 30, "num_heads": 4}, ("hidden_dim", "num_heads")),
         (ModelConfig, {"kernel_size": 4}, ("kernel_size", "odd")),
@@ -231,6 +237,13 @@ def test_stages_are_given_for_all(name, value):
 def test_settings_that_do_not_fit_each_other(cls, values, names):
     message = refusal(lambda: cls(**values))
     assert all(name in message for name in names)
+
+
+def test_smoothing_counts_decisions():
+    smoothing = SmoothingConfig(decision_ms=250, average_ms=2000, dwell_ms=600)
+    assert (smoothing.average_decisions, smoothing.dwell_decisions) == (8, 3)
+    assert from_dict(SmoothingConfig, to_dict(smoothing)) == smoothing
+    assert from_dict(SmoothingConfig, {}) == SmoothingConfig()
 
 
 def test_a_whole_number_will_do_for_a_fraction():

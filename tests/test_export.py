@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kser import export, rundir, tflite
-from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, from_dict
+from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, SmoothingConfig, from_dict
 from kser.deploy import deploy_model
 from kser.errors import FoldError, ModelFileError
 from kser.fold import fold_model
@@ -88,6 +88,7 @@ def test_the_metadata_tells_all_that_prediction_needs(trained):
     assert tuple(metadata["labels"]) == tiny.LABELS
     assert from_dict(FeatureConfig, metadata["features"]) == tiny.FEATURES
     assert from_dict(ModelConfig, metadata["model"]) == tiny.MODEL
+    assert from_dict(SmoothingConfig, metadata["smoothing"]) == SmoothingConfig()
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["mean"]), trained.run.normalization.mean)
     np.testing.assert_array_equal(np.float32(metadata["normalization"]["std"]), trained.run.normalization.std)
     assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]

@@ -184,6 +184,11 @@ def test_metadata_round_trip(int8_bytes):
     assert len(again) < len(tagged)
 
 
+def test_metadata_encodes_to_the_bytes_it_was_read_from(int8_bytes):
+    with_metadata = tflite.add_metadata(int8_bytes, {"labels": ["fröhlich"], "mean": [0.1, 1e-9], "n": 3})
+    assert tflite.encode_metadata(tflite.read_metadata(with_metadata)) in with_metadata
+
+
 def test_metadata_changes_no_output(int8_bytes):
     clips = toy_model.features(5, seed=1)
     tagged = tflite.add_metadata(int8_bytes, METADATA)

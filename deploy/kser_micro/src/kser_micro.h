@@ -1,0 +1,10 @@
+// All of kser's firmware library.
+#ifndef KSER_MICRO_H_
+#define KSER_MICRO_H_
+
+#include "emotion_classifier.h"
+#include "golden_clip.h"
+#include "kernels/op_resolver.h"
+#include "ring_buffer.h"
+
+#endif  // KSER_MICRO_H_

@@ -1,0 +1,41 @@
+"""Generated sources for tests of the firmware: settings of models that need not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kser import firmware
+from kser.config import FeatureConfig, to_dict
+from kser.features import Normalization
+from kser.tflite import ModelDescription, TensorInfo
+
+LABELS = ("neutral", "happy", "sad", "angry")
+
+
+def normalization(config: FeatureConfig) -> Normalization:
+    """One as speech has it, whose bands differ."""
+    bands = np.arange(config.num_mels)
+    mean = np.float32(np.cos(bands / 6) if config.remove_level else np.cos(bands / 6) - 4)
+    return Normalization(mean, np.float32(2.5 + 0.3 * np.sin(bands)), config.remove_level)
+
+
+def metadata(config: FeatureConfig) -> dict:
+    return {"labels": LABELS, "features": to_dict(config), "normalization": normalization(config).to_dict()}
+
+
+def input_tensor(config: FeatureConfig) -> TensorInfo:
+    return TensorInfo("features", (1, config.num_frames, config.num_mels), "int8", float(np.float32(0.0347)), -19)
+
+
+def description(config: FeatureConfig) -> ModelDescription:
+    output = TensorInfo("logits", (1, len(LABELS)), "int8", float(np.float32(0.03)), -42)
+    return ModelDescription(0, 0, {}, (input_tensor(config),), (output,), ())
+
+
+def write_settings(directory: Path, config: FeatureConfig) -> Path:
+    """kser_settings.h in `directory`, which is returned."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "kser_settings.h").write_text(firmware.settings_source(metadata(config), description(config)))
+    return directory

@@ -1,0 +1,194 @@
+"""The firmware's core on this computer: unit tests under sanitizers, and the features and labels of bin/predict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kser import audio, firmware, tflite
+from kser.config import FeatureConfig
+from kser.examine import Examiner
+from kser.features import feature_code, log_mel_numpy
+from kser.predict import Predictor
+from tests.micro import sources, toolchain
+from tests.micro.host_core import HostCore
+
+pytestmark = pytest.mark.skipif(bool(toolchain.missing("g++")), reason=toolchain.missing("g++"))
+
+NUM_CLIPS = 120
+CONFIGS = {
+    "default": FeatureConfig(),
+    "padded_window": FeatureConfig(window_ms=25, hop_ms=12.5, num_mels=24, remove_level=False, clip_seconds=0.6),
+    "window_of_16_bits": FeatureConfig(log_floor=1e-9, clip_seconds=1),
+    "window_of_64_ms": FeatureConfig(window_ms=64, hop_ms=64, num_mels=80, lower_hz=0, upper_hz=8000, clip_seconds=1),
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    """Directories of generated settings, by name of the configuration."""
+    directory = tmp_path_factory.mktemp("settings")
+    return {name: sources.write_settings(directory / name, config) for name, config in CONFIGS.items()}
+
+
+@pytest.fixture(scope="module")
+def speech(speech_data_dir):
+    """Paths of real clips, from the whole corpus."""
+    paths = sorted((speech_data_dir / "ravdess_16k_flac").rglob("*.flac"))
+    return [str(path) for path in paths[:: len(paths) // NUM_CLIPS][:NUM_CLIPS]]
+
+
+def build_core(directory, settings, config, labels=sources.LABELS):
+    return HostCore(toolchain.host_library(directory / "core.so", settings), config, len(labels))
+
+
+# --- Units ------------------------------------------------------------------------------------------------------------
+
+
+UNITS = [("ring_buffer", "default"), ("score_smoother", "default")]
+UNITS += [(unit, name) for unit in ("log_mel", "feature_window", "feature_stream") for name in CONFIGS]
+
+
+@pytest.mark.parametrize("unit, name", UNITS)
+def test_unit(unit, name, settings, tmp_path):
+    test = toolchain.HERE / f"{unit}_test.cc"
+    toolchain.run(toolchain.host_program(tmp_path / unit, settings[name], [test, *toolchain.CORE_SOURCES]))
+
+
+@pytest.mark.parametrize("name", ["default", "window_of_64_ms"])
+@pytest.mark.parametrize("backend", ["KSER_FFT_CMSIS", "KSER_FFT_ESP"])
+def test_fft_of_another_library(backend, name, settings, tmp_path):
+    flags = [*toolchain.SANITIZERS, f"-D{backend}", f"-I{toolchain.HERE / 'fakes'}"]
+    test = toolchain.HERE / "log_mel_test.cc"
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings[name], [test, *toolchain.CORE_SOURCES], flags))
+
+
+def test_an_fft_that_cannot_be_set_up_is_told(settings, tmp_path):
+    flags = ["-DKSER_FFT_ESP", "-DCONFIG_DSP_MAX_FFT_SIZE=128", f"-I{toolchain.HERE / 'fakes'}"]
+    (tmp_path / "main.cc").write_text('#include "feature_stream.h"\nint main() { return kser::FeatureStream().SetUp(); }\n')
+    files = [tmp_path / "main.cc", *toolchain.CORE_SOURCES]
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings["default"], files, flags))
+
+
+def test_ring_buffer_has_no_data_race(settings, tmp_path):
+    test = toolchain.HERE / "ring_buffer_test.cc"
+    toolchain.run(toolchain.host_program(tmp_path / "test", settings["default"], [test], ["-fsanitize=thread"]))
+
+
+@pytest.mark.parametrize("std", ["c++14", "c++17"])
+def test_library_compiles_strictly(std, settings, tmp_path):
+    toolchain.check_library(tmp_path / "object.o", settings["default"], std)
+
+
+def test_settings_that_contradict_themselves_do_not_compile(settings, tmp_path):
+    text = (settings["default"] / "kser_settings.h").read_text()
+    (tmp_path / "kser_settings.h").write_text(text.replace("kHopSamples = 160", "kHopSamples = 600"))
+    with pytest.raises(AssertionError, match="kHopSamples must not exceed kWindowSamples"):
+        toolchain.check_library(tmp_path / "object.o", tmp_path, "c++14")
+
+
+# --- Features ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_log_mel_is_that_of_numpy(name, settings, tmp_path):
+    config = CONFIGS[name]
+    samples = firmware.golden_clip(config)
+    expected = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, config)
+    # Roundings of float32, in bands some 60 dB below those beside them.
+    np.testing.assert_allclose(build_core(tmp_path, settings[name], config).log_mel(samples), expected, atol=1e-4)
+
+
+def test_golden_clip_is_the_same_in_both_languages(settings, tmp_path):
+    config = FeatureConfig(clip_seconds=60)  # in which all its periods end
+    core = build_core(tmp_path, settings["default"], config)
+    np.testing.assert_array_equal(core.golden_clip(), firmware.golden_clip(config))
+
+
+def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path):
+    config = CONFIGS["default"]
+    core = build_core(tmp_path, settings["default"], config)
+    normalize, tensor = sources.normalization(config).apply, sources.input_tensor(config)
+    differences = np.zeros(256, int)
+    for path in speech:
+        clip = audio.fix_clip(audio.load(path), config)
+        expected = tflite.quantize(normalize(log_mel_numpy(clip, config)), tensor)
+        with core.open_stream() as stream:
+            assert stream.feed(audio.to_pcm16(clip))
+            steps = np.abs(stream.take().astype(int) - expected)
+            assert stream.lost_samples() == 0
+        differences += np.bincount(steps.ravel(), minlength=256)
+    assert len(speech) >= 100
+    assert differences[:2].sum() >= 0.999 * differences.sum()
+    assert differences[3:].sum() == 0
+
+
+def test_features_of_real_clips_are_those_of_prediction(settings, speech, tmp_path):
+    """Of the same 16-bit samples, rounded alike, all but one in ten thousand."""
+    config = CONFIGS["default"]
+    core = build_core(tmp_path, settings["default"], config)
+    different = total = 0
+    for path in speech[::4]:
+        samples = audio.to_pcm16(audio.fix_clip(audio.load(path), config))
+        log_mel = feature_code(config).round(log_mel_numpy(samples / audio.PCM16_FULL_SCALE, config))
+        expected = tflite.quantize(sources.normalization(config).apply(log_mel), sources.input_tensor(config))
+        with core.open_stream() as stream:
+            stream.feed(samples)
+            different += np.count_nonzero(stream.take() != expected)
+        total += expected.size
+    assert different < 1e-4 * total
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model_core(trained, tmp_path):
+    """The tiny run's model, bin/predict's predictor of it, and the core with its settings."""
+    model = trained.result.model_bytes
+    (tmp_path / "settings").mkdir()
+    text = firmware.settings_source(tflite.read_metadata(model), tflite.describe(model))
+    (tmp_path / "settings" / "kser_settings.h").write_text(text)
+    with Examiner() as examiner:
+        predictor = Predictor(str(trained.model_file()), "tflm", examiner)
+        yield model, predictor, build_core(tmp_path, tmp_path / "settings", predictor.config, predictor.labels)
+
+
+def device_label(core, model, predictor, path):
+    """Ring, features and smoother in C++, the model in TFLM's wheel."""
+    samples = audio.to_pcm16(audio.fix_clip(audio.load(path, predictor.config.upper_hz), predictor.config))
+    interpreter = tflite.open_tflm(model)
+    with core.open_stream() as stream:
+        assert stream.feed(samples)
+        interpreter.set_input(stream.take()[np.newaxis], 0)
+        interpreter.invoke()
+        label, probabilities = stream.decide(interpreter.get_output(0)[0])
+    return predictor.labels[label], probabilities
+
+
+def test_labels_of_the_corpus_are_those_of_predict(trained, model_core):
+    model, predictor, core = model_core
+    for utterance in trained.corpus.utterances:
+        assert device_label(core, model, predictor, utterance.path)[0] == predictor.predict(utterance.path).label
+
+
+def test_labels_of_real_clips_are_those_of_predict(model_core, speech):
+    model, predictor, core = model_core
+    for path in speech:
+        label, probabilities = device_label(core, model, predictor, path)
+        expected = predictor.predict(path)
+        assert label == expected.label, path
+        # An input that rounds otherwise may move the output by a step or two.
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=2 * tflite.describe(model).outputs[0].scale)
+
+
+def test_a_recording_that_is_too_quiet_is_silence(settings, tmp_path):
+    config = CONFIGS["default"]
+    core = build_core(tmp_path, settings["default"], config)
+    rng = np.random.default_rng(0)
+    for rms, silent in ((10, True), (300, False)):
+        with core.open_stream() as stream:
+            stream.feed((rms * rng.standard_normal(config.clip_samples)).astype(np.int16))
+            stream.take()
+            label, _ = stream.decide(np.int8([1, 2, 3, 0]))
+            assert label == (-1 if silent else 2)

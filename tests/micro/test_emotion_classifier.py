@@ -1,0 +1,97 @@
+"""The firmware's classifier, linked and run with a real TensorFlow Lite Micro."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tf_keras as keras
+
+from kser import audio, convert, firmware, tflite
+from kser.config import FeatureConfig
+from kser.features import feature_code, log_mel_numpy
+from tests.micro import sources, toolchain
+
+REASON = toolchain.missing("g++") or toolchain.missing_tflm()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+# Without and with room in the model's input for the frame that is transformed.
+CONFIGS = {"small": FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=32), "default": FeatureConfig()}
+
+
+def network(config):
+    """Of ops that every TFLM has."""
+    start = keras.initializers.GlorotUniform(seed=1)
+    inputs = keras.Input((config.num_frames, config.num_mels))
+    x = keras.layers.Reshape((config.num_frames, config.num_mels, 1))(inputs)
+    x = keras.layers.Conv2D(4, 3, strides=2, activation="relu", kernel_initializer=start)(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    logits = keras.layers.Dense(len(sources.LABELS), kernel_initializer=start)(x)
+    return keras.Model(inputs, logits, name="small")
+
+
+def changed(model_bytes, change):
+    """The model with `change` made to it and its main graph."""
+    model = tflite.parse(model_bytes)
+    change(model, model.subgraphs[0])
+    return tflite.pack(model)
+
+
+def of_schema_2(model, graph):
+    model.version = 2
+
+
+def of_another_scale(index):
+    def change(model, graph):
+        graph.tensors[index(graph)].quantization.scale = np.float32([0.01])
+
+    return change
+
+
+def golden_input(config, tensor):
+    """The golden clip as bin/predict gives it to the model: (num_frames, num_mels) int8."""
+    log_mel = log_mel_numpy(firmware.golden_clip(config) / audio.PCM16_FULL_SCALE, config)
+    return tflite.quantize(sources.normalization(config).apply(feature_code(config).round(log_mel)), tensor)
+
+
+def tflm_output(model_bytes, values):
+    interpreter = tflite.open_tflm(model_bytes)
+    interpreter.set_input(values[np.newaxis], 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)[0]
+
+
+def write_all(directory, config):
+    """All that is generated for a model, and models that are not it under names of their own; returns C++ files."""
+    rng = np.random.default_rng(0)
+    clips = rng.standard_normal((20, config.num_frames, config.num_mels)).astype(np.float32)
+    metadata = sources.metadata(config)
+    bare = convert.to_int8_tflite(network(config), clips)
+    model = tflite.add_metadata(bare, metadata)
+    models = {
+        "kser_model": model,
+        "without_metadata": bare,
+        "other_metadata": tflite.add_metadata(bare, {**metadata, "test_UA": 0.5}),
+        "other_schema": changed(model, of_schema_2),
+        "other_input": changed(model, of_another_scale(lambda graph: graph.inputs[0])),
+        "other_output": changed(model, of_another_scale(lambda graph: graph.outputs[0])),
+    }
+    description = tflite.describe(model)
+    golden = golden_input(config, description.inputs[0])
+    texts = {
+        "kser_settings.h": firmware.settings_source(tflite.read_metadata(model), description),
+        "kser_resolver.h": firmware.resolver_source(description),
+        "kser_golden.h": firmware.golden_source(golden, tflm_output(model, golden)),
+    }
+    for name, content in models.items():
+        namespace = "kser" if name == "kser_model" else name
+        texts[f"{name}.h"], texts[f"{name}.cc"] = convert.cc_sources(content, name, namespace)
+    for name, text in texts.items():
+        (directory / name).write_text(text)
+    return [directory / f"{name}.cc" for name in models]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_classifier(name, tmp_path):
+    files = write_all(tmp_path, CONFIGS[name])
+    test = toolchain.HERE / "emotion_classifier_test.cc"
+    toolchain.run(toolchain.tflm_program(tmp_path / "test", tmp_path, [test, *files]))

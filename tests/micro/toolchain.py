@@ -1,0 +1,210 @@
+"""Compilers and emulators for the firmware in deploy/kser_micro, and programs built and run with them."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
+# What needs nothing but a C++ compiler.
+CORE_SOURCES = tuple(
+    LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
+)
+CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
+NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
+OPTIMISED = ("-O2",)
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
+BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
+NO_CONTRACTION = "-ffp-contract=off"
+# An ESP32-C3's processor. Debian has no C++ library for bare RISC-V: the headers are those for Arm, of the same version.
+RISC_V = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32", "-nostdinc++")
+CXX_HEADERS = Path("/usr/include/newlib/c++")
+GEMMLOWP = Path("/usr/include/gemmlowp")
+CMSIS_FFT = (
+    *(f"TransformFunctions/{name}" for name in ("arm_cfft_f32", "arm_cfft_radix8_f32", "arm_bitreversal2")),
+    *(f"CommonTables/{name}" for name in ("arm_common_tables", "arm_const_structs")),
+)
+CORTEX_M0PLUS = ("-mcpu=cortex-m0plus", "-mthumb")
+# Virtual nanoseconds of an instruction: a power of two below the period of either board's SysTick.
+ICOUNT_SHIFT = 3
+
+
+@dataclass(frozen=True)
+class Board:
+    """An emulated Cortex-M: QEMU's name, the processor's flags, and its clock in virtual nanoseconds."""
+
+    machine: str
+    flags: tuple[str, ...]
+    clock_ns: float
+
+
+BOARDS = {
+    "M4F": Board("mps2-an386", ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"), 40.0),
+    "M55": Board("mps3-an547", ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard"), 31.25),
+}
+
+
+def missing(*tools: str) -> str:
+    """The tools among `tools` that are not installed, as a reason to skip; empty if all are there."""
+    absent = [tool for tool in tools if shutil.which(tool) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def _compile(command: Iterable, output: Path) -> Path:
+    done = subprocess.run([*map(str, command), "-o", str(output)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def _includes(directories: Iterable[Path]) -> list[str]:
+    return [f"-I{directory}" for directory in (*directories, LIBRARY, HERE)]
+
+
+def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: Iterable = SANITIZERS) -> Path:
+    """A program for this computer; `settings` is the directory of the generated headers."""
+    return _compile(["g++", "-std=c++14", "-O1", "-g", *WARNINGS, *_includes([settings]), *sources, *flags], output)
+
+
+def check_library(output: Path, settings: Path, std: str) -> None:
+    """Compiles each of the core's sources on its own, as strictly as can be."""
+    flags = [f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings])]
+    for source in CORE_SOURCES:
+        _compile(["g++", *flags, "-c", source], output)
+
+
+def tflm_directory() -> Path | None:
+    """The package xmos-ai-tools, which carries a TFLM to link against, or None."""
+    found = importlib.util.find_spec("xmos_ai_tools")
+    return Path(found.origin).parent if found else None
+
+
+def missing_tflm() -> str:
+    """Why no program can be linked against TFLM on this computer, as a reason to skip; empty if one can."""
+    if tflm_directory() is None:
+        return "not installed: xmos-ai-tools, whose TFLM firmware is linked against"
+    return "" if GEMMLOWP.is_dir() else "not installed: libgemmlowp-dev, whose fixedpoint.h TFLM includes"
+
+
+def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
+    """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
+    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
+    # It has no type information.
+    flags = [*tflm_flags(), *SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
+    return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def tflm_flags() -> list:
+    """For the package's TFLM, which has its classes in a namespace of its own."""
+    return ["-Dtflite=tflite_micro", "-isystem", tflm_directory() / "runtime" / "include", "-isystem", GEMMLOWP]
+
+
+def host_library(output: Path, settings: Path) -> Path:
+    """The core as a shared object for Python."""
+    flags = ["-std=c++17", "-O2", "-shared", "-fPIC", NO_CONTRACTION]
+    return _compile(["g++", *flags, *WARNINGS, *_includes([settings]), HERE / "core_api.cc", *CORE_SOURCES], output)
+
+
+def _objects(directory: Path, settings: Path, compiler: Iterable, sources: Iterable[Path]) -> list[Path]:
+    command = [*compiler, "-std=c++14", *BARE_METAL, *WARNINGS, NO_DOUBLES, *_includes([settings]), "-c"]
+    return [_compile([*command, source], directory / f"{source.stem}.o") for source in sources]
+
+
+def cortex_m_objects(directory: Path, settings: Path, flags: Iterable[str], sources=CORE_SOURCES) -> list[Path]:
+    """The core's object files for a Cortex-M, in `directory`."""
+    return _objects(directory, settings, ["arm-none-eabi-g++", *flags], sources)
+
+
+def classifier_size(directory: Path, settings: Path, board: Board) -> Size:
+    """Of the classifier on a board: its own code, and an instance, TFLM's interpreter included, as zeroed data."""
+    flags = [*board.flags, *tflm_flags(), "-DTF_LITE_STATIC_MEMORY"]
+    return size(cortex_m_objects(directory, settings, flags, [CLASSIFIER_SOURCE, HERE / "classifier_ram.cc"]))
+
+
+def risc_v_objects(directory: Path, settings: Path) -> list[Path]:
+    """The core's object files for RISC-V, in `directory`."""
+    (headers,) = CXX_HEADERS.iterdir()
+    borrowed = ["-isystem", headers, "-isystem", headers / "arm-none-eabi" / "thumb" / "nofp"]
+    return _objects(directory, settings, ["riscv64-unknown-elf-g++", *RISC_V, *borrowed], CORE_SOURCES)
+
+
+def undefined_symbols(objects: Iterable[Path]) -> str:
+    """What object files for a Cortex-M ask of others, a symbol a line."""
+    command = ["arm-none-eabi-nm", "--undefined-only", "--demangle", *map(str, objects)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def cmsis_fft_objects(directory: Path, cmsis_dsp: Path, board: Board) -> list[Path]:
+    """The object files of CMSIS-DSP's float FFT; `cmsis_dsp` is the unpacked source, which has Include and Source."""
+    command = ["arm-none-eabi-gcc", "-Os", "-w", *board.flags, *cmsis_flags(cmsis_dsp), "-c"]
+    command += ["-ffunction-sections", "-fdata-sections"]
+    sources = (cmsis_dsp / "Source" / f"{name}.c" for name in CMSIS_FFT)
+    return [_compile([*command, source], directory / f"{source.stem}.o") for source in sources]
+
+
+def cmsis_flags(cmsis_dsp: Path) -> list[str]:
+    # Without the header of the processor, which the package does not carry and the float FFT does not need.
+    return ["-D__GNUC_PYTHON__", *(f"-I{cmsis_dsp / name}" for name in ("Include", "PrivateInclude"))]
+
+
+def cortex_m_program(
+    output: Path, settings: Path, board: Board, sources: Iterable[Path], objects: Iterable[Path], extra: Iterable[str] = ()
+) -> Path:
+    """A program for a board with start-up code and semihosting."""
+    scripts = HERE / "cortex_m"
+    command = ["arm-none-eabi-g++", "-std=c++14", *BARE_METAL, *WARNINGS, *board.flags, *extra, *_includes([settings])]
+    command.append("-Wno-pedantic")  # start-up code calls main
+    link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-Wl,--gc-sections", f"-L{scripts}", "-T"]
+    return _compile([*command, scripts / "machine.cc", *sources, *objects, *link, scripts / f"{board.machine}.ld"], output)
+
+
+def run(program: Path) -> str:
+    """What a program for this computer prints."""
+    done = subprocess.run([str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def emulate(program: Path, board: Board) -> str:
+    """What a program for a board prints, time being counted by its instructions."""
+    command = ["qemu-system-arm", "-machine", board.machine, "-kernel", program, "-icount", f"shift={ICOUNT_SHIFT}"]
+    quiet = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
+    done = subprocess.run([*map(str, command), *quiet], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return done.stdout + done.stderr
+
+
+def instructions(ticks: int, board: Board) -> float:
+    """Instructions executed in so many ticks of `machine.h`'s counter."""
+    return ticks * board.clock_ns / (1 << ICOUNT_SHIFT)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Bytes of code and constants, of initialized and of zeroed data."""
+
+    text: int
+    data: int
+    bss: int
+
+
+def size(objects: Iterable[Path]) -> Size:
+    """Of object files or a program for a board, together."""
+    done = subprocess.run(["arm-none-eabi-size", "-t", *map(str, objects)], capture_output=True, text=True, check=True)
+    return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
+
+
+
+
+def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
+    """What stream.cc counted in so much simulated time; its checks have held."""
+    done = subprocess.run([str(program), str(seconds), str(first_sample)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:2000]
+    return {name: int(number) for name, number in (line.split() for line in done.stdout.splitlines())}
