@@ -83,10 +83,10 @@ def _norm_and_affine(graph: Graph, node: Node) -> Graph:
 
 def _activation_apart(graph: Graph, node: Node) -> Graph:
     """The layer without its activation and, after it, that in nodes of its own."""
+    if node.kind == "Activation" and _activation(node) != "swish":
+        return graph
     source = (node.name, 0) if node.kind in DENSE_KINDS else node.inputs[0]
     if _activation(node) == "hard_swish":
-        if node.kind == "Activation":
-            return graph
         parts = [new_node(keras.layers.Activation("kser>hard_swish", name=f"{node.name}_hard_swish"), (source,))]
     else:
         parts = [new_node(keras.layers.Activation("sigmoid", name=f"{node.name}_sigmoid"), (source,))]
