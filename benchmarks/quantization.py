@@ -34,6 +34,7 @@ WAYS = {
     "qat_hrf": ("--quantize=qat_hrf",),
     "int16x8": ("--quantize=int16x8",),
 }
+flags.DEFINE_list("ways", list(WAYS), f"Ways to quantize, of {', '.join(WAYS)}; ptq among them.")
 
 
 def convert(run_dir: str, way: str) -> dict:
@@ -61,18 +62,18 @@ def _read(directory: str, name: str) -> dict:
 def main(argv: list[str]) -> None:
     run_dirs = argv[1:]
     os.makedirs(FLAGS.out_dir, exist_ok=True)
-    tasks = [(run_dir, way) for run_dir in run_dirs for way in WAYS]
+    tasks = [(run_dir, way) for run_dir in run_dirs for way in FLAGS.ways]
     with ThreadPoolExecutor(FLAGS.jobs) as pool:
         found = dict(zip(tasks, pool.map(lambda task: convert(*task), tasks), strict=True))
-    print(f"| run | float | {' | '.join(WAYS)} | decisions LiteRT = TFLM, int8 |")
-    print("|" + "---|" * (3 + len(WAYS)))
-    gaps: dict[str, list[float]] = {way: [] for way in WAYS}
+    print(f"| run | float | {' | '.join(FLAGS.ways)} | decisions LiteRT = TFLM, int8 |")
+    print("|" + "---|" * (3 + len(FLAGS.ways)))
+    gaps: dict[str, list[float]] = {way: [] for way in FLAGS.ways}
     for run_dir in run_dirs:
         exact = found[run_dir, "ptq"]["scores"]["keras"]["UA"]
-        values = {way: found[run_dir, way]["scores"]["tflm"]["UA"] for way in WAYS}
+        values = {way: found[run_dir, way]["scores"]["tflm"]["UA"] for way in FLAGS.ways}
         for way, value in values.items():
             gaps[way].append(value - exact)
-        same = min(_same_in_tflm(found[run_dir, way]["parity"]) for way in WAYS if way != "int16x8")
+        same = min(_same_in_tflm(found[run_dir, way]["parity"]) for way in FLAGS.ways if way != "int16x8")
         cells = " | ".join(f"{value:.3f}" for value in values.values())
         print(f"| {os.path.basename(os.path.normpath(run_dir))} | {exact:.3f} | {cells} | {same:.4f} |")
     print("| mean difference from float | | " + " | ".join(f"{statistics.mean(g):+.3f}" for g in gaps.values()) + " | |")
