@@ -71,14 +71,15 @@ def arena_bytes(nodes: Sequence[Node]) -> int:
     """Bytes of arena in use on a 64-bit computer, with the reference kernels, of an int8 graph of one input and output."""
     kernels = sum(_KERNEL_BYTES.get(node.op, 0) + _channel_bytes(node) for node in nodes)
     structs = _NODE_BYTES * len(nodes) + _TENSOR_BYTES * len(tensors_of(nodes))
-    return _aligned(planned_bytes(buffers(nodes)) + structs + kernels + _INTERPRETER_BYTES)
+    return aligned(planned_bytes(buffers(nodes)) + structs + kernels + _INTERPRETER_BYTES)
 
 
 def _channel_bytes(node: Node) -> int:
-    return 2 * _aligned(4 * node.outputs[0].shape[-1]) if node.op in _PER_CHANNEL else 0
+    return 2 * aligned(4 * node.outputs[0].shape[-1]) if node.op in _PER_CHANNEL else 0
 
 
-def _aligned(size: int) -> int:
+def aligned(size: int) -> int:
+    """`size` rounded up to a multiple of 16 bytes, as buffers lie in the arena and in the file."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -91,7 +92,7 @@ def buffers(nodes: Sequence[Node]) -> list[Buffer]:
             if tensor is not None and not tensor.constant:
                 born = number if any(tensor is y for y in node.outputs) else 0
                 lives.setdefault(id(tensor), [born, number])[1] = number
-                sizes[id(tensor)] = _aligned(tensor_bytes(tensor))
+                sizes[id(tensor)] = aligned(tensor_bytes(tensor))
     return [Buffer(sizes[key], *life) for key, life in lives.items()]
 
 

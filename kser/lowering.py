@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kser.arena import aligned, tensor_bytes, tensors_of
 from kser.cost import Node, Tensor
 from kser.errors import KserError
 from kser.graph import Graph, Ref
@@ -18,6 +19,11 @@ from kser.graph import Node as Layer
 from kser.layers import block_size
 
 Shape = tuple[int, ...]
+# Bytes of a .tflite beside its constants: the frame with metadata (2.6 kB of it), the entry of an activation with its op,
+# that of a constant, one more scale, and the names of the six operations that an L2 norm was made of.
+FILE_FRAME, ACTIVATION_ENTRY, CONSTANT_ENTRY, SCALE_ENTRY, L2_NAMES = 4600, 235, 42, 12.5, 335
+# The converter knows an L2 norm by its form, with an epsilon below this; beyond it leaves a float island.
+L2_EPSILON_LIMIT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,19 @@ def lower(graph: Graph) -> Lowered:
         tensors.update(((layer.name, i), output) for i, output in enumerate(outputs))
     output = tensors[graph.output]
     return Lowered(tuple(_in_order(lowering.nodes, source, output)), source, output)
+
+
+def file_bytes(nodes: Sequence[Node]) -> int:
+    """Bytes of the .tflite with kser's metadata: constants on 16-byte boundaries, tables and names as they are on average.
+
+    The averages were fitted to 70 converted networks of random sizes and meet them within 1.5 %.
+    """
+    tensors = tensors_of(nodes)
+    constants = [t for t in tensors if t.constant]
+    tables = ACTIVATION_ENTRY * (len(tensors) - len(constants)) + CONSTANT_ENTRY * len(constants)
+    names = L2_NAMES * sum(node.op == "L2_NORMALIZATION" for node in nodes)
+    scales = SCALE_ENTRY * sum(t.num_scales for t in constants if t.num_scales > 1)
+    return round(FILE_FRAME + tables + names + scales + sum(aligned(tensor_bytes(t)) for t in constants))
 
 
 def _in_order(nodes: Sequence[Node], source: Tensor, output: Tensor) -> list[Node]:
@@ -265,6 +284,8 @@ def _attention_product(b: _Lowering, layer: Layer, x: Tensor, y: Tensor) -> Tens
 
 
 def _l2_norm(b: _Lowering, layer: Layer, x: Tensor) -> Tensor:
+    if x.shape[-1] * layer.config["epsilon"] >= L2_EPSILON_LIMIT:
+        raise KserError(f"Layer '{layer.name}' normalizes {x.shape[-1]} values, too many for L2_NORMALIZATION; use fewer.")
     return b.op("L2_NORMALIZATION", f"{layer.name}/l2_normalize", (x,), x.shape)
 
 
