@@ -43,6 +43,9 @@ _KERNEL_BYTES = {
     "SPLIT": 4,
     "SUB": 74,
 }
+# What the planner holds of a tensor, of an activation and of a kernel's scratch buffer while the graph is loaded.
+_PLANNED_TENSOR_BYTES, _PLANNED_BUFFER_BYTES, _PLANNED_SCRATCH_BYTES = 32, 40, 264
+_WITH_SCRATCH = ("MEAN",)
 # For each output channel a multiplier and a shift, an array each.
 _PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D")
 
@@ -69,9 +72,19 @@ def tensors_of(nodes: Iterable[Node]) -> list[Tensor]:
 
 def arena_bytes(nodes: Sequence[Node]) -> int:
     """Bytes of arena in use on a 64-bit computer, with the reference kernels, of an int8 graph of one input and output."""
+    return aligned(planned_bytes(buffers(nodes)) + _tail_bytes(nodes))
+
+
+def smallest_arena_bytes(nodes: Sequence[Node]) -> int:
+    """The smallest arena that such a graph loads in: the planner's own tables can take more than what is planned."""
+    scratch_buffers = sum(node.op in _WITH_SCRATCH for node in nodes)
+    plan = _PLANNED_TENSOR_BYTES * len(tensors_of(nodes)) + _PLANNED_BUFFER_BYTES * len(buffers(nodes))
+    return max(arena_bytes(nodes), aligned(_tail_bytes(nodes) + plan + _PLANNED_SCRATCH_BYTES * scratch_buffers))
+
+
+def _tail_bytes(nodes: Sequence[Node]) -> int:
     kernels = sum(_KERNEL_BYTES.get(node.op, 0) + _channel_bytes(node) for node in nodes)
-    structs = _NODE_BYTES * len(nodes) + _TENSOR_BYTES * len(tensors_of(nodes))
-    return aligned(planned_bytes(buffers(nodes)) + structs + kernels + _INTERPRETER_BYTES)
+    return _NODE_BYTES * len(nodes) + _TENSOR_BYTES * len(tensors_of(nodes)) + kernels + _INTERPRETER_BYTES
 
 
 def _channel_bytes(node: Node) -> int:
