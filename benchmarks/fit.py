@@ -3,16 +3,19 @@
 .venv/bin/python -m benchmarks.fit --configurations=30
 
 The settings are random (tests/random_networks.py), and so are the weights: none of these figures depends on them, but for
-some bytes of the file. Arena: bytes in use once the network is loaded; smallest: the smallest arena it loads in.
+some bytes of the file. Arena: bytes in use once the network is loaded; smallest: the smallest arena it loads in. Every
+network goes to stderr with its figures, predicted and measured.
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 from absl import app, flags
 
+from kser.arena import arena_bytes
 from kser.backbones import BACKBONES
 from kser.cost import Node, graph_nodes
 from kser.fit import predict
@@ -32,10 +35,12 @@ def errors(backbone: str, seed: int) -> tuple[bool, float, float, float]:
     model, features = random_network(rng, backbone)
     findings, _ = predict(model, features, NUM_CLASSES)
     model_bytes = converted(model, features, NUM_CLASSES, rng)
-    arena = findings.measurement.arena_bytes
-    measured = TFLMRunner(model_bytes).arena().total, smallest_arena_bytes(model_bytes)
     same_ops = ops(findings.nodes) == ops(graph_nodes(parse(model_bytes)))
-    return same_ops, *(arena / n - 1 for n in measured), findings.num_bytes / len(model_bytes) - 1
+    told = arena_bytes(findings.nodes), findings.measurement.arena_bytes, findings.num_bytes
+    measured = TFLMRunner(model_bytes).arena().total, smallest_arena_bytes(model_bytes), len(model_bytes)
+    found = same_ops, *(a / b - 1 for a, b in zip(told, measured, strict=True))
+    print(model, features, told, measured, found, file=sys.stderr, flush=True)
+    return found
 
 
 def ops(nodes: tuple[Node, ...]) -> list:

@@ -36,7 +36,8 @@ MODEL_LAYERS = (
     ("fold", "deploy"),
     ("quantize",),
     ("convert", "tflite", "boards"),
-    ("cost", "examine", "doctor"),
+    ("cost", "examine", "doctor", "arena", "lowering", "sketch"),
+    ("fit",),
 )
 TOP_LAYERS = (
     ("rundir", "evaluate"),
