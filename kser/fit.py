@@ -131,7 +131,7 @@ def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tu
     graph = sketch(model, features, num_classes)
     for rewrite in DEPLOY_PASSES.values():
         graph = rewrite(graph)
-    nodes = lower(graph).nodes
+    nodes = lower(graph)
     findings = Findings(
         num_bytes=file_bytes(nodes) + METADATA_BYTES + MEL_METADATA_BYTES * features.num_mels,
         nodes=nodes,

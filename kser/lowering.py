@@ -8,8 +8,7 @@ tests/test_lowering.py compares the result, op by op, with networks that were re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from kser.arena import aligned, tensor_bytes, tensors_of
 from kser.cost import Node, Tensor
@@ -26,20 +25,10 @@ FILE_FRAME, ACTIVATION_ENTRY, CONSTANT_ENTRY, SCALE_ENTRY, L2_NAMES = 2206, 254,
 L2_EPSILON_LIMIT = 1e-3
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """The main graph of a .tflite: ops in the order they run in, the network's input and output.
+def lower(graph: Graph) -> tuple[Node, ...]:
+    """The ops of a deployed network for a single clip in the order they run in, quantized after training, int8 throughout.
 
     A tensor is one object wherever it is read, as in `cost.graph_nodes`.
-    """
-
-    nodes: tuple[Node, ...]
-    input: Tensor
-    output: Tensor
-
-
-def lower(graph: Graph) -> Lowered:
-    """The ops of a deployed network for a single clip, quantized after training, input and output in int8.
 
     Raises:
       KserError: a layer that does not convert, or of a kind that no backbone has after the fold.
@@ -55,8 +44,7 @@ def lower(graph: Graph) -> Lowered:
         tensors.update(((layer.name, i), output) for i, output in enumerate(outputs))
         if layer.kind == "Reshape" and outputs[0].shape != inputs[0].shape:
             reshaped.add((layer.name, 0))
-    output = tensors[graph.output]
-    return Lowered(tuple(_in_order(lowering.nodes, source, output)), source, output)
+    return tuple(_in_order(_needed(lowering.nodes, tensors[graph.output]), source))
 
 
 def file_bytes(nodes: Sequence[Node]) -> int:
@@ -72,28 +60,32 @@ def file_bytes(nodes: Sequence[Node]) -> int:
     return round(FILE_FRAME + tables + names + scales + sum(aligned(tensor_bytes(t)) for t in constants))
 
 
-def _in_order(nodes: Sequence[Node], source: Tensor, output: Tensor) -> list[Node]:
-    """The ops that lead to the output, as the converter orders them: depth first from the input, readers of a tensor from
-    the last name to the first, each op before all that were left before it."""
-    alive = _needed(nodes, output)
+def _in_order(nodes: Sequence[Node], source: Tensor) -> list[Node]:
+    """Ops as the converter orders them: depth first from the input, readers of a tensor from the last name to the first,
+    each op before all that were left before it."""
     readers: dict[int, list[Node]] = {}
-    for node in sorted(alive, key=lambda node: node.outputs[0].name):
+    for node in sorted(nodes, key=lambda node: node.outputs[0].name, reverse=True):
         for x in node.inputs:
             readers.setdefault(id(x), []).append(node)
-    left, seen = [], set()
 
-    def visit(tensors: Sequence[Tensor]) -> None:
-        for reader in [node for x in tensors for node in readers.get(id(x), ())][::-1]:
-            if id(reader) not in seen:
-                seen.add(id(reader))
-                visit(reader.outputs)
-                left.append(reader)
+    def after(tensors: Sequence[Tensor]) -> Iterator[Node]:
+        return iter([node for x in reversed(tensors) for node in readers.get(id(x), ())])
 
-    visit((source,))
-    return left[::-1]
+    left, seen, path = [], set(), [(None, after((source,)))]
+    while path:
+        node, following = path[-1]
+        reader = next((r for r in following if id(r) not in seen), None)
+        if reader is None:
+            left.append(node)
+            path.pop()
+        else:
+            seen.add(id(reader))
+            path.append((reader, after(reader.outputs)))
+    return left[-2::-1]
 
 
 def _needed(nodes: Sequence[Node], output: Tensor) -> list[Node]:
+    """The ops that lead to the output."""
     wanted, kept = {id(output)}, []
     for node in reversed(nodes):
         if any(id(y) in wanted for y in node.outputs):
