@@ -15,7 +15,7 @@ import sys
 import numpy as np
 from absl import app, flags
 
-from kser.arena import arena_bytes
+from kser.arena import arena_bytes, buffers
 from kser.backbones import BACKBONES
 from kser.cost import Node, graph_nodes
 from kser.fit import predict
@@ -43,9 +43,9 @@ def errors(backbone: str, seed: int) -> tuple[bool, float, float, float]:
     return found
 
 
-def ops(nodes: tuple[Node, ...]) -> list:
-    """Every op with the shapes of all it reads and writes."""
-    return [(n.op, [t.shape for t in n.inputs if t], [t.shape for t in n.outputs]) for n in nodes]
+def ops(nodes: tuple[Node, ...]) -> tuple:
+    """Every op with the shapes of all it reads and writes, and from when to when its results are needed."""
+    return [(n.op, [t.shape for t in n.inputs if t], [t.shape for t in n.outputs]) for n in nodes], buffers(nodes)
 
 
 def row(backbone: str) -> str:

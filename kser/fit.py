@@ -5,7 +5,8 @@ as kser.doctor judges a converted model. benchmarks/fit.py holds the predictions
 
 How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
 its multiply-accumulates. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames
-themselves are given up last: a coarser hop than the finest is chosen only where the network would be smaller than `micro`.
+and depth are given up last: as long as a network of the parameters and layers of `micro` fits, none of less is chosen, and
+none at a coarser hop than it needs.
 """
 
 from __future__ import annotations
@@ -181,8 +182,9 @@ def search(
     if not fitting:
         raise ConfigError(_nothing_fits(budget, found))
     first = next(name for name in backbones if any(c.model.backbone == name for c in fitting))
-    _, enough = predict(_base(first, model_settings), features, num_classes)
-    best = choose([c for c in fitting if c.model.backbone == first], enough)
+    base = _base(first, model_settings)
+    _, parameters = predict(base, features, num_classes)
+    best = choose([c for c in fitting if c.model.backbone == first], parameters, depth(base))
     return Fit(budget, len(found), tuple(frontier(fitting)), best)
 
 
@@ -290,10 +292,16 @@ def _ignore_interrupts() -> None:
 # --- The choice -------------------------------------------------------------------------------------------------------
 
 
-def choose(candidates: Sequence[Candidate], enough: int) -> Candidate:
-    """The one of most capacity at the finest hop that leaves `enough` parameters; where none does, of all hops."""
-    fine = min((c.features.hop_ms for c in candidates if c.parameters >= enough), default=None)
-    return max((c for c in candidates if fine in (None, c.features.hop_ms)), key=lambda c: c.capacity)
+def choose(candidates: Sequence[Candidate], parameters: int, layers: int) -> Candidate:
+    """The one of most capacity at the finest hop where one has so many parameters and layers, or of all if none has."""
+    whole = [c for c in candidates if c.parameters >= parameters and depth(c.model) >= layers]
+    hop_ms = min((c.features.hop_ms for c in whole), default=None)
+    return max((c for c in whole if c.features.hop_ms == hop_ms) if whole else candidates, key=lambda c: c.capacity)
+
+
+def depth(model: ModelConfig) -> int:
+    """Layers of all stages."""
+    return sum(model.stage_layers) if model.backbone == "speechformer" else model.num_layers
 
 
 def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -7,6 +7,7 @@ tests/test_lowering.py compares the result, op by op, with networks that were re
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -44,7 +45,8 @@ def lower(graph: Graph) -> tuple[Node, ...]:
         tensors.update(((layer.name, i), output) for i, output in enumerate(outputs))
         if layer.kind == "Reshape" and outputs[0].shape != inputs[0].shape:
             reshaped.add((layer.name, 0))
-    return tuple(_in_order(_needed(lowering.nodes, tensors[graph.output]), source))
+    output = tensors[graph.output]
+    return tuple(_needed(_without_affine(_in_order(_needed(lowering.nodes, output), source)), output))
 
 
 def file_bytes(nodes: Sequence[Node]) -> int:
@@ -91,7 +93,22 @@ def _needed(nodes: Sequence[Node], output: Tensor) -> list[Node]:
         if any(id(y) in wanted for y in node.outputs):
             kept.append(node)
             wanted.update(map(id, node.inputs))
-    return kept
+    return kept[::-1]
+
+
+def _without_affine(nodes: Sequence[Node]) -> list[Node]:
+    """FULLY_CONNECTED ops read what a norm's gamma and beta are applied to: the converter takes those into the kernel, even
+    where others read the product as well."""
+    producers = {id(y): node for node in nodes for y in node.outputs}
+
+    def source(x: Tensor) -> Tensor:
+        node = producers.get(id(x))
+        affine = node is not None and node.op in ("MUL", "ADD") and node.inputs[1].constant and len(node.inputs[1].shape) == 1
+        return source(node.inputs[0]) if affine else x
+
+    return [
+        dataclasses.replace(n, inputs=(source(n.inputs[0]), *n.inputs[1:])) if n.op == "FULLY_CONNECTED" else n for n in nodes
+    ]
 
 
 def _check_norm(layer: Layer, x: Tensor) -> None:
