@@ -103,12 +103,17 @@ def _without_affine(nodes: Sequence[Node]) -> list[Node]:
 
     def source(x: Tensor) -> Tensor:
         node = producers.get(id(x))
-        affine = node is not None and node.op in ("MUL", "ADD") and node.inputs[1].constant and len(node.inputs[1].shape) == 1
-        return source(node.inputs[0]) if affine else x
+        return source(node.inputs[0]) if node is not None and _is_affine(node) else x
 
-    return [
-        dataclasses.replace(n, inputs=(source(n.inputs[0]), *n.inputs[1:])) if n.op == "FULLY_CONNECTED" else n for n in nodes
-    ]
+    def reading_source(node: Node) -> Node:
+        return dataclasses.replace(node, inputs=(source(node.inputs[0]), *node.inputs[1:]))
+
+    return [reading_source(node) if node.op == "FULLY_CONNECTED" else node for node in nodes]
+
+
+def _is_affine(node: Node) -> bool:
+    """Whether it multiplies with or adds a constant of each channel's own."""
+    return node.op in ("MUL", "ADD") and node.inputs[1].constant and len(node.inputs[1].shape) == 1
 
 
 def _check_norm(layer: Layer, x: Tensor) -> None:
