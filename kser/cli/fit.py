@@ -91,16 +91,18 @@ def flag_lines(candidate) -> list[str]:
 
 
 def fit_text(found) -> str:
-    """The budget, and of each backbone and hop some networks on the frontier, the largest and a few smaller ones."""
+    """The budget, and of each backbone and hop some networks on the frontier, from the largest on; and the choice."""
     budget, rows = found.budget, {}
-    for candidate in found.frontier:
+    # What has the depth of a preset need not have the most capacity for its time.
+    chosen = () if found.best in found.frontier else (found.best,)
+    for candidate in sorted((*found.frontier, *chosen), key=lambda c: -c.capacity):
         rows.setdefault((candidate.model.backbone, candidate.features.hop_ms), []).append(candidate)
     limits = f"{budget.ram_bytes / KIB:.1f} kB of RAM and {budget.latency_ms:.0f} ms an inference"
     board = f"{budget.board.title} ({budget.board.core}, kernels {budget.board.library.kernels.name})"
     head = f"{board}: {found.tried} networks tried for {limits}"
     lines = [head, _HEADER]
     for _, candidates in sorted(rows.items()):
-        lines += [_row(candidate, candidate is found.best) for candidate in _spread(candidates, found.best)]
+        lines += [_row(candidate, candidate == found.best) for candidate in _spread(candidates, found.best)]
     return "\n".join(lines)
 
 
@@ -109,7 +111,7 @@ def _spread(candidates: list, best) -> list:
     if len(candidates) <= ROWS:
         return candidates
     shown = {round(i * (len(candidates) - 1) / (ROWS - 1)) for i in range(ROWS)}
-    return [c for i, c in enumerate(candidates) if i in shown or c is best]
+    return [c for i, c in enumerate(candidates) if i in shown or c == best]
 
 
 _HEADER = (

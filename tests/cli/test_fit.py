@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -65,6 +66,22 @@ def test_the_frontier_is_a_table_with_the_choice_marked(found):
     assert sum(row.startswith("*") for row in table) == 1
     for row in table:
         assert int(re.search(r"(\d+) \(\d+ to \d+\)$", row)[1]) <= 80
+
+
+def test_the_choice_is_shown_even_beside_the_frontier(found_by_depth):
+    text = cli_fit.fit_text(found_by_depth)
+    assert found_by_depth.best not in found_by_depth.frontier
+    (marked,) = [line for line in text.splitlines() if line.startswith("*")]
+    model = found_by_depth.best.model
+    assert f" {model.hidden_dim} {model.num_layers} " in marked
+
+
+@pytest.fixture(scope="module")
+def found_by_depth():
+    """A search whose frontier is without its choice, which is as deep as the preset."""
+    found = fit.search(fit.make_budget("generic_m4", 60, 150, 500), ("convtransformer",), hops_ms=(20.0,))
+    deep = next(c for c in found.frontier if c.model.num_layers > 1)
+    return dataclasses.replace(found, best=deep, frontier=tuple(c for c in found.frontier if c != deep))
 
 
 def test_the_choice_is_flags_of_a_training(found, server, directory):
