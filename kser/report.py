@@ -16,6 +16,7 @@ from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.protocols import find_protocol, make_split
 from kser.evaluate import Evaluation, over_splits
+from kser.fit import Candidate, Fit
 from kser.metrics import Scores
 from kser.prepare import Preparation
 from kser.rundir import Run
@@ -197,3 +198,23 @@ def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: st
         axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def save_frontier(path: str, found: Fit) -> None:
+    """The frontier of a search as a PNG: parameters over milliseconds, the size of a mark its RAM, the choice ringed."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(c.model.backbone for c in found.frontier):
+        points = [(*_place(c), 3e-3 * c.figures.ram_bytes) for c in found.frontier if c.model.backbone == name]
+        x, y, sizes = zip(*points, strict=True)
+        axes.scatter(x, y, sizes, alpha=0.5, label=name)
+    axes.scatter(*_place(found.best), 400, facecolors="none", edgecolors="black", label="chosen")
+    axes.axvline(found.budget.latency_ms, color="grey", linestyle=":", label="budget")
+    axes.set(xlabel="inference ms", ylabel="parameters", yscale="log", title=f"networks for {found.budget.board.title}")
+    axes.legend(markerscale=0.6)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _place(candidate: Candidate) -> tuple[float, int]:
+    return candidate.figures.inference_ms.middle, candidate.parameters

@@ -33,11 +33,12 @@ DATA_LAYERS = (
 MODEL_LAYERS = (
     ("inference", "layers"),
     ("backbones", "graph"),
-    ("fold", "deploy"),
+    ("fold", "linear", "deploy"),
     ("quantize",),
     ("convert", "tflite", "boards", "compress"),
-    ("cost", "examine", "guarded"),
+    ("cost", "examine", "guarded", "parity", "arena", "lowering", "sketch"),
     ("findings", "checks", "doctor"),
+    ("fit",),
 )
 TOP_LAYERS = (
     ("rundir", "evaluate"),

@@ -55,6 +55,18 @@ def given(cls, prefix: str = "", names: Sequence[str] = ()) -> dict:
     return {name: _as_numbers(value) for name, value in values.items() if value is not None}
 
 
+def flags_for(config, default) -> list[str]:
+    """The command-line flags that make `config` of `default`, both of one class; the inverse of `given`."""
+    changed = ((s.name, getattr(config, s.name)) for s in _settings(type(config), ()))
+    return [_flag(name, value) for name, value in changed if value != getattr(default, name)]
+
+
+def _flag(name: str, value) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
 def _split_number(text: str | None) -> int | None:
     if text is None or text == ALL_SPLITS:
         return None

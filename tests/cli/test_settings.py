@@ -85,6 +85,16 @@ def test_every_kind_of_value():
     assert config.train == TrainConfig(learning_rate=1e-3)
 
 
+def test_flags_are_told_from_settings():
+    model = dataclasses.replace(MICRO, hidden_dim=48, num_heads=3, stem_channels=(4, 8, 16), activation="relu", dropout=0.25)
+    features = FeatureConfig(hop_ms=12.5, remove_level=False)
+    lines = [*settings.flags_for(model, MICRO), *settings.flags_for(features, FeatureConfig())]
+    assert "--stem_channels=4,8,16" in lines and "--noremove_level" in lines and len(lines) == 7
+    assert parse(*lines) == RunConfig(model=model, features=features)
+    assert settings.flags_for(FeatureConfig(), features) == ["--hop_ms=10.0", "--remove_level"]
+    assert settings.flags_for(MICRO, MICRO) == []
+
+
 def test_a_flag_may_give_the_neutral_value():
     factorized = dataclasses.replace(MICRO, hrf=HRFConfig(4, inner_bias=True))
     assert parse("--hrf_expansion=0", "--nohrf_inner_bias", preset=factorized).model.hrf == HRFConfig()

@@ -1,0 +1,67 @@
+"""How far bin/fit's predictions are from networks that were really converted and loaded into TensorFlow Lite Micro.
+
+.venv/bin/python -m benchmarks.fit --configurations=30
+
+The settings are random (tests/random_networks.py), and so are the weights: none of these figures depends on them, but for
+some bytes of the file. Arena: bytes in use once the network is loaded; smallest: the smallest arena it loads in. Every
+network goes to stderr with its figures, predicted and measured.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+
+import numpy as np
+from absl import app, flags
+
+from kser.arena import arena_bytes, buffers
+from kser.backbones import BACKBONES
+from kser.cost import Node, graph_nodes
+from kser.fit import predict
+from kser.tflite import TFLMRunner, parse, smallest_arena_bytes
+from tests.random_networks import converted, random_network
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("configurations", 30, "Random networks of each backbone.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the settings and the weights.")
+
+NUM_CLASSES = 8
+
+
+def errors(backbone: str, seed: int) -> tuple[bool, float, float, float]:
+    """Whether the predicted ops are those of the file, and the relative errors of arena, smallest arena and file."""
+    rng = np.random.default_rng(seed)
+    model, features = random_network(rng, backbone)
+    findings, _ = predict(model, features, NUM_CLASSES)
+    model_bytes = converted(model, features, NUM_CLASSES, rng)
+    same_ops = ops(findings.nodes) == ops(graph_nodes(parse(model_bytes)))
+    told = arena_bytes(findings.nodes), findings.measurement.arena_bytes, findings.num_bytes
+    measured = TFLMRunner(model_bytes).arena().total, smallest_arena_bytes(model_bytes), len(model_bytes)
+    found = same_ops, *(a / b - 1 for a, b in zip(told, measured, strict=True))
+    print(model, features, told, measured, found, file=sys.stderr, flush=True)
+    return found
+
+
+def ops(nodes: tuple[Node, ...]) -> tuple:
+    """Every op with the shapes of all it reads and writes, and from when to when its results are needed."""
+    return [(n.op, [t.shape for t in n.inputs if t], [t.shape for t in n.outputs]) for n in nodes], buffers(nodes)
+
+
+def row(backbone: str) -> str:
+    """How many op lists agree; largest and mean error of each figure."""
+    found = np.array([errors(backbone, FLAGS.seed + i) for i in range(FLAGS.configurations)])
+    cells = [f"{np.abs(column).max():.2%} | {np.abs(column).mean():.2%}" for column in found[:, 1:].T]
+    return f"| {backbone} | {len(found)} | {found[:, 0].sum():.0f} | {' | '.join(cells)} |"
+
+
+def main(_) -> None:
+    figures = [f"{name}, {kind}" for name, kind in itertools.product(("arena", "smallest", ".tflite"), ("max", "mean"))]
+    print(f"| backbone | networks | same ops | {' | '.join(figures)} |")
+    print(f"|{'---|' * (3 + len(figures))}")
+    for backbone in BACKBONES:
+        print(row(backbone), flush=True)
+
+
+if __name__ == "__main__":
+    app.run(main)

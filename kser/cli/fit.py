@@ -1,0 +1,147 @@
+"""Picks the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
+
+from __future__ import annotations
+
+import os
+
+from absl import flags
+from tqdm import tqdm
+
+from kser.boards import BOARDS, KIB
+from kser.cli import command, settings
+from kser.config import FeatureConfig, ModelConfig
+from kser.errors import ConfigError
+
+FLAGS = flags.FLAGS
+# Sizes are what is looked for; these are given.
+MODEL_SETTINGS = ("activation", "norm", "pooling")
+ROWS = 4
+
+
+def define_flags() -> None:
+    flags.DEFINE_enum("board", None, list(BOARDS), "The board.")
+    flags.DEFINE_float("ram_kb", None, "RAM for arena and front end, in KiB. Default: 85 % of what the board has free.")
+    flags.DEFINE_float(
+        "latency_ms", None, "Milliseconds an inference may take. Default: with the front end, 80 % of --decision_ms."
+    )
+    flags.DEFINE_float("decision_ms", 500.0, "Milliseconds between two decisions.")
+    flags.DEFINE_list("backbone", None, "Backbones to try; the first one that fits is chosen. Default: all of them.")
+    flags.DEFINE_integer("num_classes", 8, "Labels the network tells apart.", 2, 1000)
+    flags.DEFINE_string("flagfile_out", "", "File to write the choice to, for bin/train --flagfile.")
+    flags.DEFINE_string("plot", "", "PNG to draw the frontier in.")
+    flags.DEFINE_integer("jobs", 0, "Processes; 0: as many as there are cores.", 0, 1024)
+    settings.define(FeatureConfig)
+    settings.define(ModelConfig, names=MODEL_SETTINGS)
+
+
+def main(_) -> None:
+    if not FLAGS.board:
+        raise ConfigError(f"bin/fit needs --board; boards: {', '.join(BOARDS)}.")
+    if FLAGS.plot and not FLAGS.plot.endswith(".png"):
+        raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
+    features = settings.feature_config()
+
+    from kser import fit, report
+    from kser.atomic import temporary_beside, write_text
+    from kser.backbones import BACKBONES
+
+    for path in filter(None, (FLAGS.flagfile_out, FLAGS.plot)):
+        with temporary_beside(path):  # told now, not after the search
+            pass
+    budget = fit.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
+    hops = fit.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,)
+    with tqdm(desc="fitting", unit="family", disable=None, leave=False, dynamic_ncols=True) as bar:
+        found = fit.search(
+            budget,
+            backbones=tuple(FLAGS.backbone or BACKBONES),
+            features=features,
+            hops_ms=hops,
+            model_settings=settings.given(ModelConfig, names=MODEL_SETTINGS),
+            num_classes=FLAGS.num_classes,
+            jobs=FLAGS.jobs or len(os.sched_getaffinity(0)),
+            progress=lambda done, total: _show(bar, done, total),
+        )
+    lines = flag_lines(found.best)
+    print(f"{fit_text(found)}\nchosen: {fit.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
+    if FLAGS.flagfile_out:
+        write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
+        print(f"written to {FLAGS.flagfile_out}")
+    if FLAGS.plot:
+        report.save_frontier(FLAGS.plot, found)
+        print(f"drawn in {FLAGS.plot}")
+
+
+def _show(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
+
+
+def flag_lines(candidate) -> list[str]:
+    """The flags that make bin/train train this network: a preset, and what differs from it and from the defaults."""
+    from kser.backbones import preset
+    from kser.fit import BASE_PRESET
+
+    model, name = candidate.model, candidate.preset or BASE_PRESET
+    lines = [f"--backbone={model.backbone}", f"--preset={name}"]
+    lines += settings.flags_for(model, preset(model.backbone, name))
+    return lines + settings.flags_for(candidate.features, FeatureConfig())
+
+
+# --- The table --------------------------------------------------------------------------------------------------------
+
+
+def fit_text(found) -> str:
+    """The budget, and of each backbone and hop some networks on the frontier, from the largest on; and the choice."""
+    budget, rows = found.budget, {}
+    # What has the depth of a preset need not have the most capacity for its time.
+    chosen = () if found.best in found.frontier else (found.best,)
+    for candidate in sorted((*found.frontier, *chosen), key=lambda c: -c.capacity):
+        rows.setdefault((candidate.model.backbone, candidate.features.hop_ms), []).append(candidate)
+    limits = f"{budget.ram_bytes / KIB:.1f} kB of RAM and {budget.latency_ms:.0f} ms an inference"
+    board = f"{budget.board.title} ({budget.board.core}, kernels {budget.board.library.kernels.name})"
+    head = f"{board}: {found.tried} networks tried for {limits}"
+    lines = [head, _HEADER]
+    for _, candidates in sorted(rows.items()):
+        lines += [_row(candidate, candidate == found.best) for candidate in _spread(candidates, found.best)]
+    return "\n".join(lines)
+
+
+def _spread(candidates: list, best) -> list:
+    """ROWS of them, evenly from the first to the last, and the best."""
+    if len(candidates) <= ROWS:
+        return candidates
+    shown = {round(i * (len(candidates) - 1) / (ROWS - 1)) for i in range(ROWS)}
+    return [c for i, c in enumerate(candidates) if i in shown or c == best]
+
+
+_HEADER = (
+    f"  {'backbone':<15} {'preset':<6} {'hop':>4} {'frames':>6} {'width':>5} {'layers':<8} {'ffn':>4} {'front':<6}"
+    f" {'params':>7} {'MACs':>10} {'arena':>7} {'RAM':>5} {'flash':>5} {'inference ms':>20}"
+)
+
+
+def _row(candidate, best: bool) -> str:
+    model, features, figures = candidate.model, candidate.features, candidate.figures
+    own = model.backbone == "speechformer"
+    layers, front = (model.stage_layers, model.stage_widening) if own else ((model.num_layers,), model.stem_channels)
+    band = figures.inference_ms
+    return (
+        f"{'*' if best else ' '} {model.backbone:<15} {candidate.preset:<6} {features.hop_ms:>4g} {features.num_frames:>6}"
+        f" {model.hidden_dim:>5} {_list(layers):<8} {model.ffn_dim:>4} {_list(front):<6} {candidate.parameters:>7}"
+        f" {figures.multiply_accumulates:>10} {figures.arena_bytes:>7} {figures.ram_bytes / figures.free_ram_bytes:>5.0%}"
+        f" {figures.flash_bytes / figures.free_flash_bytes:>5.0%}"
+        f" {f'{band.middle:.0f} ({band.low:.0f} to {band.high:.0f})':>20}"
+    )
+
+
+def _list(values) -> str:
+    return ",".join(map(str, values))
+
+
+def run() -> None:
+    define_flags()
+    command.run(main)
+
+
+if __name__ == "__main__":
+    run()
