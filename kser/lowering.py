@@ -52,7 +52,7 @@ def lower(graph: Graph) -> tuple[Node, ...]:
 def file_bytes(nodes: Sequence[Node]) -> int:
     """Bytes of the .tflite without metadata: constants on 16-byte boundaries, tables and names as they are on average.
 
-    The averages were fitted to 100 converted networks of random sizes and meet them within 2 %.
+    The averages were fitted to converted networks of random sizes; benchmarks/README.md tells how close they come to others.
     """
     tensors = tensors_of(nodes)
     constants = [t for t in tensors if t.constant]
