@@ -13,6 +13,8 @@ from kser.errors import ConfigError
 
 # Smaller blocks would leave the matrix product of local attention little to do at a time.
 MIN_BLOCK = 8
+# The converter knows an L2 norm by its form and an epsilon below a thousandth; any other becomes a float island.
+MAX_L2_EPSILON = 9.9e-4
 
 register = keras.saving.register_keras_serializable(package="kser")
 
@@ -222,10 +224,13 @@ class LayerNorm(_Norm):
 
 @register
 class L2Norm(_Norm):
-    """`x / |x|` over the last axis: one L2_NORMALIZATION. `epsilon` bounds the mean square, as it does in an RMS norm."""
+    """`x / |x|` over the last axis: one L2_NORMALIZATION. `epsilon` bounds the mean square, as it does in an RMS norm.
+
+    Over 100 values and more it bounds the sum of squares by MAX_L2_EPSILON instead, a smaller bound.
+    """
 
     def call(self, inputs):
-        return tf.math.l2_normalize(inputs, -1, epsilon=inputs.shape[-1] * self.epsilon)
+        return tf.math.l2_normalize(inputs, -1, epsilon=min(inputs.shape[-1] * self.epsilon, MAX_L2_EPSILON))
 
 
 @register

@@ -22,8 +22,6 @@ Shape = tuple[int, ...]
 # Bytes of a .tflite beside its constants: the frame, the entry of an activation with its op, that of a constant, one more
 # scale, and the names of the six operations that an L2 norm was made of.
 FILE_FRAME, ACTIVATION_ENTRY, CONSTANT_ENTRY, SCALE_ENTRY, L2_NAMES = 2206, 254, 9.5, 12.5, 352
-# The converter knows an L2 norm by its form, with an epsilon below this; beyond it leaves a float island.
-L2_EPSILON_LIMIT = 1e-3
 
 
 def lower(graph: Graph) -> tuple[Node, ...]:
@@ -40,7 +38,6 @@ def lower(graph: Graph) -> tuple[Node, ...]:
     tensors: dict[Ref, Tensor] = {(graph.input_name, 0): source}
     for layer in graph:
         inputs = [tensors[ref] for ref in layer.inputs]
-        _check_norm(layer, inputs[0])
         outputs = _lowered(lowering, layer, inputs, layer.inputs[0] in reshaped)
         tensors.update(((layer.name, i), output) for i, output in enumerate(outputs))
         if layer.kind == "Reshape" and outputs[0].shape != inputs[0].shape:
@@ -116,11 +113,6 @@ def _is_affine(node: Node) -> bool:
     return node.op in ("MUL", "ADD") and node.inputs[1].constant and len(node.inputs[1].shape) == 1
 
 
-def _check_norm(layer: Layer, x: Tensor) -> None:
-    if layer.kind in ("L2Norm", "RMSNorm") and x.shape[-1] * layer.config["epsilon"] >= L2_EPSILON_LIMIT:
-        raise KserError(f"Layer '{layer.name}' normalizes {x.shape[-1]} values, too many for L2_NORMALIZATION; use fewer.")
-
-
 def output_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
     """The shape of a layer's first output for a single clip, from those of its inputs; likewise before the rewrites."""
     if layer.kind == "BatchNormalization":
@@ -148,7 +140,9 @@ class _Lowering:
 
     def op(self, op: str, name: str, inputs: Sequence[Tensor], *shapes: Shape, **options):
         """Appends an op; returns its output, or several."""
-        outputs = tuple(Tensor(shape, name=f"{name}:{i}" if i else name) for i, shape in enumerate(shapes))
+        # Ranges are measured, so hardly two tensors have one scale: the tables of kernels are not shared.
+        scale = float(len(self.nodes) + 1)
+        outputs = tuple(Tensor(shape, name=f"{name}:{i}" if i else name, scale=scale) for i, shape in enumerate(shapes))
         self.nodes.append(Node(op, tuple(inputs), outputs, **options))
         self._producers.update((id(output), self.nodes[-1]) for output in outputs)
         return outputs if len(outputs) > 1 else outputs[0]

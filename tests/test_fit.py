@@ -15,7 +15,7 @@ from kser.backbones import BACKBONES, build_model, preset
 from kser.boards import CMSIS_NN, OWN_OPS, find_board
 from kser.config import FeatureConfig
 from kser.cost import graph_nodes
-from kser.errors import ConfigError, KserError
+from kser.errors import ConfigError
 from kser.tflite import TFLMRunner, parse, smallest_arena_bytes
 from tests.random_networks import converted, random_network
 
@@ -155,7 +155,6 @@ def test_the_small_presets_are_in_the_grid(backbone):
     models = [model for family in fit.grid(backbone) for model in family]
     assert len(set(models)) == len(models)
     assert {preset(backbone, "micro"), preset(backbone, "light")} <= set(models)
-    assert max(model.hidden_dim * max(model.stage_widening) for model in models) < 100  # wider norms do not convert
 
 
 # --- Budgets
@@ -225,8 +224,6 @@ def test_backbones_without_kernels_are_left_out(monkeypatch):
 def test_settings_that_make_no_network_are_told():
     with pytest.raises(ConfigError, match="no backbone 'perceiver'"):
         fit.search(fit.make_budget("esp32", None, None, 500.0), ("perceiver",))
-    with pytest.raises(KserError):
-        fit.predict(dataclasses.replace(preset("conformer", "micro"), hidden_dim=128), FeatureConfig(), 4)
 
 
 def test_small_networks_are_held_to_what_loads_them():
