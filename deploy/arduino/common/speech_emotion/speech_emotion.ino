@@ -26,7 +26,8 @@ void setup() {
   while (!Serial && millis() - start < kSerialWaitMs) {
   }
   SetUpLed();
-  if (application.SetUp() && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
+  if (!application.SetUp() || KSER_SERIAL) return;
+  if (!StartMicrophone(&application)) application.Report("The microphone could not be started.");
 }
 
 void loop() { application.Poll(); }

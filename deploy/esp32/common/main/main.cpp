@@ -36,7 +36,7 @@ extern "C" void app_main() {
   gpio_reset_pin(kLedPin);
   gpio_set_direction(kLedPin, GPIO_MODE_OUTPUT);
   if (!application.SetUp()) return;
-  if (!StartMicrophone(&application)) application.Report("The microphone could not be started.");
+  if (!KSER_SERIAL && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
   for (;;) {
     application.Poll();
     vTaskDelay(1);
