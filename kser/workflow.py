@@ -186,8 +186,8 @@ def fold_and_convert(
     """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
 
     With bits to compress to so is a second model, where that pays. With a `board` the report says whether the model runs
-    there, and if it does not, no C++ sources are written, unless by `force`. With a `deploy_dir` these include a whole project
-    for the board.
+    there, and if it does not, no C++ sources are written, unless by `force`. With a `deploy_dir` these include a whole
+    project for the board.
 
     Args:
       progress: as in `train.fit`; for quantization-aware training, which takes a while.

@@ -25,8 +25,8 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "deploy_dir",
         "",
-        "Directory to write a complete project for --board to, for the Arduino IDE, arduino-cli and PlatformIO, or for idf.py; it "
-        "must be empty or not exist.",
+        "Directory to write a complete project for --board to, for the Arduino IDE, arduino-cli and PlatformIO, or for "
+        "idf.py and PlatformIO; it must be empty or not exist.",
     )
     flags.DEFINE_bool("force", False, "Write C++ sources even if the model does not run on --board.")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 OPTIMISED = ("-O2",)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+NO_TYPE_INFORMATION = ("-fno-sanitize=vptr",)  # the package's TFLM has none
 # As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
 BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
 NO_CONTRACTION = "-ffp-contract=off"
@@ -95,10 +98,13 @@ def missing_tflm() -> str:
 
 def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
     """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
-    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
-    # It has no type information.
-    flags = [*tflm_flags(), *SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
+    flags = [*tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *_link_tflm()]
     return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def _link_tflm() -> list:
+    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
+    return [library, f"-Wl,-rpath,{library.parent}"]
 
 
 def tflm_flags() -> list:
@@ -201,10 +207,66 @@ def size(objects: Iterable[Path]) -> Size:
     return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
 
 
-
-
 def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
     """What stream.cc counted in so much simulated time; its checks have held."""
     done = subprocess.run([str(program), str(seconds), str(first_sample)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:2000]
     return {name: int(number) for name, number in (line.split() for line in done.stdout.splitlines())}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """How a project's sources are compiled here: folders of headers, of the fakes and of the project, and flags."""
+
+    fake: str
+    headers: tuple[str, ...]
+    library: str
+    flags: tuple[str, ...]
+
+
+ARDUINO = Shell("arduino", (), "speech_emotion/src/kser_micro", ("-std=c++17",))
+# Designated initializers are ESP-IDF's style; they leave out members.
+ESP_IDF = Shell(
+    *("esp_idf", ("main", "components/kser_micro/src"), "components/kser_micro/src"),
+    ("-std=gnu++20", "-Wno-missing-field-initializers", "-DKSER_FFT_ESP", f"-I{HERE / 'fakes'}"),
+)
+# What differs from program to program.
+APPLICATION = "application.cpp"
+
+
+def _project_command(project: Path, shell: Shell, defines: Iterable[str]) -> list:
+    folders = [f"-I{HERE / 'fakes' / shell.fake}", *(f"-I{project / folder}" for folder in shell.headers)]
+    warnings = ["-Wall", "-Wextra", "-Werror", *shell.flags]
+    return ["g++", *warnings, "-O1", "-g", *tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *folders, *defines]
+
+
+def _project_objects(output: Path, project: Path, shell: Shell, sources: Iterable[Path], defines=()) -> list[Path]:
+    output.mkdir(parents=True, exist_ok=True)
+    command = _project_command(project, shell, defines)
+
+    def compiled(source: Path) -> Path:
+        return _compile([*command, "-c", "-x", "c++", source], output / f"{source.name}.o")
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return list(pool.map(compiled, sources))
+
+
+def project_library(output: Path, project: Path, shell: Shell) -> list[Path]:
+    """The object files, in `output`, of the library in a project, without the application."""
+    sources = [path for path in sorted((project / shell.library).rglob("*.cpp")) if path.name != APPLICATION]
+    return _project_objects(output, project, shell, sources)
+
+
+def project_program(output: Path, project: Path, shell: Shell, objects: Iterable[Path], defines=()) -> Path:
+    """A program of the project's shell on a fake board, with the library's `objects`, in the new folder `output`."""
+    library = project / shell.library
+    own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp") and library not in path.parents]
+    sources = [library / APPLICATION, *own, HERE / "fakes" / shell.fake / "board.cc"]
+    parts = _project_objects(output, project, shell, sources, defines)
+    return _compile(["g++", *SANITIZERS, *parts, *objects, *_link_tflm(), "-pthread"], output / "program")
+
+
+def check_shell(output: Path, project: Path, shell: Shell, names: Iterable[str]) -> None:
+    """Compiles sources of a project on their own."""
+    for name in names:
+        _compile([*_project_command(project, shell, ()), "-c", project / name], output)
