@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -18,6 +19,8 @@ LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
 CORE_SOURCES = tuple(
     LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
 )
+# What the application needs beside it, likewise.
+SHELL_SOURCES = tuple(LIBRARY / f"{name}.cpp" for name in ("json_line", "microphone_check"))
 CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
@@ -77,9 +80,9 @@ def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: I
 
 
 def check_library(output: Path, settings: Path, std: str) -> None:
-    """Compiles each of the core's sources on its own, as strictly as can be."""
+    """Compiles each source that needs no TFLM on its own, as strictly as can be."""
     flags = [f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings])]
-    for source in CORE_SOURCES:
+    for source in (*CORE_SOURCES, *SHELL_SOURCES):
         _compile(["g++", *flags, "-c", source], output)
 
 
@@ -216,7 +219,8 @@ def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Shell:
-    """How a project's sources are compiled here: folders of headers, of the fakes and of the project, and flags."""
+    """How a project's sources are compiled here: fakes of a board's headers, the project's folders of headers, its folder of
+    the library, flags."""
 
     fake: str
     headers: tuple[str, ...]
@@ -230,43 +234,47 @@ ESP_IDF = Shell(
     *("esp_idf", ("main", "components/kser_micro/src"), "components/kser_micro/src"),
     ("-std=gnu++20", "-Wno-missing-field-initializers", "-DKSER_FFT_ESP", f"-I{HERE / 'fakes'}"),
 )
-# What differs from program to program.
-APPLICATION = "application.cpp"
 
 
-def _project_command(project: Path, shell: Shell, defines: Iterable[str]) -> list:
+class ProjectBuilder:
+    """Builds programs of projects' shells on fake boards; what projects have in common is compiled once.
+
+    Flags beside the shell's are for application.cpp alone, which is alone in including kser_golden.h.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+
+    def program(self, project: Path, shell: Shell, flags: tuple[str, ...] = ()) -> Path:
+        own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+        sources = [*own, HERE / "fakes" / shell.fake / "board.cc"]
+        headers = _digest(path for path in sorted(project.rglob("*.h")) if path.name != "kser_golden.h")
+
+        def compiled(source: Path) -> Path:
+            more = flags if source.name == "application.cpp" else ()
+            golden = (project / shell.library / "kser_golden.h",) if more else ()
+            name = hashlib.sha256(f"{shell}{more}{headers}{_digest((source, *golden))}".encode()).hexdigest()
+            target = self._directory / f"{name}.o"
+            command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]
+            return target if target.exists() else _compile([*command, source], target)
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            objects = list(pool.map(compiled, sources))
+        output = self._directory / hashlib.sha256(str(objects).encode()).hexdigest()
+        return _compile(["g++", *SANITIZERS, *objects, *_link_tflm(), "-pthread"], output)
+
+
+def _digest(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def project_command(project: Path, shell: Shell) -> list:
+    """A compiler for a project's sources, with fakes of the board's headers."""
     folders = [f"-I{HERE / 'fakes' / shell.fake}", *(f"-I{project / folder}" for folder in shell.headers)]
-    warnings = ["-Wall", "-Wextra", "-Werror", *shell.flags]
-    return ["g++", *warnings, "-O1", "-g", *tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *folders, *defines]
+    return ["g++", "-Wall", "-Wextra", "-Werror", *shell.flags, "-O1", *tflm_flags(), *folders]
 
 
-def _project_objects(output: Path, project: Path, shell: Shell, sources: Iterable[Path], defines=()) -> list[Path]:
-    output.mkdir(parents=True, exist_ok=True)
-    command = _project_command(project, shell, defines)
-
-    def compiled(source: Path) -> Path:
-        return _compile([*command, "-c", "-x", "c++", source], output / f"{source.name}.o")
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(compiled, sources))
-
-
-def project_library(output: Path, project: Path, shell: Shell) -> list[Path]:
-    """The object files, in `output`, of the library in a project, without the application."""
-    sources = [path for path in sorted((project / shell.library).rglob("*.cpp")) if path.name != APPLICATION]
-    return _project_objects(output, project, shell, sources)
-
-
-def project_program(output: Path, project: Path, shell: Shell, objects: Iterable[Path], defines=()) -> Path:
-    """A program of the project's shell on a fake board, with the library's `objects`, in the new folder `output`."""
-    library = project / shell.library
-    own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp") and library not in path.parents]
-    sources = [library / APPLICATION, *own, HERE / "fakes" / shell.fake / "board.cc"]
-    parts = _project_objects(output, project, shell, sources, defines)
-    return _compile(["g++", *SANITIZERS, *parts, *objects, *_link_tflm(), "-pthread"], output / "program")
-
-
-def check_shell(output: Path, project: Path, shell: Shell, names: Iterable[str]) -> None:
-    """Compiles sources of a project on their own."""
+def check_project_sources(project: Path, shell: Shell, names: Iterable[str]) -> None:
+    """Compiles some of a project's sources, each on its own."""
     for name in names:
-        _compile([*_project_command(project, shell, ()), "-c", project / name], output)
+        _compile([*project_command(project, shell), "-fsyntax-only", project / name], Path("unused"))

@@ -44,7 +44,7 @@ class Application {
       : board_(board)
 #if KSER_SERIAL
         ,
-        link_(&classifier_, board.read_byte, board.write_byte)
+        link_(&classifier_, board.read_byte, board.write_byte, board.microseconds)
 #endif
   {
   }

@@ -1,4 +1,4 @@
-// What a fake board hears: 16-bit samples of a file, over and over, and the time in samples.
+// What a fake board hears: 16-bit samples of a file, over and over; an empty file is a microphone that sends nothing.
 #ifndef KSER_TESTS_MICRO_FAKES_SOUND_H_
 #define KSER_TESTS_MICRO_FAKES_SOUND_H_
 
@@ -20,6 +20,8 @@ class Sound {
     while (std::fread(&sample, sizeof(sample), 1, file) == 1) samples_.push_back(sample);
     std::fclose(file);
   }
+
+  bool dead() const { return samples_.empty(); }
 
   std::int16_t Next() { return samples_[next_++ % samples_.size()]; }
 

@@ -25,7 +25,7 @@ std::uint64_t now;  // In samples.
 void Listen(std::uint64_t end) {
   for (; now < end; now += kStepSamples) {
     if (loop1) loop1();
-    for (std::uint32_t i = 0; !loop1 && i < kStepSamples; ++i) PDM.Hear(sound->Next());
+    for (std::uint32_t i = 0; !loop1 && i < kStepSamples && !sound->dead(); ++i) PDM.Hear(sound->Next());
   }
 }
 
@@ -82,7 +82,7 @@ bool I2S::begin(long sample_rate) {
   return running_;
 }
 bool I2S::read32(std::int32_t* left, std::int32_t* right) {
-  if (!running_) return false;
+  if (!running_ || sound->dead()) return false;
   *left = sound->NextSlot();
   *right = 0;
   return true;

@@ -31,7 +31,7 @@ int reads;
 void PassMillisecond() {
   std::unique_lock<std::mutex> lock(mutex);
   ++now_ms;
-  if (!enabled) return;
+  if (!enabled || sound->dead()) return;
   heard += kser_test::kSamplesPerMs;
   waiting = false;
   changed.notify_all();
