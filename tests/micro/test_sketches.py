@@ -1,4 +1,4 @@
-"""Projects as bin/fold_and_convert writes them, compiled against fakes of the boards' headers, run with a fake microphone."""
+"""Projects as bin/fold_and_convert writes them, compiled with fakes of the boards' headers, run with a fake microphone."""
 
 from __future__ import annotations
 
