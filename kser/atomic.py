@@ -1,13 +1,14 @@
-"""Files that appear under their final name only when they are whole."""
+"""Files and directories that appear under their final name only when they are whole."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from kser.errors import KserError
+from kser.errors import ConfigError, KserError
 
 
 @contextlib.contextmanager
@@ -56,3 +57,37 @@ def write_bytes(path: str, data: bytes) -> None:
 def write_text(path: str, text: str) -> None:
     """Writes `text` in UTF-8 to `path` in one step; raises KserError where that fails."""
     write_bytes(path, text.encode())
+
+
+def require_empty(path: str) -> None:
+    """Raises ConfigError if there is anything at `path` but an empty directory."""
+    if os.path.isdir(path) and not os.listdir(path) and not os.path.islink(path):
+        return
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} is not an empty directory; choose one that does not exist.")
+
+
+def write_tree(path: str, files: Mapping[str, bytes]) -> None:
+    """Makes the directory `path` of files by their relative paths, in one step.
+
+    Raises:
+      ConfigError: there is something at `path` already.
+      KserError: the disk is full, or the directory cannot be written to.
+    """
+    require_empty(path)
+    parent, name = os.path.split(os.path.abspath(path))
+    temporary = os.path.join(parent, f".{name}.{uuid.uuid4().hex}")
+    try:
+        for relative, data in files.items():
+            _write_new(os.path.join(temporary, relative), data)
+        os.rename(temporary, os.path.abspath(path))
+    except OSError as error:
+        raise KserError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_new(path: str, data: bytes) -> None:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "xb") as file:
+        file.write(data)

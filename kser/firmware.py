@@ -1,7 +1,9 @@
-"""C++ source of what the firmware in deploy/kser_micro must know of one model: settings and tables, ops, golden vectors."""
+"""C++ source of what the firmware in deploy/kser_micro must know of one model: settings and tables, ops, memory, golden
+vectors."""
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -12,7 +14,15 @@ from kser import tflite
 from kser.audio import PCM16_FULL_SCALE
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig, from_dict
 from kser.errors import ConfigError, KserError, ModelFileError
-from kser.features import FeatureCode, Normalization, analysis_window, feature_code, hz_to_mel, mel_matrix
+from kser.features import (
+    FeatureCode,
+    Normalization,
+    analysis_window,
+    feature_code,
+    hz_to_mel,
+    log_mel_numpy,
+    mel_matrix,
+)
 
 LINE_COLUMNS = 118
 
@@ -236,6 +246,31 @@ def adder(op: str) -> str:
     return "Add" + "".join(_WORDS.get(word, word.capitalize()) for word in op.split("_"))
 
 
+# --- Memory and kernels -----------------------------------------------------------------------------------------------
+
+
+def memory_source(arena_bytes: int, ring_samples: int) -> str:
+    """The text of kser_memory.h: how large the arena and the ring buffer of samples are on a board."""
+    body = "\n".join(
+        (
+            "// bin/doctor's estimate for the board and a margin; at the start the board tells how much it has used.",
+            f"constexpr std::size_t kArenaBytes = {arena_bytes};",
+            "// What the microphone brings while the model runs.",
+            f"constexpr std::uint32_t kRingSamples = {ring_samples};",
+        )
+    )
+    return _header("memory", "memory of a model on a board.", ("<cstddef>", "<cstdint>"), body)
+
+
+def switches_source(switches: str, own_ops: Collection[str]) -> str:
+    """The text of kernels/switches.h with the kernels of `own_ops` on, all others off; `switches` is that of the library."""
+
+    def switch(match: re.Match) -> str:
+        return f"#define KSER_KERNEL_{match[1]} {int(match[1] in own_ops)}"
+
+    return re.sub(r"#define KSER_KERNEL_(\w+) [01]", switch, switches)
+
+
 # --- Golden vectors ---------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +293,13 @@ def golden_source(input_values: np.ndarray, logits: np.ndarray) -> str:
         )
     )
     return _header("golden", "golden vectors of a model.", ("<cstdint>", '"kser_settings.h"'), body)
+
+
+def golden_input(metadata: dict, description: tflite.ModelDescription) -> np.ndarray:
+    """(num_frames, num_mels) int8: the golden clip's features as the model's input stores them."""
+    model = _model(metadata, description)
+    log_mel = log_mel_numpy(golden_clip(model.features) / PCM16_FULL_SCALE, model.features)
+    return tflite.quantize(model.normalization.apply(feature_code(model.features).round(log_mel)), model.input)
 
 
 def golden_clip(config: FeatureConfig) -> np.ndarray:

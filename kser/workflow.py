@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kser import convert, doctor, export, report, rundir
-from kser.atomic import replacing, write_text
+from kser import convert, doctor, export, project, report, rundir
+from kser.atomic import replacing, require_empty, write_text, write_tree
 from kser.backbones import build_model
 from kser.boards import find_board
 from kser.compress import compress_and_measure
@@ -43,6 +43,7 @@ MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "k
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
 COMPRESSED = "_compressed"  # what the names of the files of that model end with
 SUMMARY_FILE = "summary.json"
+INT8 = ("ptq", "qat", "qat_hrf")  # ways to quantize to int8
 MODELS = ("keras", "folded", "tflite", "tflm")
 
 
@@ -180,11 +181,13 @@ def fold_and_convert(
     progress=None,
     board: str = "",
     force: bool = False,
+    deploy_dir: str = "",
 ) -> tuple[Run, export.Export]:
     """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
 
     With bits to compress to so is a second model, where that pays. With a `board` the report says whether the model runs
-    there, and if it does not, no C++ sources are written, unless by `force`.
+    there, and if it does not, no C++ sources are written, unless by `force`. With a `deploy_dir` these include a whole
+    project for the board.
 
     Args:
       progress: as in `train.fit`; for quantization-aware training, which takes a while.
@@ -192,6 +195,8 @@ def fold_and_convert(
     require_passes(passes)
     if board:
         find_board(board)
+    if deploy_dir:
+        _require_deployable(deploy_dir, board, settings)
     run, material = open_run(run_dir, paths)
     chosen = _representative(run, material, settings)
     representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
@@ -212,11 +217,27 @@ def fold_and_convert(
         PARITY_FILE: (json.dumps(result.parity, indent=1) + "\n").encode(),
         CERTIFICATE_FILE: export.certificate_json(result.certificate).encode(),
     }
-    if force or not board or runs_on_board(result):
+    wanted = force or not board or runs_on_board(result)
+    if wanted:
         files |= {name: text for suffix, model in models.items() for name, text in _sources(model, suffix).items()}
     _write_together(run, files)
     _remove(run, _OWN_FILES - set(files))  # those of an earlier conversion
+    if deploy_dir and wanted:
+        figures = doctor.diagnosis_of(result.report["board"]).figures
+        write_tree(deploy_dir, project.project_files(result.model_bytes, board, figures))
     return run, result
+
+
+def _require_deployable(deploy_dir: str, board: str, settings: QuantizationConfig) -> None:
+    """A project that cannot be is refused before any work."""
+    if not board:
+        raise ConfigError("--deploy_dir needs the --board that the project is for.")
+    project.require_shell(board)
+    if settings.quantize not in INT8:
+        raise ConfigError(
+            f"A board's project takes an int8 model, not --quantize={settings.quantize}; choose {' or '.join(INT8)}."
+        )
+    require_empty(deploy_dir)
 
 
 def runs_on_board(result: export.Export) -> bool:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kser.atomic import replacing, write_bytes, write_text
-from kser.errors import KserError
+from kser.atomic import replacing, require_empty, write_bytes, write_text, write_tree
+from kser.errors import ConfigError, KserError
+from tests.limits import files_at_most
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KILLED_HALF_WAY = """
@@ -167,3 +168,40 @@ def test_writers_at_once_leave_one_whole_file(tmp_path):
         thread.join()
     assert seen | {path.read_text()} <= set(texts)
     assert os.listdir(tmp_path) == ["file"]
+
+
+# --- Directories ------------------------------------------------------------------------------------------------------
+
+TREE = {"a.txt": b"a", "deep/er/b.bin": bytes(range(256))}
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("place", ["new", "one/two", "empty"])
+def test_a_directory_is_written(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    write_tree(str(tmp_path / place), TREE)
+    assert tree(tmp_path / place) == TREE
+    assert {p.name for p in tmp_path.iterdir()} == {"empty", place.split("/")[0]}
+
+
+@pytest.mark.parametrize("place", ["full", "file", "link"])
+def test_a_directory_overwrites_nothing(tmp_path, place):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "keepsake").touch()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    for attempt in (lambda path: write_tree(path, TREE), require_empty):
+        with pytest.raises(ConfigError, match=rf"^.*/{place} is not an empty directory; choose one that does not exist\.$"):
+            attempt(str(tmp_path / place))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_directory_that_does_not_fit_leaves_nothing(tmp_path):
+    files = {"first": b"fits", "second": bytes(200_000)}
+    with files_at_most(100_000), pytest.raises(KserError, match=r"^Cannot write .*/new: File too large\.$"):
+        write_tree(str(tmp_path / "new"), files)
+    assert list(tmp_path.iterdir()) == []

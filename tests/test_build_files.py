@@ -44,6 +44,7 @@ TOP_LAYERS = (
     ("rundir", "evaluate"),
     ("report", "train"),
     ("export", "firmware", "material", "predict"),
+    ("project",),
     ("preview", "workflow"),
     ("cli",),
 )

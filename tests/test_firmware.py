@@ -235,3 +235,26 @@ def test_the_golden_clip_exercises_every_band():
     assert clip.shape == (config.clip_samples,) and clip.dtype == np.int16
     assert 5000 < np.abs(clip.astype(int)).max() < 32767
     assert log_mel_numpy(clip / 32768, config).std(axis=0).min() > 0.3
+
+
+# --- Memory and kernels -----------------------------------------------------------------------------------------------
+
+
+def test_memory_is_constants():
+    text = firmware.memory_source(9216, 4096)
+    assert constant(text, "kArenaBytes") == "9216" and constant(text, "kRingSamples") == "4096"
+
+
+def test_switches_are_those_of_the_ops():
+    text = "// Why.\n#ifndef KSER_KERNEL_ADD\n#define KSER_KERNEL_ADD 1\n#endif\n#define KSER_KERNEL_L2_NORMALIZATION 1\n"
+    changed = firmware.switches_source(text, {"L2_NORMALIZATION"})
+    assert changed == text.replace("KERNEL_ADD 1", "KERNEL_ADD 0")
+    assert firmware.switches_source(changed, {"ADD", "L2_NORMALIZATION"}) == text
+
+
+def test_golden_input_is_the_golden_clip_as_predict_hears_it():
+    values = firmware.golden_input(sources.metadata(CONFIG), sources.description(CONFIG))
+    assert (values.dtype, values.shape) == (np.int8, (CONFIG.num_frames, CONFIG.num_mels))
+    log_mel = log_mel_numpy(firmware.golden_clip(CONFIG) / 32768, CONFIG)
+    normalized = sources.normalization(CONFIG).apply(feature_code(CONFIG).round(log_mel))
+    np.testing.assert_array_equal(values, tflite.quantize(normalized, sources.input_tensor(CONFIG)))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import boards, compress, feature_cache, fold, material, rundir, tflite, workflow
+from kser import boards, compress, doctor, feature_cache, fold, material, project, rundir, tflite, workflow
 from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths, QuantizationConfig
 from kser.datasets import SOURCES, Source
 from kser.datasets.corpus import speakers_held_out
@@ -554,6 +554,54 @@ def test_a_board_the_model_does_not_fit_gets_sources_by_force_only(spoilt, monke
     assert not SOURCES_WRITTEN & set(files) and files["model.tflite"] == result.model_bytes
     workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32", force=True)
     assert SOURCES_WRITTEN < set(contents(spoilt.path))
+
+
+def deploy(run, directory, board="esp32", settings=FEW, **more):
+    return workflow.fold_and_convert(run.path, run.paths, settings, board=board, deploy_dir=str(directory), **more)
+
+
+def test_a_project_for_the_board_is_written_at_once(spoilt, tmp_path):
+    _, result = deploy(spoilt, tmp_path / "new" / "project")
+    files = contents(tmp_path / "new" / "project")
+    figures = doctor.diagnosis_of(result.report["board"]).figures
+    assert files == project.project_files(result.model_bytes, "esp32", figures)
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"project"}
+    assert f"{len(result.model_bytes)} bytes".encode() in files["components/kser_micro/src/kser_model.cpp"]
+
+
+def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, monkeypatch, tmp_path):
+    tiny_board = dataclasses.replace(boards.find_board("esp32"), ram_bytes=1000)
+    monkeypatch.setitem(boards.BOARDS, "esp32", tiny_board)
+    deploy(spoilt, tmp_path / "project")
+    assert not (tmp_path / "project").exists()
+    deploy(spoilt, tmp_path / "project", force=True)
+    assert (tmp_path / "project" / "main" / "main.cpp").is_file()
+
+
+@pytest.mark.parametrize(
+    ("board", "kind", "message"),
+    [
+        ("", "ptq", "^--deploy_dir needs the --board that the project is for"),
+        ("generic_m4", "ptq", "There is no project for the board 'generic_m4'"),
+        ("esp32", "float", "takes an int8 model, not --quantize=float; choose ptq or qat or qat_hrf"),
+        ("esp32", "int16x8", "takes an int8 model, not --quantize=int16x8"),
+    ],
+)
+def test_a_project_that_cannot_be_is_told_before_any_work(tmp_path, board, kind, message):
+    nowhere = DataPaths()
+    with pytest.raises(ConfigError, match=message):
+        workflow.fold_and_convert(
+            "nowhere", nowhere, QuantizationConfig(kind), board=board, deploy_dir=str(tmp_path / "project")
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_project_overwrites_nothing(tmp_path):
+    (tmp_path / "sketch").mkdir()
+    (tmp_path / "sketch" / "mine.ino").touch()
+    for place in (tmp_path / "sketch", tmp_path / "sketch" / "mine.ino"):
+        with pytest.raises(ConfigError, match="is not an empty directory; choose one that does not exist"):
+            workflow.fold_and_convert("nowhere", DataPaths(), board="esp32", deploy_dir=str(place))
 
 
 def test_an_unknown_board_is_told_before_any_work(trained):

@@ -22,6 +22,12 @@ def define_flags() -> None:
         "empty: none.",
     )
     flags.DEFINE_enum("board", None, list(BOARDS), "Board to say of whether the model runs there, as bin/doctor does.")
+    flags.DEFINE_string(
+        "deploy_dir",
+        "",
+        "Directory to write a complete project for --board to, for the Arduino IDE, arduino-cli and PlatformIO, or for "
+        "idf.py and PlatformIO; it must be empty or not exist.",
+    )
     flags.DEFINE_bool("force", False, "Write C++ sources even if the model does not run on --board.")
 
 
@@ -39,7 +45,8 @@ def main(_) -> None:
     quantization = QuantizationConfig(**settings.given(QuantizationConfig))
     with Progress() as progress:
         run, result = workflow.fold_and_convert(
-            FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress, FLAGS.board or "", FLAGS.force
+            *(FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress),
+            *(FLAGS.board or "", FLAGS.force, FLAGS.deploy_dir),
         )
     print(export_text(run, result.report, result.certificate, result.parity))
     print(
@@ -49,6 +56,8 @@ def main(_) -> None:
     if FLAGS.board:
         print(diagnosis_text(run.file(workflow.MODEL_FILE), diagnosis_of(result.report["board"])))
         _require_fit(result)
+    if FLAGS.deploy_dir:
+        print(f"project for {FLAGS.board} written to {FLAGS.deploy_dir}; its README.md says how to build it")
 
 
 def _require_fit(result) -> None:

@@ -45,14 +45,15 @@ def build_core(directory, settings, config, labels=sources.LABELS):
 # --- Units ------------------------------------------------------------------------------------------------------------
 
 
-UNITS = [("ring_buffer", "default"), ("score_smoother", "default")]
+UNITS = [(unit, "default") for unit in ("ring_buffer", "score_smoother", "json_line", "microphone_check")]
 UNITS += [(unit, name) for unit in ("log_mel", "feature_window", "feature_stream") for name in CONFIGS]
 
 
 @pytest.mark.parametrize("unit, name", UNITS)
 def test_unit(unit, name, settings, tmp_path):
     test = toolchain.HERE / f"{unit}_test.cc"
-    toolchain.run(toolchain.host_program(tmp_path / unit, settings[name], [test, *toolchain.CORE_SOURCES]))
+    files = [test, *toolchain.CORE_SOURCES, *toolchain.SHELL_SOURCES]
+    toolchain.run(toolchain.host_program(tmp_path / unit, settings[name], files))
 
 
 @pytest.mark.parametrize("name", ["default", "window_of_64_ms"])

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser import audio, convert, firmware, tflite
+from kser import convert, firmware, tflite
 from kser.config import FeatureConfig
-from kser.features import feature_code, log_mel_numpy
 from tests.micro import sources, toolchain
 
 REASON = toolchain.missing("g++") or toolchain.missing_tflm()
@@ -47,12 +46,6 @@ def of_another_scale(index):
     return change
 
 
-def golden_input(config, tensor):
-    """The golden clip as bin/predict gives it to the model: (num_frames, num_mels) int8."""
-    log_mel = log_mel_numpy(firmware.golden_clip(config) / audio.PCM16_FULL_SCALE, config)
-    return tflite.quantize(sources.normalization(config).apply(feature_code(config).round(log_mel)), tensor)
-
-
 def tflm_output(model_bytes, values):
     interpreter = tflite.open_tflm(model_bytes)
     interpreter.set_input(values[np.newaxis], 0)
@@ -76,7 +69,7 @@ def write_all(directory, config):
         "other_output": changed(model, of_another_scale(lambda graph: graph.outputs[0])),
     }
     description = tflite.describe(model)
-    golden = golden_input(config, description.inputs[0])
+    golden = firmware.golden_input(metadata, description)
     texts = {
         "kser_settings.h": firmware.settings_source(tflite.read_metadata(model), description),
         "kser_resolver.h": firmware.resolver_source(description),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +19,14 @@ LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
 CORE_SOURCES = tuple(
     LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
 )
+# What the application needs beside it, likewise.
+SHELL_SOURCES = tuple(LIBRARY / f"{name}.cpp" for name in ("json_line", "microphone_check"))
 CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 OPTIMISED = ("-O2",)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+NO_TYPE_INFORMATION = ("-fno-sanitize=vptr",)  # the package's TFLM has none
 # As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
 BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
 NO_CONTRACTION = "-ffp-contract=off"
@@ -74,9 +80,9 @@ def host_program(output: Path, settings: Path, sources: Iterable[Path], flags: I
 
 
 def check_library(output: Path, settings: Path, std: str) -> None:
-    """Compiles each of the core's sources on its own, as strictly as can be."""
+    """Compiles each source that needs no TFLM on its own, as strictly as can be."""
     flags = [f"-std={std}", *WARNINGS, NO_DOUBLES, "-fno-exceptions", *_includes([settings])]
-    for source in CORE_SOURCES:
+    for source in (*CORE_SOURCES, *SHELL_SOURCES):
         _compile(["g++", *flags, "-c", source], output)
 
 
@@ -95,10 +101,13 @@ def missing_tflm() -> str:
 
 def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
     """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
-    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
-    # It has no type information.
-    flags = [*tflm_flags(), *SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
+    flags = [*tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *_link_tflm()]
     return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def _link_tflm() -> list:
+    library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
+    return [library, f"-Wl,-rpath,{library.parent}"]
 
 
 def tflm_flags() -> list:
@@ -201,10 +210,71 @@ def size(objects: Iterable[Path]) -> Size:
     return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
 
 
-
-
 def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
     """What stream.cc counted in so much simulated time; its checks have held."""
     done = subprocess.run([str(program), str(seconds), str(first_sample)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[:2000]
     return {name: int(number) for name, number in (line.split() for line in done.stdout.splitlines())}
+
+
+@dataclass(frozen=True)
+class Shell:
+    """How a project's sources are compiled here: fakes of a board's headers, the project's folders of headers, its folder of
+    the library, flags."""
+
+    fake: str
+    headers: tuple[str, ...]
+    library: str
+    flags: tuple[str, ...]
+
+
+ARDUINO = Shell("arduino", (), "speech_emotion/src/kser_micro", ("-std=c++17",))
+# Designated initializers are ESP-IDF's style; they leave out members.
+ESP_IDF = Shell(
+    *("esp_idf", ("main", "components/kser_micro/src"), "components/kser_micro/src"),
+    ("-std=gnu++20", "-Wno-missing-field-initializers", "-DKSER_FFT_ESP", f"-I{HERE / 'fakes'}"),
+)
+
+
+class ProjectBuilder:
+    """Builds programs of projects' shells on fake boards; what projects have in common is compiled once.
+
+    Flags beside the shell's are for application.cpp alone, which is alone in including kser_golden.h.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory = directory
+
+    def program(self, project: Path, shell: Shell, flags: tuple[str, ...] = ()) -> Path:
+        own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+        sources = [*own, HERE / "fakes" / shell.fake / "board.cc"]
+        headers = _digest(path for path in sorted(project.rglob("*.h")) if path.name != "kser_golden.h")
+
+        def compiled(source: Path) -> Path:
+            more = flags if source.name == "application.cpp" else ()
+            golden = (project / shell.library / "kser_golden.h",) if more else ()
+            name = hashlib.sha256(f"{shell}{more}{headers}{_digest((source, *golden))}".encode()).hexdigest()
+            target = self._directory / f"{name}.o"
+            command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]
+            return target if target.exists() else _compile([*command, source], target)
+
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            objects = list(pool.map(compiled, sources))
+        output = self._directory / hashlib.sha256(str(objects).encode()).hexdigest()
+        return _compile(["g++", *SANITIZERS, *objects, *_link_tflm(), "-pthread"], output)
+
+
+def _digest(files: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def project_command(project: Path, shell: Shell) -> list:
+    """A compiler for a project's sources, with fakes of the board's headers."""
+    folders = [f"-I{HERE / 'fakes' / shell.fake}", *(f"-I{project / folder}" for folder in shell.headers)]
+    return ["g++", "-Wall", "-Wextra", "-Werror", *shell.flags, "-O1", *tflm_flags(), *folders]
+
+
+def check_project_sources(project: Path, shell: Shell, names: Iterable[str]) -> None:
+    """Compiles some of a project's sources, each on its own."""
+    for name in names:
+        _compile([*project_command(project, shell), "-fsyntax-only", project / name], Path("unused"))

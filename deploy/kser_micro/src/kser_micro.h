@@ -4,7 +4,10 @@
 
 #include "emotion_classifier.h"
 #include "golden_clip.h"
+#include "i2s_slot.h"
+#include "json_line.h"
 #include "kernels/op_resolver.h"
+#include "microphone_check.h"
 #include "ring_buffer.h"
 
 #endif  // KSER_MICRO_H_

@@ -1,0 +1,33 @@
+// Emotions in speech, from the microphone to the serial line: a line of JSON for each decision, at 115200 baud.
+#include <Chirale_TensorFlowLite.h>  // First, so that the library is found for all files.
+
+#include "board.h"
+#include "src/kser_micro/application.h"
+
+constexpr uint32_t kSerialWaitMs = 4000;
+
+static void PrintText(const char* text) { Serial.print(text); }
+
+static uint32_t Microseconds() { return micros(); }
+
+#if KSER_SERIAL
+static int ReadByte() { return Serial.read(); }
+
+static void WriteByte(uint8_t byte) { Serial.write(byte); }
+
+static kser::Application application({PrintText, Microseconds, ShowLabel, ReadByte, WriteByte});
+#else
+static kser::Application application({PrintText, Microseconds, ShowLabel});
+#endif
+
+void setup() {
+  Serial.begin(115200);
+  const uint32_t start = millis();
+  while (!Serial && millis() - start < kSerialWaitMs) {
+  }
+  SetUpLed();
+  if (!application.SetUp() || KSER_SERIAL) return;
+  if (!StartMicrophone(&application)) application.Report("The microphone could not be started.");
+}
+
+void loop() { application.Poll(); }

@@ -1,0 +1,12 @@
+// Wires of the microphone and the LED; change them here.
+#ifndef PINS_H_
+#define PINS_H_
+
+#include "driver/gpio.h"
+
+constexpr gpio_num_t kBitClockPin = GPIO_NUM_4;   // SCK, BCLK
+constexpr gpio_num_t kWordClockPin = GPIO_NUM_5;  // WS, LRCL
+constexpr gpio_num_t kDataPin = GPIO_NUM_6;       // SD, DOUT
+constexpr gpio_num_t kLedPin = GPIO_NUM_7;
+
+#endif  // PINS_H_

@@ -1,0 +1,94 @@
+// All that a board runs: sound from its microphone, a line of JSON for each decision, on a few functions of the board.
+#ifndef KSER_APPLICATION_H_
+#define KSER_APPLICATION_H_
+
+#include <cstdint>
+
+#include "emotion_classifier.h"
+#include "json_line.h"
+#include "kernels/op_resolver.h"
+#include "kser_memory.h"
+#include "kser_resolver.h"
+#include "microphone_check.h"
+#include "ring_buffer.h"
+#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+
+// Define one as 1, here or for the compiler.
+#ifndef KSER_SELFTEST
+#define KSER_SELFTEST 0  // Runs the golden vectors before anything else.
+#endif
+#ifndef KSER_SERIAL
+#define KSER_SERIAL 0  // Takes sound from the serial line in place of the microphone.
+#endif
+
+#if KSER_SERIAL
+#include "serial_link.h"
+#endif
+
+namespace kser {
+
+// What the application asks of a board.
+struct Board {
+  Print print;                      // Writes text to the serial line.
+  std::uint32_t (*microseconds)();  // A clock that wraps at 2^32.
+  void (*show)(int label);          // Shows a decision, an index in kLabels or kSilence, by a LED.
+#if KSER_SERIAL
+  int (*read_byte)();                     // The next byte from the serial line, -1 where none waits.
+  void (*write_byte)(std::uint8_t byte);  // Writes a byte to it.
+#endif
+};
+
+class Application {
+ public:
+  explicit Application(const Board& board)
+      : board_(board)
+#if KSER_SERIAL
+        ,
+        link_(&classifier_, board.read_byte, board.write_byte, board.microseconds)
+#endif
+  {
+  }
+
+  // Loads the model, before the microphone is started. False, and the reason printed, where that fails.
+  bool SetUp();
+
+  // Takes samples in, in an interrupt or a task: just those that came, however few.
+  void OnSamples(const std::int16_t* samples, std::uint32_t count) { ring_.Write(samples, count); }
+
+  // Does what is to be done; to be called again and again.
+  void Poll();
+
+  // Prints a sentence on what has gone wrong.
+  void Report(const char* sentence);
+
+ private:
+  void Watch();
+  void CheckMicrophone();
+  void PrintMicrophone();
+  void Decide();
+  void PrintDecision(const Decision& decision, std::uint32_t inference_us, std::uint32_t latency_samples);
+  bool SelfTest();
+#if KSER_SELFTEST
+  bool Agree(const char* what, const std::int8_t* values, const std::int8_t* expected, int count, int* largest);
+#endif
+
+  const Board board_;
+  RingBuffer<kRingSamples> ring_;
+  EmotionClassifier classifier_;
+  MicrophoneCheck microphone_;
+  tflite::MicroMutableOpResolver<kNumOps> library_ops_;
+  const KernelOpResolver ops_{library_ops_};
+#if KSER_SERIAL
+  SerialLink link_;
+#endif
+  bool is_set_up_ = false;
+  bool sound_stopped_ = false;
+  std::uint32_t last_sound_us_ = 0;
+  std::uint32_t last_count_ = 0;
+  std::uint64_t num_samples_ = 0;  // That the microphone has brought, lost ones included.
+  alignas(16) std::uint8_t arena_[kArenaBytes];
+};
+
+}  // namespace kser
+
+#endif  // KSER_APPLICATION_H_

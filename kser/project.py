@@ -1,0 +1,141 @@
+"""A complete firmware project of one model for one board: the shell of the board, the library, and what is generated.
+
+Shells and library are the files of deploy/ in kser's source tree; here is only which of them go where. Nothing of deploy/
+is installed with the package: it is C++ that a user reads and changes, and a copy inside the package would be a second one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kser import convert, firmware, tflite
+from kser.boards import Board, find_board
+from kser.config import SAMPLE_RATE_HZ
+from kser.doctor import Figures
+from kser.errors import ConfigError, KserError
+
+DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
+SWITCHES = "kernels/switches.h"
+
+# The doctor's arena is computed from that of this computer's TFLM; other versions keep other books.
+ARENA_MARGIN = 1 / 8
+ARENA_STEP = 1024
+# What waits beside an inference: a block of the microphone's driver, and the frames that are made of what has waited.
+RING_SLACK_MS = 64
+SMALLEST_RING = 2048
+SAMPLE_BYTES = 2
+
+
+@dataclass(frozen=True)
+class _Shell:
+    """Folders of deploy/ by the folder of the project they are copied to, later ones over earlier ones, and the folder of
+    the library's sources, which those of the model join."""
+
+    folders: tuple[tuple[str, str], ...]
+    sources: str
+    readme: str
+
+
+def _arduino(board: str, microphone: str) -> _Shell:
+    """The library lies inside the sketch, where every Arduino tool compiles it without being told."""
+    sources = "speech_emotion/src/kser_micro"
+    shells = ("arduino/common", f"arduino/{microphone}", f"arduino/boards/{board}")
+    return _Shell((*((shell, "") for shell in shells), ("kser_micro/src", sources)), sources, "arduino/README.md")
+
+
+def _esp32(board: str) -> _Shell:
+    shells = ("esp32/common", f"esp32/boards/{board}")
+    library = "components/kser_micro"
+    return _Shell((*((shell, "") for shell in shells), ("kser_micro", library)), f"{library}/src", "esp32/README.md")
+
+
+_SHELLS: Mapping[str, _Shell] = {
+    **{board: _arduino(board, "pdm") for board in ("nano33ble", "portenta_h7", "nicla_vision")},
+    "rp2040": _arduino("rp2040", "i2s"),
+    **{board: _esp32(board) for board in ("esp32", "esp32s3", "esp32c3")},
+}
+
+
+def require_shell(board: str) -> None:
+    """Raises ConfigError unless there are sources of a project for the board."""
+    if board not in _SHELLS:
+        raise ConfigError(f"There is no project for the board '{board}'; there is one for {', '.join(_SHELLS)}.")
+    if not DEPLOY.is_dir():
+        raise ConfigError(
+            f"A project is made of the folder deploy of kser's source tree, which is not at {DEPLOY}; run "
+            "bin/fold_and_convert in a clone, or install the package with pip install -e."
+        )
+
+
+def project_files(model_bytes: bytes, board: str, figures: Figures) -> dict[str, bytes]:
+    """All files of the project, by relative path.
+
+    Args:
+      model_bytes: an int8 .tflite with kser's metadata.
+      figures: the doctor's, for this model on this board.
+
+    Raises:
+      ConfigError: there is no project for the board.
+      ModelFileError: the model is not int8, or its metadata is damaged.
+    """
+    require_shell(board)
+    shell = _SHELLS[board]
+    files = {"README.md": (DEPLOY / shell.readme).read_bytes()}
+    for source, target in shell.folders:
+        files |= {f"{target}/{path}".lstrip("/"): data for path, data in _folder(source).items()}
+    texts = model_sources(model_bytes, find_board(board), figures)
+    return files | {f"{shell.sources}/{name}": text.encode() for name, text in texts.items()}
+
+
+def _folder(name: str) -> dict[str, bytes]:
+    root = DEPLOY / name
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[str, str]:
+    """The generated files, by path in the folder of the library's sources."""
+    metadata, description = tflite.read_metadata(model_bytes), tflite.describe(model_bytes)
+    own_ops = board.library.kernels.own
+    golden = firmware.golden_input(metadata, description)
+    header, source = convert.cc_sources(model_bytes, "kser_model")
+    return {
+        "kser_settings.h": firmware.settings_source(metadata, description),
+        "kser_resolver.h": firmware.resolver_source(description, own_ops),
+        "kser_memory.h": firmware.memory_source(arena_bytes(figures), ring_samples(figures)),
+        "kser_golden.h": firmware.golden_source(golden, _logits(model_bytes, golden)),
+        SWITCHES: firmware.switches_source((DEPLOY / "kser_micro/src" / SWITCHES).read_text(encoding="utf-8"), own_ops),
+        "kser_model.h": header,
+        "kser_model.cpp": source,
+    }
+
+
+def arena_bytes(figures: Figures) -> int:
+    """The doctor's arena and the margin, in whole steps."""
+    if figures.arena_bytes is None:
+        raise KserError("How large an arena the model needs could not be found out; see bin/doctor.")
+    return math.ceil(figures.arena_bytes * (1 + ARENA_MARGIN) / ARENA_STEP) * ARENA_STEP
+
+
+def ring_samples(figures: Figures) -> int:
+    """The power of two that holds what comes during the longest inference the doctor expects, as far as there is RAM for it.
+
+    An inference longer than the time between decisions would fill any ring.
+    """
+    longest_ms = min(figures.inference_ms.high, figures.decision_ms) + RING_SLACK_MS
+    free_bytes = figures.free_ram_bytes - figures.ram_bytes - (arena_bytes(figures) - figures.arena_bytes)
+    wanted = 1 << math.ceil(math.log2(longest_ms * SAMPLE_RATE_HZ / 1000))
+    fitting = 1 << int(math.log2(max(1, free_bytes / SAMPLE_BYTES)))
+    return max(SMALLEST_RING, min(wanted, fitting))
+
+
+def _logits(model_bytes: bytes, golden: np.ndarray) -> np.ndarray:
+    """(num_classes,) int8 of the golden input."""
+    interpreter = tflite.open_tflm(model_bytes)
+    interpreter.set_input(golden[np.newaxis], 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)[0]

@@ -1,0 +1,2 @@
+// By this header Arduino tools find the library.
+#include <Arduino.h>

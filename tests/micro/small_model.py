@@ -1,0 +1,37 @@
+"""A small untrained model with kser's metadata, as bin/fold_and_convert makes it, for tests of what boards do with one."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from kser import doctor, firmware, project, tflite
+from kser.audio import PCM16_FULL_SCALE
+from kser.backbones import build_model, preset
+from kser.config import FeatureConfig
+from kser.convert import to_int8_tflite
+from kser.deploy import deploy_model
+from kser.features import log_mel_numpy
+from tests.micro import sources
+
+FEATURES = FeatureConfig(clip_seconds=1.0)
+
+
+@functools.cache
+def model_bytes() -> bytes:
+    rng = np.random.default_rng(0)
+    clip = firmware.golden_clip(FEATURES) / PCM16_FULL_SCALE
+    heard = sources.normalization(FEATURES).apply(log_mel_numpy(clip, FEATURES))
+    clips = np.float32([heard + rng.standard_normal(heard.shape) for _ in range(8)])
+    network = build_model(preset("conformer", "micro"), FEATURES, len(sources.LABELS))
+    return tflite.add_metadata(to_int8_tflite(deploy_model(network, clips).model, clips), sources.metadata(FEATURES))
+
+
+@functools.cache
+def figures(board: str) -> doctor.Figures:
+    return doctor.examine(model_bytes(), [board])[0].figures
+
+
+def project_files(board: str) -> dict[str, bytes]:
+    return project.project_files(model_bytes(), board, figures(board))

@@ -1,0 +1,189 @@
+"""Projects as bin/fold_and_convert writes them, compiled with fakes of the boards' headers, run with a fake microphone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kser import convert, firmware, tflite
+from kser.atomic import write_tree
+from tests.micro import small_model, sources, toolchain
+
+REASON = toolchain.missing("g++") or toolchain.missing_tflm()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+# One of each microphone; what other boards have of their own is compiled, and the rest is the same files.
+SHELLS = {"nano33ble": toolchain.ARDUINO, "rp2040": toolchain.ARDUINO, "esp32s3": toolchain.ESP_IDF}
+SECONDS = 6
+SELFTEST = "-DKSER_SELFTEST=1"
+# A 64-bit computer's TFLM keeps books of twice the size.
+HOST_ARENA_BYTES = 400_000
+RING_SAMPLES = 8192
+
+
+class Project:
+    """A project of the small model for a board, in a directory."""
+
+    def __init__(self, directory: Path, board: str, builder: toolchain.ProjectBuilder):
+        self._directory, self._shell, self._builder = directory / board, SHELLS[board], builder
+        write_tree(str(self._directory), small_model.project_files(board))
+        (self.sources / "kser_memory.h").write_text(firmware.memory_source(HOST_ARENA_BYTES, RING_SAMPLES))
+
+    @property
+    def sources(self) -> Path:
+        return self._directory / self._shell.library
+
+    def program(self, *flags: str) -> Path:
+        return self._builder.program(self._directory, self._shell, flags)
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory) -> toolchain.ProjectBuilder:
+    return toolchain.ProjectBuilder(tmp_path_factory.mktemp("objects"))
+
+
+@pytest.fixture(scope="module", params=SHELLS)
+def board(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def project(board, builder, tmp_path_factory) -> Project:
+    return Project(tmp_path_factory.mktemp("projects"), board, builder)
+
+
+@pytest.fixture
+def own_project(builder, tmp_path) -> Project:
+    """One to do harm to."""
+    return Project(tmp_path, "nano33ble", builder)
+
+
+@pytest.fixture(scope="module")
+def program(project) -> Path:
+    return project.program()
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """Writes int16 samples to a file."""
+
+    def write(samples: np.ndarray) -> Path:
+        path = tmp_path / "sound.raw"
+        samples.astype("<i2").tofile(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def speech(sound):
+    return sound(firmware.golden_clip(small_model.FEATURES))
+
+
+def run(program: Path, sound: Path, stall_ms: int = 0, seconds: int = SECONDS) -> tuple[list[dict], str]:
+    """The lines that the board prints, and what it does with its pins."""
+    command = [str(program), str(sound), str(seconds), str(stall_ms)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # Other lines are TFLM's own.
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")], done.stderr
+
+
+def decisions(lines: list[dict]) -> list[dict]:
+    return [line for line in lines if "label" in line]
+
+
+def test_speech_gives_a_decision_every_half_second(program, speech):
+    lines, pins = run(program, speech)
+    start, microphone, *found = lines
+    assert 0 < start["arena_used_bytes"] <= HOST_ARENA_BYTES
+    assert microphone["microphone"] == "good" and abs(microphone["offset"]) < 328
+    # The microphone is checked for 1.5 s, then a clip of 1 s fills the window.
+    assert [line["second"] for line in found] == pytest.approx(np.arange(2.5, SECONDS, 0.5), abs=0.06)
+    for line in found:
+        assert line["label"] in sources.LABELS and tuple(line["scores"]) == sources.LABELS
+        assert sum(line["scores"].values()) == pytest.approx(1, abs=0.003)
+        assert line["inference_ms"] == 0 and 0 <= line["latency_ms"] < 32
+        assert (line["overruns"], line["lost_samples"]) == (0, 0)
+    assert "pin" in pins and len(set(pins.splitlines())) > 1
+
+
+def test_a_busy_loop_is_told_as_an_overrun_and_the_window_fills_anew(program, speech):
+    found = decisions(run(program, speech, stall_ms=2000, seconds=10)[0])
+    before, after = ([line for line in found if line["overruns"] == count] for count in (0, 1))
+    assert len(before) + len(after) == len(found) and before and after
+    assert after[0]["second"] - before[-1]["second"] > 2 + 1
+    assert after[0]["lost_samples"] > 16000 and after[-1]["lost_samples"] == after[0]["lost_samples"]
+
+
+def test_silence_and_noise_of_a_bit_are_told(program, sound):
+    lines, _ = run(program, sound(np.arange(16000) % 2))
+    assert lines[1]["microphone"] == "silent" and lines[1]["error"].startswith("The microphone gives nothing but silence;")
+    assert {line["label"] for line in decisions(lines)} == {"silence"}
+    assert all(value == 0 for line in decisions(lines) for value in line["scores"].values())
+
+
+def test_clipping_is_told(program, sound):
+    square = np.where(np.arange(16000) // 40 % 2, 32767, -32768)
+    assert run(program, sound(square))[0][1]["microphone"] == "clipping"
+
+
+def test_a_microphone_that_sends_nothing_is_told_once(program, sound):
+    lines, _ = run(program, sound(np.empty(0)))
+    assert [line["error"] for line in lines[1:]] == [
+        "No samples come from the microphone; look at its wires and pins, and start the board again."
+    ]
+
+
+def test_the_self_test_passes_and_the_board_goes_on(project, speech):
+    lines, _ = run(project.program(SELFTEST), speech)
+    assert lines[1]["selftest"] == "PASS" and max(lines[1]["input_steps"], lines[1]["logit_steps"]) <= 2
+    assert decisions(lines)
+
+
+@pytest.mark.parametrize(("array", "what", "index"), [("kGoldenLogits", "logits", 2), ("kGoldenInput", "input", 1234)])
+def test_the_self_test_tells_the_first_difference_and_the_board_stops(own_project, speech, array, what, index):
+    golden = own_project.sources / "kser_golden.h"
+    golden.write_text(_changed(golden.read_text(), array, index))
+    lines, _ = run(own_project.program(SELFTEST), speech)
+    assert len(lines) == 2 and {**lines[1], "value": 0, "expected": 0} == {
+        **{"selftest": "FAIL", "differs": what, "index": index},
+        **{"value": 0, "expected": 0},
+    }
+
+
+def _changed(text: str, name: str, index: int) -> str:
+    """The generated text with one value of an array three steps off."""
+    head, values, tail = re.fullmatch(rf"(.*{name}\[[^\]]*\] = {{)([^}}]*)(}}.*)", text, re.DOTALL).groups()
+    numbers = values.split(",")
+    numbers[index] = str(int(numbers[index]) + (3 if int(numbers[index]) < 0 else -3))
+    return f"{head}{','.join(numbers)}{tail}"
+
+
+def test_a_model_that_the_settings_are_not_of_is_told_in_a_sentence(own_project, speech):
+    other = tflite.add_metadata(small_model.model_bytes(), {**sources.metadata(small_model.FEATURES), "test_UA": 0.5})
+    (own_project.sources / "kser_model.cpp").write_text(convert.cc_sources(other, "kser_model")[1])
+    lines, _ = run(own_project.program(), speech)
+    assert lines == [{"error": "kser_settings.h was generated from another model; generate the project again."}]
+
+
+def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():
+    for boards, own in (
+        (("nano33ble", "portenta_h7", "nicla_vision"), {"sketch.yaml", "platformio.ini", "kser_memory.h"}),
+        (("esp32", "esp32c3"), {"sdkconfig.defaults", "platformio.ini", "pins.h", "kser_memory.h"}),
+    ):
+        first, *others = (small_model.project_files(board) for board in boards)
+        for other in others:
+            assert set(other) == set(first)
+            assert {Path(name).name for name in first if first[name] != other[name]} <= own
+
+
+@pytest.mark.parametrize("other", ["esp32", "esp32c3"])
+def test_the_pins_of_other_esp32_boards_compile(other, tmp_path):
+    write_tree(str(tmp_path / other), small_model.project_files(other))
+    toolchain.check_project_sources(tmp_path / other, toolchain.ESP_IDF, ["main/main.cpp", "main/microphone.cpp"])
