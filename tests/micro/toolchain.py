@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ CORE_SOURCES = tuple(
     LIBRARY / f"{name}.cpp" for name in ("complex_fft", "feature_stream", "feature_window", "log_mel", "score_smoother")
 )
 CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
+SERIAL_SOURCES = (LIBRARY / "serial_frame.cpp", LIBRARY / "serial_link.cpp")
+KERNEL_SOURCES = tuple(sorted((LIBRARY / "kernels").glob("*.cpp")))
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 OPTIMISED = ("-O2",)
@@ -95,10 +99,37 @@ def missing_tflm() -> str:
 
 def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
     """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
+    flags = [*tflm_flags(), *SANITIZERS, *_tflm_library()]
+    return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def kernel_objects(directory: Path, flags: Iterable = SANITIZERS) -> list[Path]:
+    """Object files of the int8 kernels, for any model; -DKSER_KERNEL_ADD=0 leaves one to TFLM."""
+    return _host_objects(directory, directory, KERNEL_SOURCES, flags)
+
+
+def serial_board(directory: Path, kernels: Iterable[Path], flags: Iterable = SANITIZERS) -> Path:
+    """A board in the serial mode: serial_board.cc, the whole firmware, TFLM.
+
+    Args:
+      directory: holds all generated files, and gets the program.
+      kernels: `kernel_objects` of the same flags.
+    """
+    sources = [HERE / "serial_board.cc", directory / "kser_model.cc", CLASSIFIER_SOURCE, *SERIAL_SOURCES, *CORE_SOURCES]
+    objects = _host_objects(directory, directory, sources, flags)
+    return _compile(["g++", *objects, *kernels, *flags, *_tflm_library()], directory / "board")
+
+
+def _host_objects(directory: Path, settings: Path, sources: Iterable[Path], flags: Iterable) -> list[Path]:
+    command = ["g++", "-std=c++14", "-O1", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, "-c"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda source: _compile([*command, source], directory / f"{source.stem}.o"), sources))
+
+
+def _tflm_library() -> list:
     library = tflm_directory() / "xinterpreters" / "libs" / "linux" / "xtflm_python.so"
     # It has no type information.
-    flags = [*tflm_flags(), *SANITIZERS, "-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
-    return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+    return ["-fno-sanitize=vptr", library, f"-Wl,-rpath,{library.parent}"]
 
 
 def tflm_flags() -> list:

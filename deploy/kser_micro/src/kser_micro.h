@@ -6,5 +6,6 @@
 #include "golden_clip.h"
 #include "kernels/op_resolver.h"
 #include "ring_buffer.h"
+#include "serial_link.h"
 
 #endif  // KSER_MICRO_H_
