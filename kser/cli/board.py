@@ -74,8 +74,7 @@ def _print_head(hello) -> None:
 def clip_line(clip) -> str:
     """One clip's result, for a person or as JSON."""
     if FLAGS.json:
-        values = dataclasses.asdict(clip)
-        return json.dumps({**values, "frame_us": len(clip.frame_us) and max(clip.frame_us), "problem": clip.problem})
+        return json.dumps({**dataclasses.asdict(clip), "problem": clip.problem})
     names = f"{clip.board_label:<10} {clip.host_label:<10}"
     line = f"{clip.other_inputs:>12}  {clip.input_steps:>5}  {_steps(clip.logit_steps)}  {_steps(clip.heard_steps)}  {names}"
     return f"{line} {clip.path}" + (f": {clip.problem}" if clip.problem else "")
@@ -101,14 +100,14 @@ def _print_summary(values: dict) -> None:
 
 
 def _require_within(clips) -> None:
-    from kser.board_parity import MAX_INPUT_STEPS, MAX_INPUTS_SHARE, MAX_LOGIT_STEPS
+    from kser.board_parity import MAX_HEARD_STEPS, MAX_INPUT_STEPS, MAX_INPUTS_SHARE, MAX_LOGIT_STEPS
 
     beyond = [clip for clip in clips if clip.problem]
     if beyond:
         raise KserError(
             f"Board and PC differ beyond the bounds on {len(beyond)} of {len(clips)} clips, first {beyond[0].path}: "
-            f"{beyond[0].problem}; allowed are {MAX_INPUTS_SHARE:.1%} of the inputs by {MAX_INPUT_STEPS} steps and logits by "
-            f"{MAX_LOGIT_STEPS} steps."
+            f"{beyond[0].problem}; allowed are {MAX_INPUTS_SHARE:.1%} of the inputs by {MAX_INPUT_STEPS} steps, logits by "
+            f"{MAX_LOGIT_STEPS} steps and, where inputs differ, those of the sound by {MAX_HEARD_STEPS}."
         )
 
 

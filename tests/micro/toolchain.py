@@ -121,7 +121,7 @@ def serial_board(directory: Path, kernels: Iterable[Path], flags: Iterable = SAN
 
 
 def _host_objects(directory: Path, settings: Path, sources: Iterable[Path], flags: Iterable) -> list[Path]:
-    command = ["g++", "-std=c++14", "-O1", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, "-c"]
+    command = ["g++", "-std=c++14", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, "-c"]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda source: _compile([*command, source], directory / f"{source.stem}.o"), sources))
 
