@@ -27,3 +27,7 @@ class FoldError(KserError):
 
 class ModelFileError(KserError):
     """A .tflite file is unreadable, lacks kser's metadata, or does not run."""
+
+
+class BoardError(KserError):
+    """A board does not answer, or not as it should."""

@@ -9,6 +9,7 @@ little: a fork once, and for each clip far less than its inference.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -43,6 +44,10 @@ class GuardedRunner:
         """Those of the input, (1, num_frames, num_mels), and of the output, (1, num_classes)."""
         return tuple(map(tuple, self._run(_shapes)))
 
+    def tensors(self) -> tuple[tflite.TensorInfo, tflite.TensorInfo]:
+        """The input and the output."""
+        return tuple(tflite.TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in self._run(_tensors))
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32, all finite, of n >= 1 features (n, num_frames, num_mels) float32."""
         starts = range(0, len(features), CLIPS_PER_CALL)
@@ -73,6 +78,11 @@ def _metadata(kind: str, model_bytes: bytes, name: str) -> dict:
 def _shapes(kind: str, model_bytes: bytes, name: str) -> list[tuple[int, ...]]:
     runner = _open(kind, model_bytes, name)
     return [runner.input.shape, runner.output.shape]
+
+
+def _tensors(kind: str, model_bytes: bytes, name: str) -> list[dict]:
+    runner = _open(kind, model_bytes, name)
+    return [dataclasses.asdict(runner.input), dataclasses.asdict(runner.output)]
 
 
 def _logits(kind: str, model_bytes: bytes, name: str, features: np.ndarray) -> list[list[float]]:

@@ -31,23 +31,29 @@ class Predictor:
     """A .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded features),
     run in the examiner's child.
 
+    Attributes:
+      metadata: what kser put into the file.
+      labels, config, normalization: of it, the names of the classes and the front end.
+      input, output: the model's tensors.
+
     Raises:
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
     """
 
     def __init__(self, model_path: str, interpreter: str, examiner: Examiner):
         self._runner = GuardedRunner(interpreter, model_path, examiner)
-        metadata = self._runner.metadata()
+        self.metadata = self._runner.metadata()
         try:
-            self.labels = tuple(metadata["labels"])
-            self.config = from_dict(FeatureConfig, metadata["features"])
-            self.normalization = Normalization.from_dict(metadata["normalization"], self.config)
+            self.labels = tuple(self.metadata["labels"])
+            self.config = from_dict(FeatureConfig, self.metadata["features"])
+            self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(
                 f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
             ) from error
+        self.input, self.output = self._runner.tensors()
         shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
-        if self._runner.shapes() != shapes:
+        if (self.input.shape, self.output.shape) != shapes:
             raise ModelFileError(
                 f"{model_path} has kser metadata of another model; write it again with bin/fold_and_convert."
             )
@@ -59,13 +65,17 @@ class Predictor:
           AudioError: the file cannot be used.
         """
         clip = audio.fix_clip(audio.load(path, self.config.upper_hz), self.config)
-        probabilities = softmax(self._runner.logits(self.features(audio.to_pcm16(clip))[np.newaxis])[0])
+        probabilities = softmax(self.logits(self.features(audio.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
         """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized: those of a board that hears these samples."""
         log_mel = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, self.config)
         return self.normalization.apply(feature_code(self.config).round(log_mel))
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n, num_classes) float32 of features (n, num_frames, num_mels) float32."""
+        return self._runner.logits(features)
 
 
 def audio_files(paths: list[str]) -> Iterator[str]:

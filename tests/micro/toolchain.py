@@ -22,6 +22,8 @@ CORE_SOURCES = tuple(
 # What the application needs beside it, likewise.
 SHELL_SOURCES = tuple(LIBRARY / f"{name}.cpp" for name in ("json_line", "microphone_check"))
 CLASSIFIER_SOURCE = LIBRARY / "emotion_classifier.cpp"
+SERIAL_SOURCES = (LIBRARY / "serial_frame.cpp", LIBRARY / "serial_link.cpp")
+KERNEL_SOURCES = tuple(sorted((LIBRARY / "kernels").glob("*.cpp")))
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in double on purpose
 OPTIMISED = ("-O2",)
@@ -103,6 +105,29 @@ def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
     """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
     flags = [*tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *_link_tflm()]
     return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+
+
+def kernel_objects(directory: Path, flags: Iterable = SANITIZERS) -> list[Path]:
+    """Object files of the int8 kernels, for any model; -DKSER_KERNEL_ADD=0 leaves one to TFLM."""
+    return _host_objects(directory, directory, KERNEL_SOURCES, flags)
+
+
+def serial_board(directory: Path, kernels: Iterable[Path], flags: Iterable = SANITIZERS) -> Path:
+    """A board in the serial mode: serial_board.cc, the whole firmware, TFLM.
+
+    Args:
+      directory: holds all generated files, and gets the program.
+      kernels: `kernel_objects` of the same flags.
+    """
+    sources = [HERE / "serial_board.cc", directory / "kser_model.cc", CLASSIFIER_SOURCE, *SERIAL_SOURCES, *CORE_SOURCES]
+    objects = _host_objects(directory, directory, sources, flags)
+    return _compile(["g++", *objects, *kernels, *flags, *NO_TYPE_INFORMATION, *_link_tflm()], directory / "board")
+
+
+def _host_objects(directory: Path, settings: Path, sources: Iterable[Path], flags: Iterable) -> list[Path]:
+    command = ["g++", "-std=c++14", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, "-c"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(lambda source: _compile([*command, source], directory / f"{source.stem}.o"), sources))
 
 
 def _link_tflm() -> list:

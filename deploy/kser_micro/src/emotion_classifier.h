@@ -67,6 +67,10 @@ class EmotionClassifier {
   void Reset();
 
   const FeatureStream& stream() const { return stream_; }
+
+  // What the model gave last, kNumClasses values as stored: after Decide or Classify until the next Listen.
+  const std::int8_t* logits() const { return output_; }
+
   std::size_t arena_used_bytes() const { return is_set_up_ ? Interpreter()->arena_used_bytes() : 0; }
 
  private:

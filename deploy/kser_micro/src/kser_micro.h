@@ -9,5 +9,6 @@
 #include "kernels/op_resolver.h"
 #include "microphone_check.h"
 #include "ring_buffer.h"
+#include "serial_link.h"
 
 #endif  // KSER_MICRO_H_

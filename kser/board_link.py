@@ -1,0 +1,364 @@
+"""The PC's end of the serial line to a board in the serial mode (`SerialLink` in deploy/kser_micro)."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import itertools
+import os
+import select
+import struct
+import termios
+import time
+import tty
+import zlib
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from kser.errors import BoardError, ConfigError
+
+# --- Frames: serial_frame.h says what they consist of -----------------------------------------------------------------
+
+MAGIC = b"\xa5\xcb"
+MAX_PAYLOAD_BYTES = 512
+_HEADER = struct.Struct("<2sBBH")
+_CRC = struct.Struct("<I")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A request, or the answer of the same type and sequence."""
+
+    type: int
+    sequence: int
+    payload: bytes = b""
+
+    def encode(self) -> bytes:
+        """Raises ConfigError if the payload is longer than a board has room for."""
+        if len(self.payload) > MAX_PAYLOAD_BYTES:
+            raise ConfigError(f"A frame holds at most {MAX_PAYLOAD_BYTES} bytes, not {len(self.payload)}.")
+        head = _HEADER.pack(MAGIC, self.type, self.sequence, len(self.payload))
+        return head + self.payload + _CRC.pack(zlib.crc32((head + self.payload)[len(MAGIC) :]))
+
+
+class FrameDecoder:
+    """Finds frames among bytes of which some may be lost, damaged, or none of a frame's.
+
+    Attributes:
+      skipped: bytes that belong to no frame, so far.
+    """
+
+    def __init__(self):
+        self.skipped = 0
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that are whole with these bytes."""
+        self._bytes += data
+        frames = []
+        while (size := self._candidate()) is not None:
+            content = bytes(self._bytes[:size])
+            if _CRC.unpack(content[-_CRC.size :])[0] == zlib.crc32(content[len(MAGIC) : -_CRC.size]):
+                _, kind, sequence, _ = _HEADER.unpack_from(content)
+                frames.append(Frame(kind, sequence, content[_HEADER.size : -_CRC.size]))
+                del self._bytes[:size]
+            else:
+                self._skip(1)
+        return frames
+
+    def _candidate(self) -> int | None:
+        """The size of what may be a frame at the beginning, None until more bytes come."""
+        while True:
+            begin = self._bytes.find(MAGIC)
+            # The last byte may be the first of a magic.
+            self._skip(begin if begin >= 0 else max(0, len(self._bytes) - 1))
+            if len(self._bytes) < _HEADER.size:
+                return None
+            length = _HEADER.unpack_from(self._bytes)[3]
+            if length <= MAX_PAYLOAD_BYTES:
+                size = _HEADER.size + length + _CRC.size
+                return size if len(self._bytes) >= size else None
+            self._skip(1)
+
+    def _skip(self, count: int) -> None:
+        self.skipped += count
+        del self._bytes[:count]
+
+
+# --- Line -------------------------------------------------------------------------------------------------------------
+
+
+class SerialPort:
+    """A serial port, opened raw: 8 bits, no parity, no flow control.
+
+    A context manager.
+
+    Raises:
+      ConfigError: the system has no such speed.
+      BoardError: there is no such port, it may not be opened, or is none; of the methods: it is gone.
+    """
+
+    def __init__(self, path: str, baud: int):
+        speed = getattr(termios, f"B{baud}", None)
+        if speed is None or baud <= 0:
+            raise ConfigError(f"Serial ports have no speed of {baud} baud here; usual are 115200 and 921600.")
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        except OSError as error:
+            raise BoardError(_unopened(path, error)) from error
+        try:
+            _make_raw(self._descriptor, speed)
+        except termios.error as error:
+            os.close(self._descriptor)
+            raise BoardError(f"{path} is not a serial port; give the board's, such as /dev/ttyACM0.") from error
+
+    def __enter__(self) -> SerialPort:
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.close(self._descriptor)
+
+    def read(self, seconds: float) -> bytes:
+        """What has come; nothing if nothing does in so many seconds."""
+        try:
+            if not select.select([self._descriptor], [], [], seconds)[0]:
+                return b""
+            data = os.read(self._descriptor, 4096)
+        except OSError as error:
+            self._gone(error)
+        return data or self._gone(None)
+
+    def write(self, data: bytes, seconds: float) -> None:
+        """Raises BoardError, too, if the port has not taken all in so many seconds."""
+        deadline = time.monotonic() + seconds
+        while data:
+            if not select.select([], [self._descriptor], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise BoardError(f"{self.path} takes no data; press the board's reset button or plug it in again.")
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._gone(error)
+
+    def _gone(self, error: OSError | None) -> NoReturn:
+        raise BoardError(f"{self.path} is gone: the board was unplugged or has restarted; start again.") from error
+
+
+def _unopened(path: str, error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return f"There is no port {path}; plug in the board, and look for its name among /dev/ttyACM* and /dev/ttyUSB*."
+    if error.errno == errno.EACCES:
+        return f"{path} may not be opened by you; join its group, mostly dialout, and log in again."
+    if error.errno == errno.EBUSY:
+        return f"{path} is used by another program; close it, for instance a serial monitor."
+    return f"{path} cannot be opened: {error.strerror}."
+
+
+def _make_raw(descriptor: int, speed: int) -> None:
+    tty.setraw(descriptor)
+    attributes = termios.tcgetattr(descriptor)
+    attributes[2] |= termios.CLOCAL | termios.CREAD
+    # Closing must not reset the board.
+    attributes[2] &= ~termios.HUPCL
+    attributes[4] = attributes[5] = speed
+    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+    termios.tcflush(descriptor, termios.TCIOFLUSH)
+
+
+# --- Board ------------------------------------------------------------------------------------------------------------
+
+PROTOCOL_VERSION = 1
+SILENCE = -1
+_BLOCK_BYTES = MAX_PAYLOAD_BYTES
+_OFFSET = struct.Struct("<I")
+_PART_BYTES = MAX_PAYLOAD_BYTES - _OFFSET.size
+_HELLO = struct.Struct("<BI5I2I")
+_HEARD = struct.Struct("<II")
+_DECISION = struct.Struct("<Ibf")
+_MICROSECONDS = struct.Struct("<I")
+
+
+class _Type(enum.IntEnum):
+    HELLO = 1
+    RESET = 2
+    SAMPLES = 3
+    DECIDE = 4
+    FEATURES = 5
+    INPUT = 6
+    CLASSIFY = 7
+    REFUSED = 0x7F
+
+
+class _Reason(enum.IntEnum):
+    NO_HELLO = 1
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a board says of itself; `cpu_hz` is 0 where it does not know, `arena_bytes` where its model is not set up."""
+
+    protocol: int
+    metadata_hash: int
+    num_frames: int
+    num_mels: int
+    num_classes: int
+    window_samples: int
+    hop_samples: int
+    arena_bytes: int
+    cpu_hz: int
+    kser_version: str
+
+
+@dataclass(frozen=True)
+class BoardDecision:
+    """Of one window: index of the label or SILENCE, logits (num_classes,) int8 as stored, averaged probabilities
+    (num_classes,) float32, level of the loudest frame, and the time that it took."""
+
+    label: int
+    logits: np.ndarray
+    probabilities: np.ndarray
+    loudest_dbfs: float
+    microseconds: int
+
+
+class Board:
+    """A board in the serial mode. It is greeted at once, again and again until it answers: opening a port restarts many.
+
+    Args:
+      timeout_seconds: how long to wait for any answer.
+      resend_seconds: after how much of that to ask again.
+
+    Attributes:
+      hello: what it said of itself.
+
+    Raises:
+      BoardError: the board is silent, speaks another language, has no model; of the methods: it stops answering, has
+        restarted, or refuses.
+    """
+
+    def __init__(self, port: SerialPort, timeout_seconds: float = 10.0, resend_seconds: float = 1.0):
+        self._port, self._timeout, self._resend = port, timeout_seconds, resend_seconds
+        self._decoder = FrameDecoder()
+        self._sequences = itertools.cycle(range(256))
+        self._heard = 0
+        self.hello = self._greet()
+
+    def _greet(self) -> Hello:
+        answer = self._ask(_Type.HELLO)
+        if not answer or answer[0] != PROTOCOL_VERSION:
+            raise BoardError(f"The board at {self._port.path} is of another version of kser; generate its sketch again.")
+        hello = Hello(*self._unpack(_HELLO, answer), answer[_HELLO.size :].decode("ascii", "replace"))
+        if hello.arena_bytes == 0:
+            raise BoardError(
+                f"The board at {self._port.path} could not set up its model; its sketch without KSER_SERIAL says why."
+            )
+        return hello
+
+    def reset(self) -> None:
+        """Makes the board forget all sound and decisions."""
+        self._ask(_Type.RESET)
+        self._heard = 0
+
+    def play(self, samples: np.ndarray) -> list[float]:
+        """Lets the board hear (num_samples,) int16; returns the microseconds that it took for each block's frames, per frame.
+
+        Only blocks that completed a frame or more count.
+        """
+        data = samples.astype("<i2").tobytes()
+        times = [self._play_block(data[i : i + _BLOCK_BYTES]) for i in range(0, len(data), _BLOCK_BYTES)]
+        return [microseconds / frames for frames, microseconds in times if frames]
+
+    def _play_block(self, block: bytes) -> tuple[int, int]:
+        """Frames that the block completed, and microseconds."""
+        before = self._heard
+        heard, microseconds = self._unpack(_HEARD, self._ask(_Type.SAMPLES, block))
+        self._heard += len(block) // 2
+        if heard != self._heard:
+            raise BoardError(f"The board at {self._port.path} has heard {heard} of {self._heard} samples; start again.")
+        return self._frames(heard) - self._frames(before), microseconds
+
+    def _frames(self, samples: int) -> int:
+        return max(0, 1 + (samples - self.hello.window_samples) // self.hello.hop_samples)
+
+    def decide(self) -> BoardDecision:
+        """The decision on the window of sound, which must be due."""
+        answer = self._ask(_Type.DECIDE)
+        microseconds, label, loudest_dbfs = self._unpack(_DECISION, answer)
+        logits = self._array(answer, _DECISION.size, np.int8)
+        probabilities = self._array(answer, _DECISION.size + len(logits), "<f4")
+        return BoardDecision(label, logits, probabilities, loudest_dbfs, microseconds)
+
+    def features(self) -> np.ndarray:
+        """(num_frames, num_mels) int8: the input of the last decision, or the last one given to `classify`."""
+        size = self.hello.num_frames * self.hello.num_mels
+        values = b""
+        while len(values) < size:
+            answer = self._ask(_Type.FEATURES, _OFFSET.pack(len(values)))
+            (offset,), part = self._unpack(_OFFSET, answer), answer[_OFFSET.size :]
+            if offset != len(values) or not 0 < len(part) <= size - len(values):
+                self._misunderstood()
+            values += part
+        return np.frombuffer(values, np.int8).reshape(self.hello.num_frames, self.hello.num_mels)
+
+    def classify(self, inputs: np.ndarray) -> tuple[np.ndarray, int]:
+        """Logits (num_classes,) int8 of the model for (num_frames, num_mels) int8, and microseconds; sound plays no part."""
+        data = np.asarray(inputs, np.int8).tobytes()
+        for offset in range(0, len(data), _PART_BYTES):
+            self._ask(_Type.INPUT, _OFFSET.pack(offset) + data[offset : offset + _PART_BYTES])
+        answer = self._ask(_Type.CLASSIFY)
+        (microseconds,) = self._unpack(_MICROSECONDS, answer)
+        return self._array(answer, _MICROSECONDS.size, np.int8), microseconds
+
+    def _ask(self, kind: _Type, payload: bytes = b"") -> bytes:
+        """The answer's payload. Asks again where none comes: frames may be lost either way."""
+        request = Frame(kind, next(self._sequences), payload)
+        deadline = time.monotonic() + self._timeout
+        skipped = self._decoder.skipped
+        while time.monotonic() < deadline:
+            self._port.write(request.encode(), self._timeout)
+            answer = self._answer_to(request, min(deadline, time.monotonic() + self._resend))
+            if answer is not None:
+                return answer
+        if self._decoder.skipped > skipped:
+            raise BoardError(
+                f"{self._port.path} sends what no board in the serial mode does; flash the sketch with KSER_SERIAL=1, and "
+                "give its speed with --baud."
+            )
+        raise BoardError(
+            f"{self._port.path} is silent for {self._timeout:g} s; flash the sketch with KSER_SERIAL=1, press the board's "
+            "reset button, or wait longer with --timeout."
+        )
+
+    def _answer_to(self, request: Frame, deadline: float) -> bytes | None:
+        while (left := deadline - time.monotonic()) > 0:
+            for frame in self._decoder.feed(self._port.read(left)):
+                # An answer that comes twice, the request having been repeated, is of an earlier sequence by now.
+                if frame.sequence == request.sequence and frame.type == _Type.REFUSED:
+                    self._refused(frame.payload)
+                if (frame.type, frame.sequence) == (request.type, request.sequence):
+                    return frame.payload
+        return None
+
+    def _refused(self, payload: bytes) -> NoReturn:
+        if payload[:1] == bytes([_Reason.NO_HELLO]):
+            raise BoardError(f"The board at {self._port.path} has restarted; start again.")
+        raise BoardError(f"The board at {self._port.path} refuses: {payload[1:].decode('ascii', 'replace')}")
+
+    def _unpack(self, form: struct.Struct, payload: bytes) -> tuple:
+        if len(payload) < form.size:
+            self._misunderstood()
+        return form.unpack_from(payload)
+
+    def _array(self, payload: bytes, offset: int, dtype) -> np.ndarray:
+        """(num_classes,)"""
+        kind = np.dtype(dtype)
+        if len(payload) < offset + self.hello.num_classes * kind.itemsize:
+            self._misunderstood()
+        return np.frombuffer(payload, kind, self.hello.num_classes, offset)
+
+    def _misunderstood(self) -> NoReturn:
+        raise BoardError(f"The board at {self._port.path} answers in another way than kser's; generate its sketch again.")

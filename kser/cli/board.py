@@ -1,0 +1,120 @@
+"""Plays audio files (or all those in folders) to a board in the serial mode, and compares its numbers with this computer's.
+
+Exit status: 0 all within the bounds, 1 not, or bad input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+from absl import flags
+
+from kser.cli import command
+from kser.errors import AudioError, ConfigError, KserError
+
+FLAGS = flags.FLAGS
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("port", "", "The board's serial port, such as /dev/ttyACM0.")
+    flags.DEFINE_string("model", "", "The model.tflite that the board's sketch was generated from.")
+    flags.DEFINE_integer("baud", 115200, "Speed of the line; boards with USB of their own do not care.", lower_bound=1)
+    flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer of the board's.", lower_bound=0.1)
+    flags.DEFINE_bool("json", False, "Print one JSON object per clip and one for all instead of text.")
+
+
+def main(paths: list[str]) -> None:
+    from kser.examine import Examiner
+    from kser.predict import Predictor, audio_files
+
+    if not FLAGS.port or not FLAGS.model:
+        raise ConfigError("bin/board needs --port, the board's serial port, and --model, the .tflite it runs.")
+    if not paths:
+        raise ConfigError("bin/board needs one or more audio files or folders.")
+    files = list(audio_files(paths))
+    with Examiner() as examiner:
+        sys.exit(compare_all(Predictor(FLAGS.model, "tflm", examiner), files))
+
+
+def compare_all(predictor, files: list[str]) -> int:
+    """Prints a line for each file, on stderr for those that cannot be used, then what all have in common; the status."""
+    from kser.board_link import Board, SerialPort
+    from kser.board_parity import Comparison, summary
+
+    with SerialPort(FLAGS.port, FLAGS.baud) as port:
+        board = Board(port, FLAGS.timeout)
+        comparison = Comparison(board, predictor)
+        _print_head(board.hello)
+        clips, failed = [], False
+        for path in files:
+            try:
+                clips.append(comparison.compare(path))
+                print(clip_line(clips[-1]), flush=True)
+            except AudioError as error:
+                failed = command.fail(str(error))
+    if clips:
+        _print_summary(summary(clips))
+    _require_within(clips)
+    return int(failed)
+
+
+def _print_head(hello) -> None:
+    if FLAGS.json:
+        return
+    clock = f", {hello.cpu_hz / 1e6:g} MHz" if hello.cpu_hz else ""
+    print(
+        f"board: kser {hello.kser_version}, model {hello.metadata_hash:08x}, {hello.num_frames} x {hello.num_mels} inputs, "
+        f"{hello.num_classes} labels, arena {hello.arena_bytes} bytes{clock}"
+    )
+    print("other inputs  steps  logits    heard     board      PC         clip")
+
+
+def clip_line(clip) -> str:
+    """One clip's result, for a person or as JSON."""
+    if FLAGS.json:
+        return json.dumps({**dataclasses.asdict(clip), "problem": clip.problem})
+    names = f"{clip.board_label:<10} {clip.host_label:<10}"
+    line = f"{clip.other_inputs:>12}  {clip.input_steps:>5}  {_steps(clip.logit_steps)}  {_steps(clip.heard_steps)}  {names}"
+    return f"{line} {clip.path}" + (f": {clip.problem}" if clip.problem else "")
+
+
+def _steps(count: int) -> str:
+    return f"{f'{count} steps' if count else 'equal':<8}"
+
+
+def _print_summary(values: dict) -> None:
+    if FLAGS.json:
+        print(json.dumps(values))
+        return
+    clips = values["clips"]
+    print(f"inputs that differ: {values['other_inputs']} of {values['inputs']}, by at most {values['input_steps']} steps")
+    print(f"logits equal for equal inputs: {values['logits_equal']} of {clips}, else by at most {values['logit_steps']} steps")
+    print(f"logits equal for the sound: {values['heard_logits_equal']} of {clips}")
+    print(f"labels equal: {values['labels_equal']} of {clips}" + (f", silent: {values['silent']}" if values["silent"] else ""))
+    print(f"{'milliseconds':<20}{'least':>10}{'mean':>10}{'most':>10}")
+    for name, title in (("front_end_frame", "front end, a frame"), ("decision", "decision"), ("model", "of it the model")):
+        times = values["latency_ms"][name]
+        print(f"{title:<20}" + "".join(f"{times[part]:>10.3f}" for part in ("least", "mean", "most")))
+
+
+def _require_within(clips) -> None:
+    from kser.board_parity import MAX_HEARD_STEPS, MAX_INPUT_STEPS, MAX_INPUTS_SHARE, MAX_LOGIT_STEPS
+
+    beyond = [clip for clip in clips if clip.problem]
+    if beyond:
+        raise KserError(
+            f"Board and PC differ beyond the bounds on {len(beyond)} of {len(clips)} clips, first {beyond[0].path}: "
+            f"{beyond[0].problem}; allowed are {MAX_INPUTS_SHARE:.1%} of the inputs by {MAX_INPUT_STEPS} steps, logits by "
+            f"{MAX_LOGIT_STEPS} steps and, where inputs differ, those of the sound by {MAX_HEARD_STEPS}."
+        )
+
+
+def run() -> None:
+    define_flags()
+    command.run(main, positional="audio files")
+
+
+if __name__ == "__main__":
+    run()

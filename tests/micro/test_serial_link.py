@@ -1,0 +1,359 @@
+"""The serial mode of the firmware and its PC's end together: the whole classifier in a real TensorFlow Lite Micro.
+
+The firmware is built for this computer and stands at a pseudo-terminal; what it is asked comes as it does from bin/board.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import kser
+from kser import convert, tflite
+from kser.board_link import Board, BoardError, Frame, FrameDecoder, SerialPort
+from kser.board_parity import Comparison, summary
+from kser.boards import OWN_OPS
+from kser.config import SAMPLE_RATE_HZ
+from kser.deploy import deploy_model
+from kser.examine import Examiner
+from kser.predict import Predictor
+from tests import networks, tiny
+from tests.cli.command_server import CommandServer
+from tests.micro import serial_board, sources, toolchain
+from tests.micro.serial_board import SerialBoard
+
+REASON = toolchain.missing("g++") or toolchain.missing_tflm()
+pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
+
+NUM_CLIPS = 12
+HELLO, RESET, SAMPLES, DECIDE, FEATURES, INPUT, CLASSIFY, REFUSED = 1, 2, 3, 4, 5, 6, 7, 0x7F
+NO_HELLO, BAD_REQUEST, NO_RESULT = 1, 2, 3
+WAIT = {"timeout_seconds": 5.0, "resend_seconds": 0.2}
+CLIP = tiny.tone(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A small network of a backbone: its .tflite and a program that runs it."""
+
+    model_file: Path
+    program: Path
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory):
+    return toolchain.kernel_objects(tmp_path_factory.mktemp("kernels"))
+
+
+def model_bytes_of(backbone: str) -> bytes:
+    model = deploy_model(networks.network(backbone), networks.clips()).model
+    return tflite.add_metadata(convert.to_int8_tflite(model, networks.clips()), sources.metadata(networks.FEATURES))
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory, kernels):
+    """A function of a backbone's name to its Firmware, built once."""
+    built = {}
+
+    def firmware(backbone: str) -> Firmware:
+        if backbone not in built:
+            directory = tmp_path_factory.mktemp(backbone)
+            model_bytes = model_bytes_of(backbone)
+            (directory / "model.tflite").write_bytes(model_bytes)
+            serial_board.write_sources(directory, model_bytes, OWN_OPS)
+            built[backbone] = Firmware(directory / "model.tflite", toolchain.serial_board(directory, kernels))
+        return built[backbone]
+
+    return firmware
+
+
+@pytest.fixture(scope="module")
+def conformer(firmware):
+    return firmware("conformer")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> list[str]:
+    directory = tmp_path_factory.mktemp("clips")
+    tones = [tiny.tone(index % 3, index % 4, index) for index in range(NUM_CLIPS)]
+    for index, tone in enumerate(tones):
+        soundfile.write(directory / f"{index:02}.wav", tone, SAMPLE_RATE_HZ)
+    return sorted(map(str, directory.glob("*.wav")))
+
+
+def compared(firmware: Firmware, stand_in: SerialBoard, clips: list[str]) -> dict:
+    with Examiner() as examiner, stand_in, SerialPort(stand_in.port, 115200) as port:
+        comparison = Comparison(Board(port, **WAIT), Predictor(str(firmware.model_file), "tflm", examiner))
+        return summary([comparison.compare(clip) for clip in clips])
+
+
+# --- Numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backbone", networks.SMALL)
+def test_the_whole_classifier_gives_the_wheels_logits(firmware, clips, backbone):
+    built = firmware(backbone)
+    found = compared(built, SerialBoard(built.program), clips)
+    assert found["logits_equal"] == found["clips"] == NUM_CLIPS
+    assert found["beyond_bounds"] == found["silent"] == 0
+    assert found["labels_equal"] == NUM_CLIPS
+    assert all(0 < times["least"] <= times["mean"] <= times["most"] for times in found["latency_ms"].values())
+
+
+def test_a_hello_tells_what_is_on_the_board(conformer):
+    with SerialBoard(conformer.program) as stand_in, SerialPort(stand_in.port, 115200) as port:
+        hello = Board(port, **WAIT).hello
+    config = networks.FEATURES
+    assert hello.kser_version == kser.__version__
+    assert (hello.num_frames, hello.num_mels, hello.num_classes) == (config.num_frames, config.num_mels, len(sources.LABELS))
+    assert (hello.window_samples, hello.hop_samples) == (config.window_samples, config.hop_samples)
+    assert tflite.smallest_arena_bytes(conformer.model_file.read_bytes()) < 2 * hello.arena_bytes
+
+
+def test_decisions_have_what_the_model_gave(conformer):
+    with SerialBoard(conformer.program) as stand_in, SerialPort(stand_in.port, 115200) as port:
+        board = Board(port, **WAIT)
+        samples = np.int16(3000 * np.sin(np.arange(networks.FEATURES.clip_samples) / 5))
+        board.play(samples)
+        decision = board.decide()
+        features = board.features()
+        logits, _ = board.classify(features)
+        np.testing.assert_array_equal(logits, decision.logits)
+        np.testing.assert_array_equal(board.features(), features)
+        assert decision.label == logits.argmax() and abs(decision.probabilities.sum() - 1) < 1e-5
+        # A sine's mean square is half of its peak's, and the mel bands hold nearly all of it; whole dB come back.
+        assert len(np.unique(features)) > 10 and abs(decision.loudest_dbfs - 20 * np.log10(3000 / 32768 / 2**0.5)) <= 1.5
+
+
+# --- A bad line -------------------------------------------------------------------------------------------------------
+
+
+class Noise:
+    """Changes, drops or adds a byte in every so many chunks."""
+
+    def __init__(self, seed: int, share: float = 0.05):
+        self._rng, self._share = np.random.default_rng(seed), share
+        self.faults = 0
+
+    def __call__(self, data: bytes) -> bytes:
+        if not data or self._rng.random() > self._share:
+            return data
+        self.faults += 1
+        at, kind = int(self._rng.integers(len(data))), self._rng.integers(3)
+        inserted = (bytes([data[at] ^ 0x10]), b"", data[at : at + 1] + self._rng.bytes(9))[kind]
+        return data[:at] + inserted + data[at + 1 :]
+
+
+def test_a_noisy_line_changes_no_number(conformer, clips):
+    to_board, to_pc = Noise(1), Noise(2)
+    quiet = compared(conformer, SerialBoard(conformer.program), clips[:3])
+    noisy = compared(conformer, SerialBoard(conformer.program, to_board, to_pc), clips[:3])
+    assert min(to_board.faults, to_pc.faults) > 3
+    del quiet["latency_ms"], noisy["latency_ms"]
+    assert noisy == quiet
+
+
+def test_what_a_board_prints_besides_is_passed_over(conformer, clips):
+    found = compared(conformer, SerialBoard(conformer.program, to_pc=lambda data: b"I (42) app: hello\r\n" + data), clips[:1])
+    assert found["logits_equal"] == 1
+
+
+def test_a_restart_is_told(conformer):
+    with SerialBoard(conformer.program) as stand_in, SerialPort(stand_in.port, 115200) as port:
+        board = Board(port, **WAIT)
+        board.play(np.zeros(1000, np.int16))
+        stand_in.restart()
+        with pytest.raises(BoardError, match="has restarted; start again"):
+            board.play(np.zeros(1000, np.int16))
+
+
+def test_a_board_that_falls_silent_is_told(conformer):
+    silent = []
+    with (
+        SerialBoard(conformer.program, to_pc=lambda data: b"" if silent else data) as stand_in,
+        SerialPort(stand_in.port, 115200) as port,
+    ):
+        board = Board(port, timeout_seconds=0.5, resend_seconds=0.2)
+        silent.append(True)
+        with pytest.raises(BoardError, match="is silent for 0.5 s"):
+            board.reset()
+
+
+# --- The firmware's end -----------------------------------------------------------------------------------------------
+
+
+class Line:
+    """The firmware's bytes themselves."""
+
+    def __init__(self, program: Path):
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._decoder = FrameDecoder()
+
+    def __enter__(self) -> Line:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.stdin.close()
+        assert self._process.wait() == 0
+        self._process.stdout.close()
+
+    def ask(self, *frames: Frame, before: bytes = b"", answers: int = 1, seconds: float = 5.0) -> list[Frame]:
+        """So many answers to frames that come in one go, or fewer if no more come."""
+        self._process.stdin.write(before + b"".join(frame.encode() for frame in frames))
+        found = []
+        while len(found) < answers and select.select([self._process.stdout], [], [], seconds)[0]:
+            found += self._decoder.feed(os.read(self._process.stdout.fileno(), 4096))
+        return found
+
+    def refusal(self, frame: Frame) -> tuple[int, str]:
+        (answer,) = self.ask(frame)
+        assert (answer.type, answer.sequence) == (REFUSED, frame.sequence)
+        return answer.payload[0], answer.payload[1:].decode()
+
+
+@pytest.fixture
+def line(conformer):
+    with Line(conformer.program) as line:
+        yield line
+
+
+@pytest.fixture
+def greeted(line):
+    assert line.ask(Frame(HELLO, 0))
+    return line
+
+
+def test_nothing_works_before_a_hello(line):
+    for kind in (0, RESET, SAMPLES, DECIDE, FEATURES, INPUT, CLASSIFY, 99):
+        assert line.refusal(Frame(kind, 0))[0] == NO_HELLO
+    assert line.ask(Frame(HELLO, 1))[0].type == HELLO
+
+
+@pytest.mark.parametrize(
+    "frame, words",
+    [
+        (Frame(99, 1), "does not know"),
+        (Frame(SAMPLES, 1, b"abc"), "whole samples"),
+        (Frame(FEATURES, 1), "No features"),
+        (Frame(FEATURES, 1, b"\xff\xff\xff\xff"), "No features"),
+        (Frame(FEATURES, 1, bytes(5)), "No features"),
+        (Frame(INPUT, 1, bytes(3)), "no such place"),
+        (Frame(INPUT, 1, bytes(4)), "no such place"),
+        (Frame(INPUT, 1, (networks.FEATURES.num_frames * 16 - 1).to_bytes(4, "little") + b"ab"), "no such place"),
+        (Frame(INPUT, 1, b"\xff\xff\xff\xffa"), "no such place"),
+    ],
+)
+def test_unfit_requests_are_refused(greeted, frame, words):
+    reason, sentence = greeted.refusal(frame)
+    assert reason == BAD_REQUEST and words in sentence and sentence.endswith(".")
+
+
+def test_a_decision_must_be_due(greeted):
+    reason, sentence = greeted.refusal(Frame(DECIDE, 1))
+    assert reason == NO_RESULT and "No decision is due yet" in sentence
+
+
+def test_a_repeated_request_is_done_once(greeted):
+    block = Frame(SAMPLES, 1, bytes(512))
+    first, again = greeted.ask(block, block, answers=2)
+    assert first == again and int.from_bytes(first.payload[:4], "little") == 256
+    (then,) = greeted.ask(Frame(SAMPLES, 2, bytes(512)))
+    assert int.from_bytes(then.payload[:4], "little") == 512
+    (reset, anew) = greeted.ask(Frame(RESET, 3), Frame(SAMPLES, 4, bytes(2)), answers=2)
+    assert reset.payload == b"" and int.from_bytes(anew.payload[:4], "little") == 1
+
+
+def test_no_request_is_lost_to_garbage_before_it(greeted):
+    rng = np.random.default_rng(0)
+    cut = Frame(SAMPLES, 9, bytes(200)).encode()[:50]
+    too_long = bytes.fromhex("a5cb0309 ffff")
+    for sequence, garbage in enumerate([cut, too_long, b"\xa5", *(rng.bytes(int(n)) for n in rng.integers(1, 1500, 20))], 1):
+        # A frame that goes on for no longer than its beginning announced is known to be none after so many bytes more.
+        answers = greeted.ask(Frame(RESET, sequence), Frame(SAMPLES, sequence, bytes(512)), before=garbage, answers=2)
+        assert [(a.type, a.sequence) for a in answers] == [(RESET, sequence), (SAMPLES, sequence)]
+
+
+def test_a_damaged_request_is_not_answered(greeted):
+    damaged = bytearray(Frame(SAMPLES, 1, bytes(64)).encode())
+    damaged[20] ^= 1
+    assert greeted.ask(before=bytes(damaged), seconds=0.3) == []
+    assert greeted.ask(Frame(RESET, 2)) == [Frame(RESET, 2)]
+
+
+# --- bin/board --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Runs it at a stand-in's port with a model and clips."""
+    server = CommandServer(tmp_path_factory.mktemp("board"))
+
+    def command(stand_in: SerialBoard, model_file, *arguments):
+        with stand_in:
+            return server.run("board", f"--port={stand_in.port}", f"--model={model_file}", *arguments)
+
+    yield command
+    server.close()
+
+
+def test_the_table(command, conformer, clips):
+    outcome = command(SerialBoard(conformer.program), conformer.model_file, *clips[:2])
+    assert (outcome.status, outcome.stderr) == (0, "")
+    lines = outcome.stdout.splitlines()
+    assert lines[0].startswith(f"board: kser {kser.__version__}, model ") and "29 x 16 inputs, 4 labels" in lines[0]
+    assert [line.split()[-1] for line in lines[2:4]] == clips[:2]
+    assert "logits equal for equal inputs: 2 of 2, else by at most 0 steps" in lines
+    assert [line.split()[0] for line in lines[-3:]] == ["front", "decision", "of"]
+
+
+def test_json(command, conformer, clips):
+    outcome = command(SerialBoard(conformer.program), conformer.model_file, "--json", *clips[:2])
+    *each, total = map(json.loads, outcome.stdout.splitlines())
+    assert [clip["path"] for clip in each] == clips[:2] and {clip["problem"] for clip in each} == {""}
+    assert (total["clips"], total["logits_equal"], outcome.status) == (2, 2, 0)
+
+
+def test_a_clip_that_cannot_be_read_stops_no_other(command, conformer, clips, tmp_path):
+    (tmp_path / "none.wav").write_bytes(b"none")
+    outcome = command(SerialBoard(conformer.program), conformer.model_file, tmp_path / "none.wav", clips[0])
+    assert outcome.status == 1 and "none.wav is not a readable audio file" in outcome.stderr
+    assert "logits equal for equal inputs: 1 of 1" in outcome.stdout
+
+
+def test_another_model_is_told(command, conformer, clips, tmp_path):
+    other = tflite.add_metadata(
+        conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5}
+    )
+    (tmp_path / "other.tflite").write_bytes(other)
+    outcome = command(SerialBoard(conformer.program), tmp_path / "other.tflite", clips[0])
+    assert_told(outcome, "The board has another model", "flash the sketch")
+
+
+def test_other_weights_are_beyond_the_bounds(command, conformer, clips, tmp_path):
+    model = tflite.parse(conformer.model_file.read_bytes())
+    largest = max((b for b in model.buffers if b.data is not None), key=lambda b: len(b.data) if b.data[0] != ord("{") else 0)
+    largest.data = np.roll(largest.data, 7)
+    (tmp_path / "model.tflite").write_bytes(tflite.pack(model))
+    outcome = command(SerialBoard(conformer.program), tmp_path / "model.tflite", *clips[:2])
+    assert outcome.status == 1 and "differ beyond the bounds on" in outcome.stderr
+    assert "the model's logits differ for equal features" in outcome.stdout
+
+
+def test_silence_is_told(command, conformer, clips):
+    assert_told(command(SerialBoard(None), conformer.model_file, "--timeout=0.5", clips[0]), "is silent for 0.5 s")
+
+
+def assert_told(outcome, *words: str) -> None:
+    assert outcome.status == 1 and outcome.stdout == "", outcome
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("Error: ") and line.endswith("."), line
+    for word in words:
+        assert word in line, line
