@@ -19,13 +19,13 @@ FEATURES = FeatureConfig(clip_seconds=1.0)
 
 
 @functools.cache
-def model_bytes() -> bytes:
+def model_bytes(features: FeatureConfig = FEATURES) -> bytes:
     rng = np.random.default_rng(0)
-    clip = firmware.golden_clip(FEATURES) / PCM16_FULL_SCALE
-    heard = sources.normalization(FEATURES).apply(log_mel_numpy(clip, FEATURES))
+    clip = firmware.golden_clip(features) / PCM16_FULL_SCALE
+    heard = sources.normalization(features).apply(log_mel_numpy(clip, features))
     clips = np.float32([heard + rng.standard_normal(heard.shape) for _ in range(8)])
-    network = build_model(preset("conformer", "micro"), FEATURES, len(sources.LABELS))
-    return tflite.add_metadata(to_int8_tflite(deploy_model(network, clips).model, clips), sources.metadata(FEATURES))
+    network = build_model(preset("conformer", "micro"), features, len(sources.LABELS))
+    return tflite.add_metadata(to_int8_tflite(deploy_model(network, clips).model, clips), sources.metadata(features))
 
 
 @functools.cache

@@ -302,4 +302,4 @@ def project_command(project: Path, shell: Shell) -> list:
 def check_project_sources(project: Path, shell: Shell, names: Iterable[str]) -> None:
     """Compiles some of a project's sources, each on its own."""
     for name in names:
-        _compile([*project_command(project, shell), "-fsyntax-only", project / name], Path("unused"))
+        _compile([*project_command(project, shell), "-fsyntax-only", "-x", "c++", project / name], Path("unused"))
