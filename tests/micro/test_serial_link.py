@@ -310,7 +310,7 @@ def test_the_table(command, conformer, clips):
     lines = outcome.stdout.splitlines()
     assert lines[0].startswith(f"board: kser {kser.__version__}, model ") and "29 x 16 inputs, 4 labels" in lines[0]
     assert [line.split()[-1] for line in lines[2:4]] == clips[:2]
-    assert "logits equal for equal inputs: 2 of 2, differing by up to 0 steps" in lines
+    assert "logits equal for equal inputs: 2 of 2, others by 0 steps at most" in lines
     assert [line.split()[0] for line in lines[-3:]] == ["front", "decision", "of"]
 
 
@@ -329,9 +329,7 @@ def test_a_clip_that_cannot_be_read_stops_no_other(command, conformer, clips, tm
 
 
 def test_another_model_is_told(command, conformer, clips, tmp_path):
-    other = tflite.add_metadata(
-        conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5}
-    )
+    other = tflite.add_metadata(conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5})
     (tmp_path / "other.tflite").write_bytes(other)
     outcome = command(SerialBoard(conformer.program), tmp_path / "other.tflite", clips[0])
     assert_told(outcome, "The board has another model", "flash the sketch")

@@ -232,8 +232,6 @@ def size(objects: Iterable[Path]) -> Size:
     return Size(*map(int, re.findall(r"\d+", done.stdout.splitlines()[-1])[:3]))
 
 
-
-
 def stream(program: Path, seconds: int, first_sample: int) -> dict[str, int]:
     """What stream.cc counted in so much simulated time; its checks have held."""
     done = subprocess.run([str(program), str(seconds), str(first_sample)], capture_output=True, text=True)
