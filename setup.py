@@ -54,6 +54,8 @@ EXTRAS_REQUIRE = {
         "pytest>=8,<10",
         # Lints; a new minor version brings new rules.
         "ruff~=0.17.6",
+        # Headers and a library of TensorFlow Lite Micro, with which tests link the firmware.
+        "xmos-ai-tools~=1.4.2",
     ],
     "benchmarks": [
         # What benchmarks/features.py measures the front end against.

@@ -264,9 +264,10 @@ class Board:
         self._heard = 0
 
     def play(self, samples: np.ndarray) -> list[float]:
-        """Lets the board hear (num_samples,) int16; returns the microseconds that it took for each block's frames, per frame.
+        """Lets the board hear (num_samples,) int16.
 
-        Only blocks that completed a frame or more count.
+        Returns:
+          Of each block of samples that completed frames, the microseconds that one of them took.
         """
         data = samples.astype("<i2").tobytes()
         times = [self._play_block(data[i : i + _BLOCK_BYTES]) for i in range(0, len(data), _BLOCK_BYTES)]

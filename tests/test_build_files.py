@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST_PARTY = ("kser", "tests", "benchmarks")
 
 # Lowest first. A module imports from its own layer and those below, and the model's side never from the data's.
-BASE_LAYERS = (("kser", "errors"), ("atomic", "config", "metrics", "threads"))
+BASE_LAYERS = (("kser", "errors"), ("atomic", "board_link", "config", "metrics", "threads"))
 DATA_LAYERS = (
     ("audio", "features", "augment", "sound_augment"),
     ("datasets",),
@@ -45,7 +45,7 @@ TOP_LAYERS = (
     ("report", "train"),
     ("export", "firmware", "material", "predict"),
     ("project",),
-    ("preview", "workflow"),
+    ("board_parity", "preview", "workflow"),
     ("cli",),
 )
 LAYERS = BASE_LAYERS + DATA_LAYERS + MODEL_LAYERS + TOP_LAYERS

@@ -88,11 +88,14 @@ def _print_summary(values: dict) -> None:
     if FLAGS.json:
         print(json.dumps(values))
         return
-    clips = values["clips"]
+    of_all = f"of {values['clips']}"
+    silent = f", silent: {values['silent']}" if values["silent"] else ""
     print(f"inputs that differ: {values['other_inputs']} of {values['inputs']}, by at most {values['input_steps']} steps")
-    print(f"logits equal for equal inputs: {values['logits_equal']} of {clips}, else by at most {values['logit_steps']} steps")
-    print(f"logits equal for the sound: {values['heard_logits_equal']} of {clips}")
-    print(f"labels equal: {values['labels_equal']} of {clips}" + (f", silent: {values['silent']}" if values["silent"] else ""))
+    print(
+        f"logits equal for equal inputs: {values['logits_equal']} {of_all}, others by {values['logit_steps']} steps at most"
+    )
+    print(f"logits equal for the sound: {values['heard_logits_equal']} {of_all}")
+    print(f"labels equal: {values['labels_equal']} {of_all}{silent}")
     print(f"{'milliseconds':<20}{'least':>10}{'mean':>10}{'most':>10}")
     for name, title in (("front_end_frame", "front end, a frame"), ("decision", "decision"), ("model", "of it the model")):
         times = values["latency_ms"][name]

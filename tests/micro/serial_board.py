@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kser import convert, firmware, tflite
-from tests.micro import toolchain
 
 # What passes every byte.
 CLEAN: Callable[[bytes], bytes] = bytes
@@ -52,7 +51,9 @@ class SerialBoard:
         tty.setraw(self._terminal)
         self.port = os.ttyname(self._terminal)
         self._process: subprocess.Popen | None = None
-        self._stop, self._stopped = os.pipe()
+        # A byte asks for a restart, the end of it for the end.
+        self._orders, self._order = os.pipe()
+        self._restarted = threading.Event()
 
     def __enter__(self) -> SerialBoard:
         self._start()
@@ -61,16 +62,17 @@ class SerialBoard:
         return self
 
     def __exit__(self, *_) -> None:
-        os.close(self._stopped)
+        os.close(self._order)
         self._thread.join()
         self._end()
-        for descriptor in (self._stop, self._line, self._terminal):
+        for descriptor in (self._orders, self._line, self._terminal):
             os.close(descriptor)
 
     def restart(self) -> None:
-        """As the reset button does; to be called from `to_board` or `to_pc`, between two bytes."""
-        self._end()
-        self._start()
+        """As the reset button does."""
+        self._restarted.clear()
+        os.write(self._order, b"r")
+        self._restarted.wait()
 
     def _start(self) -> None:
         if self._program is not None:
@@ -85,12 +87,17 @@ class SerialBoard:
     def _carry(self) -> None:
         while True:
             board = [self._process.stdout] if self._process else []
-            ready = select.select([self._stop, self._line, *board], [], [])[0]
-            if self._stop in ready:
-                return
+            ready = select.select([self._orders, self._line, *board], [], [])[0]
+            if self._orders in ready:
+                if not os.read(self._orders, 1):
+                    return
+                self._end()
+                self._start()
+                self._restarted.set()
+                continue
             if self._line in ready:
                 data = self._to_board(os.read(self._line, 4096))
                 if self._process is not None:
                     self._process.stdin.write(data)
-            elif board and self._process.stdout is board[0]:
+            if board and board[0] in ready:
                 os.write(self._line, self._to_pc(board[0].read(4096)))

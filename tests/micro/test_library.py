@@ -28,6 +28,7 @@ def test_arduino_finds_all_fields(properties):
 def test_versions_are_ksers(properties):
     assert properties["version"] == kser.__version__
     assert f'version: "{kser.__version__}"\n' in (LIBRARY / "idf_component.yml").read_text()
+    assert f'kVersion[] = "{kser.__version__}";' in (toolchain.LIBRARY / "serial_link.h").read_text()
 
 
 def test_the_component_requires_what_its_manifest_fetches():

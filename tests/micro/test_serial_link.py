@@ -162,8 +162,8 @@ def test_a_noisy_line_changes_no_number(conformer, clips):
 
 
 def test_what_a_board_prints_besides_is_passed_over(conformer, clips):
-    found = compared(conformer, SerialBoard(conformer.program, to_pc=lambda data: b"I (42) app: hello\r\n" + data), clips[:1])
-    assert found["logits_equal"] == 1
+    talkative = SerialBoard(conformer.program, to_pc=lambda data: b"I (42) app: hello\r\n" + data)
+    assert compared(conformer, talkative, clips[:1])["logits_equal"] == 1
 
 
 def test_a_restart_is_told(conformer):
@@ -310,7 +310,7 @@ def test_the_table(command, conformer, clips):
     lines = outcome.stdout.splitlines()
     assert lines[0].startswith(f"board: kser {kser.__version__}, model ") and "29 x 16 inputs, 4 labels" in lines[0]
     assert [line.split()[-1] for line in lines[2:4]] == clips[:2]
-    assert "logits equal for equal inputs: 2 of 2, else by at most 0 steps" in lines
+    assert "logits equal for equal inputs: 2 of 2, others by 0 steps at most" in lines
     assert [line.split()[0] for line in lines[-3:]] == ["front", "decision", "of"]
 
 
@@ -329,9 +329,7 @@ def test_a_clip_that_cannot_be_read_stops_no_other(command, conformer, clips, tm
 
 
 def test_another_model_is_told(command, conformer, clips, tmp_path):
-    other = tflite.add_metadata(
-        conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5}
-    )
+    other = tflite.add_metadata(conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5})
     (tmp_path / "other.tflite").write_bytes(other)
     outcome = command(SerialBoard(conformer.program), tmp_path / "other.tflite", clips[0])
     assert_told(outcome, "The board has another model", "flash the sketch")
@@ -339,7 +337,8 @@ def test_another_model_is_told(command, conformer, clips, tmp_path):
 
 def test_other_weights_are_beyond_the_bounds(command, conformer, clips, tmp_path):
     model = tflite.parse(conformer.model_file.read_bytes())
-    largest = max((b for b in model.buffers if b.data is not None), key=lambda b: len(b.data) if b.data[0] != ord("{") else 0)
+    contents = [buffer for buffer in model.buffers if buffer.data is not None and buffer.data[0] != ord("{")]
+    largest = max(contents, key=lambda buffer: len(buffer.data))
     largest.data = np.roll(largest.data, 7)
     (tmp_path / "model.tflite").write_bytes(tflite.pack(model))
     outcome = command(SerialBoard(conformer.program), tmp_path / "model.tflite", *clips[:2])

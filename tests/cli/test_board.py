@@ -1,0 +1,60 @@
+"""bin/board as a user meets it where there is no board; with one in tests/micro/test_serial_link.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.command_server import CommandServer
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """Runs the command."""
+    server = CommandServer(tmp_path_factory.mktemp("board"))
+    yield lambda *arguments: server.run("board", *arguments)
+    server.close()
+
+
+@pytest.fixture
+def model(trained):
+    return f"--model={trained.model_file()}"
+
+
+@pytest.fixture
+def clip(trained):
+    return trained.corpus.utterances[0].path
+
+
+def assert_told(outcome, *words: str) -> None:
+    assert outcome.status == 1 and outcome.stdout == "", outcome
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("Error: ") and line.endswith("."), line
+    for word in words:
+        assert word in line, line
+
+
+@pytest.mark.parametrize("arguments", [(), ("--port=/dev/ttyACM0",), ("--model=model.tflite",)])
+def test_port_and_model_are_needed(board, arguments):
+    assert_told(board(*arguments, "clip.wav"), "--port", "--model")
+
+
+def test_clips_are_needed(board, model, tmp_path):
+    assert_told(board("--port=/dev/null", model), "one or more audio files")
+    assert_told(board("--port=/dev/null", model, tmp_path), "No .wav or .flac file lies below")
+
+
+def test_no_port_is_told(board, model, clip, tmp_path):
+    assert_told(board(f"--port={tmp_path}/ttyACM0", model, clip), "There is no port", "plug in the board")
+    assert_told(board("--port=/dev/null", model, clip), "/dev/null is not a serial port")
+
+
+def test_wrong_settings_are_told(board, model, clip, tmp_path):
+    assert_told(board("--port=/dev/null", model, "--baud=12345", clip), "no speed of 12345 baud")
+    assert_told(board("--port=/dev/null", model, "--timeout=0", clip), "timeout")
+    assert_told(board("--port=/dev/null", f"--model={tmp_path}/none.tflite", clip), "none.tflite cannot be read")
+
+
+def test_help_lists_the_flags(board):
+    outcome = board("--help")
+    for flag in ("--port", "--model", "--baud", "--timeout", "--[no]json"):
+        assert f"  {flag}:" in outcome.stdout
