@@ -35,7 +35,7 @@ L2_RANGE = (-1.0, 127 / 128)
 SAMPLES = 1 << 16
 BATCH_CLIPS = 32
 TAIL = 1e-4
-# Of the range of logits: a folded kernel's last bit moves some of its entries by a step, and they add up over dozens of layers.
+# Of the range of logits: the last bit of a folded kernel moves some entries by a step, in each of dozens of layers.
 MAX_MEAN_DIFFERENCE = 2e-2
 # Shares of the full range that are tried for the least squared error.
 SHRINKAGES = np.linspace(1.0, 0.5, 26)
