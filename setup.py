@@ -52,6 +52,8 @@ EXTRAS_REQUIRE = {
         "apache-beam>=2.77,<3",
         # Runs the tests.
         "pytest>=8,<10",
+        # Two at a time.
+        "pytest-xdist>=3.6,<4",
         # Lints; a new minor version brings new rules.
         "ruff~=0.17.6",
         # Headers and a library of TensorFlow Lite Micro, with which tests link the firmware.
