@@ -273,20 +273,23 @@ class ProjectBuilder:
     def program(self, project: Path, shell: Shell, flags: tuple[str, ...] = ()) -> Path:
         own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
         sources = [*own, HERE / "fakes" / shell.fake / "board.cc"]
-        headers = _digest(path for path in sorted(project.rglob("*.h")) if path.name != "kser_golden.h")
-
-        def compiled(source: Path) -> Path:
-            more = flags if source.name == "application.cpp" else ()
-            golden = (project / shell.library / "kser_golden.h",) if more else ()
-            name = hashlib.sha256(f"{shell}{more}{headers}{_digest((source, *golden))}".encode()).hexdigest()
-            target = self._directory / f"{name}.o"
-            command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]
-            return target if target.exists() else _compile([*command, source], target)
-
+        headers = [path for path in sorted(project.rglob("*.h")) if path.name != "kser_golden.h"]
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            objects = list(pool.map(compiled, sources))
+            objects = list(pool.map(lambda source: self._object(project, shell, source, headers, flags), sources))
         output = self._directory / hashlib.sha256(str(objects).encode()).hexdigest()
         return _compile(["g++", *SANITIZERS, *objects, *_link_tflm(), "-pthread"], output)
+
+    def _object(self, project: Path, shell: Shell, source: Path, headers: list[Path], flags: tuple[str, ...]) -> Path:
+        if source.name == "application.cpp" and flags:
+            headers = [*headers, project / shell.library / "kser_golden.h"]
+        elif source.parent.name == "kernels" and source.name != "op_resolver.cpp":
+            # They are the same for all: of the project they see no header but their own, and none of the switches.
+            shell, headers = ARDUINO, [p for p in headers if p.parent == source.parent and p.name != "switches.h"]
+        more = flags if source.name == "application.cpp" else ()
+        name = hashlib.sha256(f"{shell}{more}{_digest((source, *headers))}".encode()).hexdigest()
+        target = self._directory / f"{name}.o"
+        command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]
+        return target if target.exists() else _compile([*command, source], target)
 
 
 def _digest(files: Iterable[Path]) -> str:
