@@ -409,8 +409,9 @@ class ComputedTensor:
 class LiteRTRunner(Runner):
     """TensorFlow Lite for desktops, with its reference kernels.
 
-    The reference kernels (BUILTIN_REF) compute the same bits as TFLM; the default, optimised ones differ from both by
-    up to one step. Only int8 SUM is wrong in them: reduce by a mean instead.
+    The reference kernels (BUILTIN_REF) compute the same bits as TFLM, save that they multiply a Dense layer's scales in
+    float32 and TFLM does in double, which now and then rounds a value otherwise; the default, optimised ones differ from
+    both by up to one step. Only int8 SUM is wrong in them: reduce by a mean instead.
     """
 
     library = "TensorFlow Lite"
