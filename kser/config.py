@@ -373,6 +373,7 @@ class TrainConfig(_Settings):
 
 
 QUANTIZE = ("ptq", "qat", "qat_hrf", "int16x8", "float")
+INT8 = ("ptq", "qat", "qat_hrf")
 RANGES = ("minmax", "percentile", "mse")
 
 
@@ -408,6 +409,14 @@ class QuantizationConfig(_Settings):
     )
     qat_epochs: int = _setting(8, "Passes over the training part of quantization-aware training.", 1, 100000)
     qat_learning_rate: float = _setting(2e-4, "Peak learning rate of quantization-aware training.", 1e-8, 10)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, neutral in (("ranges", "minmax"), ("dense_scales", "tensor"), ("compress", 0)):
+            _require(
+                self.quantize in INT8 or getattr(self, name) == neutral,
+                f"{name} is a setting of int8, which {self.quantize} is not; leave it out, or choose {' or '.join(INT8)}.",
+            )
 
 
 @dataclass(frozen=True)

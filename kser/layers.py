@@ -183,6 +183,13 @@ def _widened(rng, first: np.ndarray, middles: list[np.ndarray], last: np.ndarray
     return [*result, np.concatenate([last, np.zeros((extra, last.shape[1]))])]
 
 
+def _add_affine(layer: keras.layers.Layer, dim: int, center: bool) -> None:
+    """Weights gamma and, with `center`, beta of (dim,)."""
+    layer.gamma = layer.add_weight("gamma", (dim,), initializer="ones")
+    if center:
+        layer.beta = layer.add_weight("beta", (dim,), initializer="zeros")
+
+
 class _Norm(keras.layers.Layer):
     """A norm over the last axis; `epsilon` bounds what it divides by."""
 
@@ -208,8 +215,7 @@ class LayerNorm(_Norm):
 
     def build(self, input_shape):
         if self.affine:
-            self.gamma = self.add_weight("gamma", (int(input_shape[-1]),), initializer="ones")
-            self.beta = self.add_weight("beta", (int(input_shape[-1]),), initializer="zeros")
+            _add_affine(self, int(input_shape[-1]), center=True)
         super().build(input_shape)
 
     def call(self, inputs):
@@ -253,9 +259,7 @@ class RMSNorm(L2Norm):
         self.center = center
 
     def build(self, input_shape):
-        self.gamma = self.add_weight("gamma", (int(input_shape[-1]),), initializer="ones")
-        if self.center:
-            self.beta = self.add_weight("beta", (int(input_shape[-1]),), initializer="zeros")
+        _add_affine(self, int(input_shape[-1]), self.center)
         super().build(input_shape)
 
     def call(self, inputs):
@@ -484,9 +488,7 @@ class Affine(keras.layers.Layer):
         self.center = center
 
     def build(self, input_shape):
-        self.gamma = self.add_weight("gamma", (int(input_shape[-1]),), initializer="ones")
-        if self.center:
-            self.beta = self.add_weight("beta", (int(input_shape[-1]),), initializer="zeros")
+        _add_affine(self, int(input_shape[-1]), self.center)
         super().build(input_shape)
 
     def call(self, inputs):

@@ -364,10 +364,10 @@ def fake_quantized(graph: Graph, ranges: Ranges, rounding: Callable = FakeQuant)
         after = rounding(*ranges[node.name], name=f"{node.name}_rounded")
         return lambda inputs: after(layer(inputs))
 
-    return build_graph(_with_input_node(graph, ranges), around)
+    return build_graph(_with_input_node(graph), around)
 
 
-def _with_input_node(graph: Graph, ranges: Ranges) -> Graph:
+def _with_input_node(graph: Graph) -> Graph:
     """With the input passing a node of its own, of the input's name, for the input is rounded too."""
     entrance = f"{graph.input_name}_exact"
     node = new_node(keras.layers.Activation("linear", name=graph.input_name), ((entrance, 0),))
@@ -438,7 +438,7 @@ def quantize_aware(graph: Graph, ranges: Ranges, axes: dict[str, int | None]) ->
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, name_prefix="")
 
     graph = graph.replaced(*(node.with_config(form="product") for node in graph if node.kind == "HRFDense"))
-    model = build_graph(_with_input_node(graph, ranges), around)
+    model = build_graph(_with_input_node(graph), around)
     for layer in model.layers:
         if layer.name in ranges and getattr(layer, "_output_quantizer_vars", None):
             low, high = ranges[layer.name]

@@ -242,6 +242,7 @@ def describe(model_bytes: bytes, name: str = "The model") -> ModelDescription:
 
 
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
+    """The op's name in the schema, of a custom op the name it has itself."""
     code = model.operatorCodes[op.opcodeIndex]
     # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)

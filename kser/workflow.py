@@ -16,7 +16,7 @@ from kser.atomic import replacing, require_empty, write_text, write_tree
 from kser.backbones import build_model
 from kser.boards import find_board
 from kser.compress import compress_and_measure
-from kser.config import DataPaths, QuantizationConfig, RunConfig
+from kser.config import INT8, DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
@@ -43,7 +43,6 @@ MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "k
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
 COMPRESSED = "_compressed"  # what the names of the files of that model end with
 SUMMARY_FILE = "summary.json"
-INT8 = ("ptq", "qat", "qat_hrf")  # ways to quantize to int8
 MODELS = ("keras", "folded", "tflite", "tflm")
 
 

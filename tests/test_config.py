@@ -18,6 +18,7 @@ from kser.config import (
     FeatureConfig,
     HRFConfig,
     ModelConfig,
+    QuantizationConfig,
     RunConfig,
     SmoothingConfig,
     TrainConfig,
@@ -320,3 +321,11 @@ def test_stages_out_of_order_are_told_with_their_order(text):
     message = refusal(lambda: AugmentConfig(text))
     assert message.startswith("augment must keep the order of the stages (speed, ") and repr(text) in message
     assert [message.index(name) for name in AUGMENTATIONS] == sorted(message.index(name) for name in AUGMENTATIONS)
+
+
+@pytest.mark.parametrize("name, value", [("ranges", "mse"), ("dense_scales", "channel"), ("compress", 4)])
+@pytest.mark.parametrize("quantize", ["int16x8", "float"])
+def test_settings_of_int8_are_refused_elsewhere(quantize, name, value):
+    with pytest.raises(ConfigError, match=f"{name} is a setting of int8, which {quantize} is not; leave it out"):
+        QuantizationConfig(quantize, **{name: value})
+    assert getattr(QuantizationConfig("qat", **{name: value}), name) == value
