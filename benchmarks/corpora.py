@@ -40,8 +40,8 @@ from kser.threads import use_threads
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", "", "Directory of RAVDESS.")
-flags.DEFINE_integer("rounds", 5, "Turns each of the two takes on RAVDESS.", lower_bound=1)
-flags.DEFINE_integer("clips", 240, "Clips of a turn.", lower_bound=1)
+flags.DEFINE_integer("rounds", 3, "Turns each of the two takes on RAVDESS.", lower_bound=1)
+flags.DEFINE_integer("clips", 1440, "Clips of a turn.", lower_bound=1)
 flags.DEFINE_list("counts", [], "Sizes of generated corpora.")
 flags.DEFINE_string("work_dir", "", "Directory for generated corpora; each is removed when it is done.")
 flags.DEFINE_string("step", "", "Only do this step (prepare, split, shuffle or start) in --work_dir and print its figures.")

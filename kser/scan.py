@@ -17,8 +17,9 @@ from kser.datasets.corpus import Utterance
 from kser.errors import AudioError
 from kser.features import batch_extractor
 
-CHUNK_CLIPS = 16
-THREADS = len(os.sched_getaffinity(0))
+CHUNK_CLIPS = 4
+# One more than there are cores: of two threads one often waits for the interpreter, or for the disk.
+THREADS = len(os.sched_getaffinity(0)) + 1
 # What lasts longer is no utterance but a whole recording, of which a clip would show some window in the middle.
 MAX_SECONDS = 120.0
 
