@@ -13,8 +13,8 @@ from kser.board_link import SILENCE, Board
 from kser.errors import BoardError, ModelFileError
 from kser.predict import Predictor
 
-# Float32 on the board and float64 here round a log-mel value differently once in tens of thousands; one step of its 8 bits
-# is at most two of the model's input. Anything else that differs, a window, an FFT, a scale, moves far more values.
+# With an FFT of another library a board rounds a log-mel value differently once in tens of thousands; one step of its 8 bits
+# is at most two of the model's input. Anything else that differs, a window, a table, a scale, moves far more values.
 MAX_INPUT_STEPS, MAX_INPUTS_SHARE = 2, 0.001
 # Kernels round as TFLM's reference does, but some multiply scales in float32 where others take double: a step of a layer in
 # the middle, which comes out as a few at the end. Inputs that differ come on top. A label can differ only where two logits

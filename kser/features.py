@@ -95,9 +95,9 @@ class FeatureCode:
     offset: float
     step: float
 
-    def round(self, features: np.ndarray) -> np.ndarray:
-        """Each value as the board gets it back, float32."""
-        return (self.offset + self.step * np.rint((features - self.offset) / self.step)).astype(np.float32)
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """The values, float32, that integers stand for."""
+        return (self.offset + self.step * codes).astype(np.float32)
 
 
 def feature_code(config: FeatureConfig) -> FeatureCode:

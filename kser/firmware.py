@@ -11,18 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kser import tflite
-from kser.audio import PCM16_FULL_SCALE
+from kser.board_features import board_codes, board_input, input_tables, mel_segments, scaled_window, twiddles
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig, from_dict
 from kser.errors import ConfigError, KserError, ModelFileError
-from kser.features import (
-    FeatureCode,
-    Normalization,
-    analysis_window,
-    feature_code,
-    hz_to_mel,
-    log_mel_numpy,
-    mel_matrix,
-)
+from kser.features import FeatureCode, Normalization, analysis_window, feature_code
 
 LINE_COLUMNS = 118
 
@@ -166,40 +158,13 @@ def fnv1a(data: bytes) -> int:
     return value
 
 
-@dataclass(frozen=True)
-class MelSegments:
-    """`mel_matrix` by what makes it sparse: between two band edges one triangle falls as the next one rises, to 1 together.
-
-    `first_bin` (num_mels + 2,) are the bins the segments between the num_mels + 2 edges begin with, and where the last
-    ends; `rise` holds for each of these bins the weight of the rising triangle. Segment s raises band s, lowers s - 1.
-    """
-
-    first_bin: np.ndarray
-    rise: np.ndarray
-
-
-def mel_segments(config: FeatureConfig) -> MelSegments:
-    """Raises ConfigError where a band is empty."""
-    mel_matrix(config)
-    # The highest and the lowest bin have no weight: no band reaches beyond the one, and DC is left out.
-    bins = hz_to_mel(np.linspace(0, SAMPLE_RATE_HZ / 2, config.fft_length // 2 + 1))[1:-1]
-    edges = np.linspace(hz_to_mel(config.lower_hz), hz_to_mel(config.upper_hz), config.num_mels + 2)
-    first_bin = 1 + np.searchsorted(bins, edges)
-    used = bins[first_bin[0] - 1 : first_bin[-1] - 1]
-    segment = np.searchsorted(edges, used, side="right") - 1
-    return MelSegments(first_bin, (used - edges[segment]) / (edges[segment + 1] - edges[segment]))
-
-
 def _front_end_tables(features: FeatureConfig) -> str:
     mels = mel_segments(features)
-    angles = 2 * np.pi * np.arange(features.fft_length // 2) / features.fft_length
-    twiddles = np.stack([np.cos(angles), -np.sin(angles)], axis=1).ravel()
-    # Half a full scale, because the split of the complex into the real transform is made without its halves.
-    window = analysis_window(features) / (2 * PCM16_FULL_SCALE)
+    turns = twiddles(features).ravel()
     return "\n\n".join(
         (
-            _floats("kWindow", "kWindowSamples", window),
-            "// exp(-2 pi i k / kFftLength), real and imaginary parts.\n" + _floats("kTwiddles", "kFftLength", twiddles),
+            _floats("kWindow", "kWindowSamples", scaled_window(features)),
+            "// exp(-2 pi i k / kFftLength), real and imaginary parts.\n" + _floats("kTwiddles", "kFftLength", turns),
             _ints("std::uint16_t", "kMelFirstBin", "kNumMels + 2", mels.first_bin),
             f"constexpr int kMelBins = {len(mels.rise)};",
             _floats("kMelRise", "kMelBins", mels.rise),
@@ -208,15 +173,8 @@ def _front_end_tables(features: FeatureConfig) -> str:
 
 
 def _quantization_tables(model: _Model, code: FeatureCode) -> str:
-    """Steps of the model's input per step of the code, and the mean in steps of the code, from the code's zero."""
-    mean, std = (np.float64(values) for values in (model.normalization.mean, model.normalization.std))
-    centre = mean if model.features.remove_level else mean - code.offset
-    return "\n\n".join(
-        (
-            _floats("kMelGain", "kNumMels", code.step / (std * model.input.scale)),
-            _floats("kMelCentre", "kNumMels", centre / code.step),
-        )
-    )
+    tables = input_tables(model.normalization, code, model.input.scale)
+    return _floats("kMelGain", "kNumMels", tables.gain) + "\n\n" + _floats("kMelCentre", "kNumMels", tables.centre)
 
 
 # --- Ops --------------------------------------------------------------------------------------------------------------
@@ -298,8 +256,9 @@ def golden_source(input_values: np.ndarray, logits: np.ndarray) -> str:
 def golden_input(metadata: dict, description: tflite.ModelDescription) -> np.ndarray:
     """(num_frames, num_mels) int8: the golden clip's features as the model's input stores them."""
     model = _model(metadata, description)
-    log_mel = log_mel_numpy(golden_clip(model.features) / PCM16_FULL_SCALE, model.features)
-    return tflite.quantize(model.normalization.apply(feature_code(model.features).round(log_mel)), model.input)
+    codes = board_codes(golden_clip(model.features), model.features)
+    tables = input_tables(model.normalization, feature_code(model.features), model.input.scale)
+    return board_input(codes, tables, model.input.zero_point, model.features.remove_level)
 
 
 def golden_clip(config: FeatureConfig) -> np.ndarray:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import audio
+from kser import audio, tflite
+from kser.board_features import board_codes, board_input, input_tables
 from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
 from kser.examine import Examiner
-from kser.features import Normalization, feature_code, log_mel_numpy
+from kser.features import Normalization, feature_code
 from kser.guarded import GuardedRunner
 from kser.inference import softmax
 
@@ -69,9 +70,16 @@ class Predictor:
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
-        """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized: those of a board that hears these samples."""
-        log_mel = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, self.config)
-        return self.normalization.apply(feature_code(self.config).round(log_mel))
+        """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized: those of a board that hears these samples.
+
+        For a model in int8, which a board can run, they are the board's to the bit once they are quantized.
+        """
+        code, codes = feature_code(self.config), board_codes(samples, self.config)
+        if self.input.dtype != "int8":
+            return self.normalization.apply(code.decode(codes))
+        tables = input_tables(self.normalization, code, self.input.scale)
+        stored = board_input(codes, tables, self.input.zero_point, self.config.remove_level)
+        return tflite.dequantize(stored, self.input)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32 of features (n, num_frames, num_mels) float32."""

@@ -25,7 +25,7 @@ FIRST_PARTY = ("kser", "tests", "benchmarks")
 BASE_LAYERS = (("kser", "errors"), ("atomic", "board_link", "config", "metrics", "threads"))
 DATA_LAYERS = (
     ("audio", "features", "augment", "sound_augment"),
-    ("datasets",),
+    ("board_features", "datasets"),
     ("scan",),
     ("feature_cache", "manifest", "beam_scan"),
     ("pipeline", "prepare"),
@@ -55,8 +55,9 @@ MODEL_PARTS = {part for layer in MODEL_LAYERS for part in layer}
 
 # Import names that are not the package's name.
 PACKAGE_OF = {"absl": "absl_py", "google": "protobuf"}
-# Only a benchmark compares itself with librosa, and asks for it where it is missing; locking it would lock 20 packages.
-NOT_LOCKED = {"librosa"}
+# Only benchmarks compare with librosa, which brings threadpoolctl, and ask for it where it is missing; locking it would lock
+# 20 packages.
+NOT_LOCKED = {"librosa", "threadpoolctl"}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kser import firmware, tflite
+from kser.board_features import mel_segments
 from kser.config import FeatureConfig, SmoothingConfig, to_dict
 from kser.errors import ConfigError, ModelFileError
 from kser.features import analysis_window, feature_code, log_mel_numpy, mel_matrix
@@ -71,7 +72,7 @@ def test_floats_come_back_as_they_were(settings):
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_mel_segments_are_the_mel_matrix(config):
-    segments = firmware.mel_segments(config)
+    segments = mel_segments(config)
     dense = np.zeros_like(mel_matrix(config))
     position = 0
     for segment in range(config.num_mels + 1):
@@ -82,7 +83,7 @@ def test_mel_segments_are_the_mel_matrix(config):
                 dense[k, segment - 1] += 1 - segments.rise[position]
             position += 1
     assert position == len(segments.rise)
-    np.testing.assert_allclose(dense, mel_matrix(config), atol=1e-12)
+    np.testing.assert_allclose(dense, mel_matrix(config), atol=1e-7)  # float32
 
 
 def test_twiddles_are_roots_of_one(settings):
@@ -102,7 +103,7 @@ def test_codes_quantize_as_the_normalization(remove_level):
     codes = np.rint((log_mel - offset) / step)
     level = codes.mean() if remove_level else 0
     steps = (codes - level - array(text, "kMelCentre")) * array(text, "kMelGain")
-    normalized = sources.normalization(config).apply(feature_code(config).round(log_mel))
+    normalized = sources.normalization(config).apply(feature_code(config).decode(codes))
     tensor = sources.input_tensor(config)
     # Both round a few float32 operations on numbers of some 100 steps.
     np.testing.assert_allclose(steps, normalized / np.float32(tensor.scale), atol=1e-3)
@@ -177,7 +178,8 @@ def test_every_log_mel_has_a_code(config):
     for value in (np.log(config.log_floor), loudest):
         assert abs(np.rint((value - code.offset) / code.step)) <= 2 ** (code.bits - 1) - 2
     values = np.linspace(np.log(config.log_floor), loudest, 1000)
-    assert np.abs(code.round(values) - values).max() <= code.step / 2 + 1e-5
+    codes = np.rint((values - code.offset) / code.step)
+    assert np.abs(code.decode(codes) - values).max() <= code.step / 2 + 1e-5
 
 
 # --- Ops --------------------------------------------------------------------------------------------------------------
@@ -255,6 +257,4 @@ def test_switches_are_those_of_the_ops():
 def test_golden_input_is_the_golden_clip_as_predict_hears_it():
     values = firmware.golden_input(sources.metadata(CONFIG), sources.description(CONFIG))
     assert (values.dtype, values.shape) == (np.int8, (CONFIG.num_frames, CONFIG.num_mels))
-    log_mel = log_mel_numpy(firmware.golden_clip(CONFIG) / 32768, CONFIG)
-    normalized = sources.normalization(CONFIG).apply(feature_code(CONFIG).round(log_mel))
-    np.testing.assert_array_equal(values, tflite.quantize(normalized, sources.input_tensor(CONFIG)))
+    np.testing.assert_array_equal(values, sources.board_input(firmware.golden_clip(CONFIG), CONFIG))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kser import firmware
+from kser import board_features, firmware
 from kser.config import FeatureConfig, to_dict
-from kser.features import Normalization
+from kser.features import Normalization, feature_code
 from kser.tflite import ModelDescription, TensorInfo
 
 LABELS = ("neutral", "happy", "sad", "angry")
@@ -27,6 +27,14 @@ def metadata(config: FeatureConfig) -> dict:
 
 def input_tensor(config: FeatureConfig) -> TensorInfo:
     return TensorInfo("features", (1, config.num_frames, config.num_mels), "int8", float(np.float32(0.0347)), -19)
+
+
+def board_input(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """What a board with these settings makes of (clip_samples,) int16: (num_frames, num_mels) int8."""
+    tensor, code = input_tensor(config), feature_code(config)
+    tables = board_features.input_tables(normalization(config), code, tensor.scale)
+    codes = board_features.board_codes(samples, config)
+    return board_features.board_input(codes, tables, tensor.zero_point, config.remove_level)
 
 
 def description(config: FeatureConfig) -> ModelDescription:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kser import audio, firmware, tflite
+from kser import audio, board_features, firmware, tflite
 from kser.config import FeatureConfig
 from kser.examine import Examiner
-from kser.features import feature_code, log_mel_numpy
+from kser.features import log_mel_numpy
 from kser.predict import Predictor
 from tests.micro import sources, toolchain
 from tests.micro.host_core import HostCore
@@ -100,6 +100,21 @@ def test_log_mel_is_that_of_numpy(name, settings, tmp_path):
     np.testing.assert_allclose(build_core(tmp_path, settings[name], config).log_mel(samples), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("flags", [(), ("-march=native", "-O3")], ids=["plain", "native"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_board_is_computed_to_the_bit(name, flags, settings, tmp_path):
+    """Whatever the processor has: fused multiply-adds, vectors."""
+    config = CONFIGS[name]
+    library = toolchain.host_library(tmp_path / "core.so", settings[name], flags)
+    core = HostCore(library, config, len(sources.LABELS))
+    noise = np.random.default_rng(0).integers(-(2**15), 2**15, config.clip_samples).astype(np.int16)
+    for samples in (firmware.golden_clip(config), noise, np.zeros_like(noise), np.full_like(noise, -(2**15))):
+        np.testing.assert_array_equal(core.log_mel(samples), board_features.board_log_mel(samples, config))
+        with core.open_stream() as stream:
+            stream.feed(samples)
+            np.testing.assert_array_equal(stream.take(), sources.board_input(samples, config))
+
+
 def test_golden_clip_is_the_same_in_both_languages(settings, tmp_path):
     config = FeatureConfig(clip_seconds=60)  # in which all its periods end
     core = build_core(tmp_path, settings["default"], config)
@@ -125,19 +140,13 @@ def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path
 
 
 def test_features_of_real_clips_are_those_of_prediction(settings, speech, tmp_path):
-    """Of the same 16-bit samples, rounded alike, all but one in ten thousand."""
     config = CONFIGS["default"]
     core = build_core(tmp_path, settings["default"], config)
-    different = total = 0
-    for path in speech[::4]:
+    for path in speech:
         samples = audio.to_pcm16(audio.fix_clip(audio.load(path), config))
-        log_mel = feature_code(config).round(log_mel_numpy(samples / audio.PCM16_FULL_SCALE, config))
-        expected = tflite.quantize(sources.normalization(config).apply(log_mel), sources.input_tensor(config))
         with core.open_stream() as stream:
             stream.feed(samples)
-            different += np.count_nonzero(stream.take() != expected)
-        total += expected.size
-    assert different < 1e-4 * total
+            np.testing.assert_array_equal(stream.take(), sources.board_input(samples, config))
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------------
@@ -179,8 +188,8 @@ def test_labels_of_real_clips_are_those_of_predict(model_core, speech):
         label, probabilities = device_label(core, model, predictor, path)
         expected = predictor.predict(path)
         assert label == expected.label, path
-        # An input that rounds otherwise may move the output by a step or two.
-        np.testing.assert_allclose(probabilities, expected.probabilities, atol=2 * tflite.describe(model).outputs[0].scale)
+        # The same logits, and then a softmax of float32.
+        np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-6)
 
 
 def test_a_recording_that_is_too_quiet_is_silence(settings, tmp_path):

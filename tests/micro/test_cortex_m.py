@@ -9,7 +9,7 @@ import pytest
 
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from tests.micro import sources, toolchain
-from tests.micro.toolchain import BOARDS, HERE, NO_CONTRACTION
+from tests.micro.toolchain import BOARDS, HERE
 
 TOOLS = ("g++", "arm-none-eabi-g++", "qemu-system-arm")
 pytestmark = pytest.mark.skipif(bool(toolchain.missing(*TOOLS)), reason=toolchain.missing(*TOOLS))
@@ -37,16 +37,13 @@ def host_lines(settings, tmp_path_factory):
     return toolchain.run(toolchain.host_program(program, settings, files)).splitlines()
 
 
-def board_lines(directory, settings, board, flags=()):
-    objects = toolchain.cortex_m_objects(directory, settings, [*board.flags, *flags])
-    program = toolchain.cortex_m_program(directory / "check", settings, board, [HERE / "core_check.cc"], objects, flags)
-    return toolchain.emulate(program, board).splitlines()
-
-
 @pytest.fixture(scope="module")
 def lines(settings, board, tmp_path_factory):
     """What a board prints, compiled as a sketch is."""
-    return board_lines(tmp_path_factory.mktemp(board.machine), settings, board)
+    directory = tmp_path_factory.mktemp(board.machine)
+    objects = toolchain.cortex_m_objects(directory, settings, board.flags)
+    program = toolchain.cortex_m_program(directory / "check", settings, board, [HERE / "core_check.cc"], objects)
+    return toolchain.emulate(program, board).splitlines()
 
 
 def starting(lines, *names):
@@ -63,18 +60,9 @@ def test_ring_labels_and_sizes_are_those_of_the_host(lines, host_lines):
     assert starting(lines, *names) == starting(host_lines, *names) != []
 
 
-def test_features_are_those_of_the_host_to_the_bit(settings, board, host_lines, tmp_path):
-    found = starting(board_lines(tmp_path, settings, board, [NO_CONTRACTION]), "input")
-    assert found == starting(host_lines, "input") != []
-
-
-def test_features_with_fused_multiply_adds_differ_by_a_step_at_most(lines, host_lines):
-    found, expected = (
-        np.array([line.split()[1:] for line in starting(some, "input")], np.uint8).view(np.int8).astype(int)
-        for some in (lines, host_lines)
-    )
-    differences = np.abs(found - expected)
-    assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
+def test_features_are_those_of_the_host_to_the_bit(lines, host_lines):
+    """Though these processors fuse products and sums where they may."""
+    assert starting(lines, "input") == starting(host_lines, "input") != []
 
 
 def test_probabilities_are_those_of_the_host(lines, host_lines):

@@ -29,9 +29,8 @@ NO_DOUBLES = "-Wdouble-promotion"  # of the library alone: tests compute in doub
 OPTIMISED = ("-O2",)
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 NO_TYPE_INFORMATION = ("-fno-sanitize=vptr",)  # the package's TFLM has none
-# As a sketch is built; without contraction into fused multiply-adds, floats are those of any other IEEE 754 machine.
+# As a sketch is built.
 BARE_METAL = ("-Os", "-fno-exceptions", "-fno-rtti", "-ffunction-sections", "-fdata-sections", "-fno-threadsafe-statics")
-NO_CONTRACTION = "-ffp-contract=off"
 # An ESP32-C3's processor. Debian has no C++ library for bare RISC-V: the headers are those for Arm, of the same version.
 RISC_V = ("--specs=picolibc.specs", "-march=rv32imc", "-mabi=ilp32", "-nostdinc++")
 CXX_HEADERS = Path("/usr/include/newlib/c++")
@@ -140,9 +139,9 @@ def tflm_flags() -> list:
     return ["-Dtflite=tflite_micro", "-isystem", tflm_directory() / "runtime" / "include", "-isystem", GEMMLOWP]
 
 
-def host_library(output: Path, settings: Path) -> Path:
+def host_library(output: Path, settings: Path, flags: Iterable[str] = ()) -> Path:
     """The core as a shared object for Python."""
-    flags = ["-std=c++17", "-O2", "-shared", "-fPIC", NO_CONTRACTION]
+    flags = ["-std=c++17", "-O2", "-shared", "-fPIC", *flags]
     return _compile(["g++", *flags, *WARNINGS, *_includes([settings]), HERE / "core_api.cc", *CORE_SOURCES], output)
 
 
@@ -257,7 +256,7 @@ ARDUINO = Shell("arduino", (), "speech_emotion/src/kser_micro", ("-std=c++17",))
 # Designated initializers are ESP-IDF's style; they leave out members.
 ESP_IDF = Shell(
     *("esp_idf", ("main", "components/kser_micro/src"), "components/kser_micro/src"),
-    ("-std=gnu++20", "-Wno-missing-field-initializers", "-DKSER_FFT_ESP", f"-I{HERE / 'fakes'}"),
+    ("-std=gnu++20", "-Wno-missing-field-initializers"),
 )
 
 

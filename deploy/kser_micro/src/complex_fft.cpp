@@ -1,5 +1,7 @@
 #include "complex_fft.h"
 
+#include "exact_float.h"
+
 #if defined(KSER_FFT_CMSIS)
 #include "arm_const_structs.h"
 #include "arm_math.h"

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "exact_float.h"
+
 namespace kser {
 
 inline std::int32_t FloatBits(float value) {
