@@ -373,8 +373,10 @@ class TrainConfig(_Settings):
 
 
 QUANTIZE = ("ptq", "qat", "qat_hrf", "int16x8", "float")
-INT8 = ("ptq", "qat", "qat_hrf")
+QAT = ("qat", "qat_hrf")
+INT8 = ("ptq", *QAT)
 RANGES = ("minmax", "percentile", "mse")
+QAT_TARGETS = ("network", "labels")
 
 
 @dataclass(frozen=True)
@@ -409,6 +411,11 @@ class QuantizationConfig(_Settings):
     )
     qat_epochs: int = _setting(8, "Passes over the training part of quantization-aware training.", 1, 100000)
     qat_learning_rate: float = _setting(2e-4, "Peak learning rate of quantization-aware training.", 1e-8, 10)
+    qat_targets: str = _setting(
+        "network",
+        "What quantization-aware training learns: what the float network says of the training clips, or their labels.",
+        choices=QAT_TARGETS,
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -30,8 +30,8 @@ CHECKED_CLIPS = 4
 INT16_STEPS = 2 * 32767
 # LiteRT multiplies a Dense layer's scales in float32, TFLM in double: now and then a result is rounded otherwise.
 SAME_KERNELS_SHARE = 0.1
-# Trains a network that feels its rounding; returns a row per epoch.
-Tune = Callable[[keras.Model], list[dict]]
+# Trains a network that feels its rounding, the float one beside it; returns a row per epoch.
+Tune = Callable[[keras.Model, keras.Model], list[dict]]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig
     graph = quantize.one_operation_each(read_graph(model))
     axes = _scale_axes(graph, settings)
     network = quantize.quantize_aware(graph, quantize.measure_ranges(graph, representative, settings.ranges), axes)
-    rows = tune(network.model)
+    rows = tune(network.model, build_graph(graph))
     trained = network.trained()
     before, after = build_graph(trained), quantize.folded(trained)
     proof = prove(before, build_graph(after), build_graph(quantize.folded(graph)), clips)

@@ -30,3 +30,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """(..., num_classes) logits to probabilities."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def mean_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Kullback-Leibler divergence in nats of the probabilities of logits (n, num_classes) from wanted ones, over all n."""
+    log_wanted, log_found = (tf.nn.log_softmax(np.float64(logits)).numpy() for logits in (wanted, found))
+    return float((np.exp(log_wanted) * (log_wanted - log_found)).sum(axis=1).mean())

@@ -11,9 +11,9 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser import rundir
-from kser.config import RunConfig, TrainConfig
+from kser.config import QuantizationConfig, RunConfig, TrainConfig
 from kser.errors import RunError
-from kser.inference import predict_logits
+from kser.inference import mean_divergence, predict_logits
 from kser.layers import HRFDense
 from kser.metrics import score
 from kser.pipeline import Part, TrainingData, training_batches
@@ -210,42 +210,66 @@ def fit(run: Run, data: TrainingData, validation: Part, progress) -> list[dict]:
 
 
 def fine_tune(
-    model: keras.Model, config: RunConfig, data: TrainingData, validation: Part, epochs: int, learning_rate: float, progress
+    model: keras.Model,
+    teacher: keras.Model,
+    config: RunConfig,
+    data: TrainingData,
+    validation: Part,
+    settings: QuantizationConfig,
+    progress,
 ) -> list[dict]:
-    """Trains a model on, at a rate that falls from `learning_rate`, and leaves it with the weights of its best epoch.
+    """Trains a model on, at a rate that falls, and leaves it with the weights of its best epoch.
+
+    Where `settings.qat_targets` is "network" it learns the teacher's probabilities (distillation, Hinton et al. 2015), and
+    the best epoch is the one that parts least from them on the validation speakers; else both are a matter of the labels.
 
     Args:
+      teacher: the network in float, which stays as it is.
       progress: as in `fit`.
     Returns:
       One row per epoch, with what the model scored before the first as epoch 0.
     """
+    imitates, epochs = settings.qat_targets == "network", settings.qat_epochs
     steps = max(1, len(data.labels) // config.train.batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps, FINAL_LEARNING_RATE)
+    schedule = keras.optimizers.schedules.CosineDecay(settings.qat_learning_rate, epochs * steps, FINAL_LEARNING_RATE)
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.train.label_smoothing)
+    smoothing = 0.0 if imitates else config.train.label_smoothing
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
     def train_step(clips, targets, weights):
+        targets = tf.nn.softmax(teacher(clips, training=False)) if imitates else targets
         with tf.GradientTape() as tape:
             value = loss(targets, model(clips, training=True), weights)
         gradients = tape.gradient(value, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         return value
 
+    wanted = predict_logits(teacher, validation.features)
+
+    def judge() -> dict[str, float]:
+        scores = validate(model, validation, data.num_classes)
+        if imitates:
+            scores["val_divergence"] = mean_divergence(wanted, predict_logits(model, validation.features))
+        return scores
+
     step = tf.function(train_step, autograph=False)
-    rows = [{"epoch": 0, **validate(model, validation, data.num_classes)}]
-    best = model.get_weights()
+    rows, best = [{"epoch": 0, **judge()}], model.get_weights()
     progress.start(0, epochs, steps)
     for epoch in range(1, epochs + 1):
         # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
         batches = _epoch_batches(data, config, config.train.epochs + epoch - 1)
         losses = [_counted(step(*batch), progress) for batch in in_turns(batches)]
-        row = {"epoch": epoch, "loss": float(tf.reduce_mean(losses)), **validate(model, validation, data.num_classes)}
+        row = {"epoch": epoch, "loss": float(tf.reduce_mean(losses)), **judge()}
         rows.append(row)
-        if best_row(rows) is row:
+        if (_closest_row(rows) if imitates else best_row(rows)) is row:
             best = model.get_weights()
         progress.epoch(row)
     model.set_weights(best)
     return rows
+
+
+def _closest_row(rows: list[dict]) -> dict:
+    return min(rows, key=lambda row: row["val_divergence"])
 
 
 def _counted(value, progress):

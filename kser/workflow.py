@@ -16,11 +16,11 @@ from kser.atomic import replacing, require_empty, write_text, write_tree
 from kser.backbones import build_model
 from kser.boards import find_board
 from kser.compress import compress_and_measure
-from kser.config import INT8, DataPaths, QuantizationConfig, RunConfig
+from kser.config import INT8, QAT, DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.deploy import DEPLOY_PASSES, require_passes
-from kser.errors import ConfigError, ModelFileError, RunError
+from kser.errors import ConfigError, DatasetError, ModelFileError, RunError
 from kser.evaluate import (
     Evaluation,
     Predictions,
@@ -196,7 +196,7 @@ def fold_and_convert(
         find_board(board)
     if deploy_dir:
         _require_deployable(deploy_dir, board, settings)
-    run, material = open_run(run_dir, paths)
+    run, material = _open_to_convert(run_dir, paths, settings)
     chosen = _representative(run, material, settings)
     representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
     test = material.part(run, "test")
@@ -225,6 +225,14 @@ def fold_and_convert(
         figures = doctor.diagnosis_of(result.report["board"]).figures
         write_tree(deploy_dir, project.project_files(result.model_bytes, board, figures))
     return run, result
+
+
+def _open_to_convert(run_dir: str, paths: DataPaths, settings: QuantizationConfig) -> tuple[Run, Material]:
+    try:
+        return open_run(run_dir, paths)
+    except DatasetError as error:
+        use = "trains on" if settings.quantize in QAT else "takes ranges and scores from"
+        raise DatasetError(f"{error} --quantize={settings.quantize} {use} the run's own corpus.") from error
 
 
 def _require_deployable(deploy_dir: str, board: str, settings: QuantizationConfig) -> None:
@@ -269,11 +277,13 @@ def _representative(run: Run, material: Material, settings: QuantizationConfig) 
     return np.array(material.split.train)[np.sort(order[: settings.representative_clips])]
 
 
-def _tune(run: Run, material: Material, paths: DataPaths, settings: QuantizationConfig, progress, model) -> list[dict]:
+def _tune(
+    run: Run, material: Material, paths: DataPaths, settings: QuantizationConfig, progress, model, teacher
+) -> list[dict]:
     """Quantization-aware training on the run's own training part; its validation speakers choose the epoch."""
     data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
     validation = material.part(run, "validation")
-    return fine_tune(model, run.config, data, validation, settings.qat_epochs, settings.qat_learning_rate, progress)
+    return fine_tune(model, teacher, run.config, data, validation, settings, progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:

@@ -123,6 +123,36 @@ def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
     assert bool(folded) == (kind == "qat_hrf")
 
 
+def test_training_aware_of_rounding_comes_closer_to_its_aim(trained, tmp_path):
+    """Imitating the float network ends no further from it than it began, on the speakers that choose the epoch."""
+    mine = trained.copy(tmp_path)
+    settings = QuantizationConfig("qat", NUM_REPRESENTATIVE, qat_epochs=3, qat_learning_rate=1e-3)
+    rows = {}
+    for targets in ("network", "labels"):
+        chosen = dataclasses.replace(settings, qat_targets=targets)
+        _, result = workflow.fold_and_convert(mine.path, mine.paths, chosen, progress=Quiet())
+        rows[targets] = result.report["qat"]
+        assert result.report["quantization"]["qat_targets"] == targets
+    divergences = [row["val_divergence"] for row in rows["network"]]
+    assert min(divergences[1:]) < divergences[0] and all(d > 0 for d in divergences)
+    assert all("val_divergence" not in row for row in rows["labels"])
+    assert rows["network"][1]["loss"] != rows["labels"][1]["loss"]
+
+
+@pytest.mark.parametrize("kind, use", [("qat_hrf", "trains on"), ("ptq", "takes ranges and scores from")])
+def test_a_corpus_that_is_absent_is_said_to_be_needed(trained, kind, use, tmp_path, monkeypatch):
+    absent = tmp_path / "absent"
+
+    def read(data_dir, options):
+        raise DatasetError(f"There is no directory {data_dir} to read corpus 'tiny' from.")
+
+    source = dataclasses.replace(SOURCES["tiny"], load=read)
+    monkeypatch.setitem(SOURCES, "tiny", source)
+    message = rf"^There is no directory {absent} .* --quantize={kind} {use} the run's own corpus\.$"
+    with pytest.raises(DatasetError, match=message):
+        workflow.fold_and_convert(trained.path, DataPaths(str(absent)), QuantizationConfig(kind))
+
+
 # --- evaluate ---------------------------------------------------------------------------------------------------------
 
 
