@@ -23,7 +23,7 @@ from kser.workflow import CONVERSION_FILE, PARITY_FILE
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", None, "Directory of the corpus.", required=True)
 flags.DEFINE_string("out_dir", None, "Directory the converted runs are written to.", required=True)
-flags.DEFINE_integer("qat_epochs", 8, "Passes of quantization-aware training.", lower_bound=1)
+flags.DEFINE_integer("qat_epochs", 5, "Passes of quantization-aware training.", lower_bound=1)
 flags.DEFINE_integer("jobs", 2, "Conversions at a time, each of one thread.", lower_bound=1)
 WAYS = {
     "ptq": ("--quantize=ptq",),

@@ -409,8 +409,8 @@ class QuantizationConfig(_Settings):
         0,
         7,
     )
-    qat_epochs: int = _setting(8, "Passes over the training part of quantization-aware training.", 1, 100000)
-    qat_learning_rate: float = _setting(2e-4, "Peak learning rate of quantization-aware training.", 1e-8, 10)
+    qat_epochs: int = _setting(5, "Passes over the training part of quantization-aware training.", 1, 100000)
+    qat_learning_rate: float = _setting(5e-5, "Peak learning rate of quantization-aware training.", 1e-8, 10)
     qat_targets: str = _setting(
         "network",
         "What quantization-aware training learns: what the float network says of the training clips, or their labels.",
