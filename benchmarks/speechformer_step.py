@@ -15,6 +15,9 @@ import subprocess
 import sys
 import time
 
+# isort: off
+import kser  # noqa: F401 (before TensorFlow, some of whose settings it fixes)
+# isort: on
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
