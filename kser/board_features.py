@@ -2,8 +2,7 @@
 
 IEEE 754 rounds every sum, product and quotient alike on every computer, so what a board hears becomes here the very integers
 it becomes there, provided that the firmware's own FFT is in use: CMSIS-DSP's and esp-dsp's add up in another order, which
-moves about one input in 40 000 by a step. Functions follow the firmware's, for all frames at once; where it matters which
-of several sums comes first, that is how they are written.
+moves an input by a step now and then. Functions follow the firmware's, for all frames at once.
 """
 
 from __future__ import annotations
