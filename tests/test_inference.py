@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import tf_keras as keras
 
-from kser.inference import BATCH_CLIPS, predict_logits, softmax
+from kser.inference import BATCH_CLIPS, mean_divergence, predict_logits, softmax
 
 
 def model_with_dropout() -> keras.Model:
@@ -37,3 +38,10 @@ def test_softmax():
     probabilities = softmax(np.float32([[0, np.log(3)], [1000, 1000]]))
     np.testing.assert_allclose(probabilities, [[0.25, 0.75], [0.5, 0.5]], rtol=1e-6)
     assert probabilities.dtype == np.float32
+
+
+def test_divergence_is_that_of_the_textbook():
+    wanted, found = np.log([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]), np.log([[0.25, 0.5, 0.25], [0.1, 0.8, 0.1]])
+    shifted = found + [[3.0], [-200.0]]  # probabilities do not change
+    assert mean_divergence(wanted, shifted) == pytest.approx((0.5 * np.log(2) - 0.25 * np.log(2)) / 2)
+    assert mean_divergence(wanted, wanted) == 0
