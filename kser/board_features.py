@@ -39,8 +39,7 @@ def mel_segments(config: FeatureConfig) -> MelSegments:
     first_bin = 1 + np.searchsorted(bins, edges)
     used = bins[first_bin[0] - 1 : first_bin[-1] - 1]
     segment = np.searchsorted(edges, used, side="right") - 1
-    rise = (used - edges[segment]) / (edges[segment + 1] - edges[segment])
-    return MelSegments(first_bin, rise.astype(np.float32))
+    return MelSegments(first_bin, (used - edges[segment]) / (edges[segment + 1] - edges[segment]))
 
 
 def scaled_window(config: FeatureConfig) -> np.ndarray:
@@ -159,13 +158,14 @@ def _split_power(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> np.ndarra
 
 def _mel_power(power: np.ndarray, segments: MelSegments) -> np.ndarray:
     """(num_mels, num_frames): bin after bin, as sums of float32 depend on their order."""
-    first, num_mels = segments.first_bin, len(segments.first_bin) - 2
+    first, rise = segments.first_bin, segments.rise.astype(np.float32)
+    num_mels = len(first) - 2
     mels = np.empty((num_mels, power.shape[1]), np.float32)
     rising = np.zeros(power.shape[1], np.float32)
     for segment in range(num_mels + 1):
         risen, rising, falling = rising, np.zeros_like(rising), np.zeros_like(rising)
         for k in range(first[segment], first[segment + 1]):
-            part = segments.rise[k - first[0]] * power[k]
+            part = rise[k - first[0]] * power[k]
             rising = rising + part
             falling = falling + (power[k] - part)
         if segment > 0:

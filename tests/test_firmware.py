@@ -83,7 +83,7 @@ def test_mel_segments_are_the_mel_matrix(config):
                 dense[k, segment - 1] += 1 - segments.rise[position]
             position += 1
     assert position == len(segments.rise)
-    np.testing.assert_allclose(dense, mel_matrix(config), atol=1e-7)  # float32
+    np.testing.assert_allclose(dense, mel_matrix(config), atol=1e-12)
 
 
 def test_twiddles_are_roots_of_one(settings):
