@@ -31,6 +31,15 @@ class Outcome:
     stderr: str
 
 
+def assert_told(outcome: Outcome, *words: str) -> None:
+    """Status 1, nothing printed, and one sentence alone on stderr that holds the words."""
+    assert outcome.status == 1 and outcome.stdout == "", outcome
+    (sentence,) = outcome.stderr.splitlines()
+    assert sentence.startswith("Error: ") and sentence.endswith("."), sentence
+    for word in words:
+        assert word in sentence, sentence
+
+
 class CommandServer:
     """The server's client. Commands run in `directory`, and cache features below it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.command_server import CommandServer
+from tests.cli.command_server import CommandServer, assert_told
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,6 @@ def model(trained):
 @pytest.fixture
 def clip(trained):
     return trained.corpus.utterances[0].path
-
-
-def assert_told(outcome, *words: str) -> None:
-    assert outcome.status == 1 and outcome.stdout == "", outcome
-    (line,) = outcome.stderr.splitlines()
-    assert line.startswith("Error: ") and line.endswith("."), line
-    for word in words:
-        assert word in line, line
 
 
 @pytest.mark.parametrize("arguments", [(), ("--port=/dev/ttyACM0",), ("--model=model.tflite",)])

@@ -8,7 +8,7 @@ from kser import convert, tflite
 from kser.boards import BOARDS
 from kser.config import FeatureConfig, to_dict
 from tests import toy_model
-from tests.cli.command_server import REPOSITORY, CommandServer, Outcome
+from tests.cli.command_server import REPOSITORY, CommandServer, assert_told
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +26,6 @@ def model_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.tflite"
     path.write_bytes(tflite.add_metadata(model_bytes, {"features": to_dict(features)}))
     return path
-
-
-def assert_told(outcome: Outcome, *words: str) -> None:
-    assert outcome.status == 1 and outcome.stdout == "", outcome
-    (line,) = outcome.stderr.splitlines()
-    assert line.startswith("Error: ") and line.endswith("."), line
-    for word in words:
-        assert word in line, line
 
 
 def test_a_model_that_fits_is_told_with_its_figures(doctor, model_file):

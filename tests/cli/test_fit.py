@@ -13,7 +13,7 @@ from kser.boards import BOARDS
 from kser.cli import fit as cli_fit
 from kser.cli import settings
 from kser.config import FeatureConfig
-from tests.cli.command_server import CommandServer, Outcome
+from tests.cli.command_server import CommandServer, Outcome, assert_told
 
 # A search of seconds.
 QUICK = ("--board=generic_m4", "--backbone=convtransformer", "--hop_ms=20", "--ram_kb=60", "--latency_ms=80", "--jobs=1")
@@ -45,14 +45,6 @@ def run_flags():
     yield flags.FLAGS
     for name in set(flags.FLAGS) - before:
         delattr(flags.FLAGS, name)
-
-
-def assert_told(outcome: Outcome, *words: str) -> None:
-    assert outcome.status == 1 and outcome.stdout == "", outcome
-    (line,) = outcome.stderr.splitlines()
-    assert line.startswith("Error: ") and line.endswith("."), line
-    for word in words:
-        assert word in line, line
 
 
 def test_the_frontier_is_a_table_with_the_choice_marked(found):

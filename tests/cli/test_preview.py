@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
-from tests.cli.command_server import REPOSITORY, Outcome
+from tests.cli.command_server import REPOSITORY, assert_told
 
 
 @pytest.fixture
@@ -29,14 +29,6 @@ def clips(tmp_path) -> Path:
 def preview(server, tmp_path):
     """Runs bin/preview, writing to `tmp_path`/out."""
     return lambda *arguments, **options: server.run("preview", f"--out_dir={tmp_path}/out", *arguments, **options)
-
-
-def assert_told(outcome: Outcome, *words: str) -> None:
-    """Status 1, nothing printed, and one sentence on stderr that holds the words."""
-    assert outcome.status == 1 and outcome.stdout == "", outcome
-    (sentence,) = outcome.stderr.splitlines()
-    assert sentence.startswith("Error: ") and sentence.endswith("."), sentence
-    assert all(word in sentence for word in words), sentence
 
 
 def test_one_line_per_file_written(preview, clips, tmp_path):

@@ -26,7 +26,7 @@ from kser.deploy import deploy_model
 from kser.examine import Examiner
 from kser.predict import Predictor
 from tests import networks, tiny
-from tests.cli.command_server import CommandServer
+from tests.cli.command_server import CommandServer, assert_told
 from tests.micro import serial_board, sources, toolchain
 from tests.micro.serial_board import SerialBoard
 
@@ -348,11 +348,3 @@ def test_other_weights_are_beyond_the_bounds(command, conformer, clips, tmp_path
 
 def test_silence_is_told(command, conformer, clips):
     assert_told(command(SerialBoard(None), conformer.model_file, "--timeout=0.5", clips[0]), "is silent for 0.5 s")
-
-
-def assert_told(outcome, *words: str) -> None:
-    assert outcome.status == 1 and outcome.stdout == "", outcome
-    (line,) = outcome.stderr.splitlines()
-    assert line.startswith("Error: ") and line.endswith("."), line
-    for word in words:
-        assert word in line, line
