@@ -7,6 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
+import miniaudio
 import numpy as np
 import soundfile
 import soxr
@@ -19,6 +20,9 @@ MAX_CHANNELS = 2
 MAX_BYTES = 500_000_000
 GIT_LFS_HEAD = b"version https://git-lfs"
 GIT_LFS_HEAD_BYTES = len(GIT_LFS_HEAD)
+# The number of samples in a FLAC file's STREAMINFO, the low 36 bits of these bytes (RFC 9639, 8.2).
+FLAC_HEAD = b"fLaC"
+FLAC_COUNT, FLAC_COUNT_MASK = slice(18, 26), (1 << 36) - 1
 # -80 dBFS: below any voice, above the dither of a 16-bit recording.
 SILENCE_PEAK = 1e-4
 ACTIVITY_FRAME_SAMPLES = 320
@@ -71,6 +75,11 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
         samples, sample_rate_hz, digest = _read_whole(path) if span is None else _read_span(path, span)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
+    except (ValueError, MemoryError) as error:
+        # A FLAC file that was written to a pipe, or damaged: libsndfile makes room for 2^63 samples, or 2^36.
+        raise AudioError(
+            f"{path} is not a readable audio file (its header does not tell how long it is); write it again, to a file."
+        ) from error
     return Recording(samples, sample_rate_hz, num_bytes, digest)
 
 
@@ -78,8 +87,27 @@ def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
     with open(path, "rb") as file:
         data = file.read()
     _check_head(path, data[:GIT_LFS_HEAD_BYTES], len(data))
-    # By its path once more, not from memory: libsndfile would call Python for every block, which holds up other threads.
-    return *soundfile.read(os.fsencode(path), dtype="float32", always_2d=True), hashlib.sha256(data).hexdigest()
+    found = _whole_flac(data)
+    if found is None:
+        # By its path once more, not from memory: libsndfile would call Python for every block, which holds up other threads.
+        found = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
+    return *found, hashlib.sha256(data).hexdigest()
+
+
+def _whole_flac(data: bytes) -> tuple[np.ndarray, int] | None:
+    """Samples and rate of a FLAC file of which every sample that it announces decodes; None: libsndfile shall judge it.
+
+    The same samples as libsndfile's to the bit, in half the time.
+    """
+    if data[: len(FLAC_HEAD)] != FLAC_HEAD:
+        return None
+    announced = int.from_bytes(data[FLAC_COUNT], "big") & FLAC_COUNT_MASK
+    try:
+        sound = miniaudio.flac_read_f32(data)
+    except miniaudio.DecodeError:
+        return None
+    samples = np.frombuffer(sound.samples, np.float32).reshape(-1, sound.nchannels)
+    return (samples, sound.sample_rate) if len(samples) == announced > 0 else None
 
 
 def _read_span(path: str, span: tuple[float, float]) -> tuple[np.ndarray, int, str]:
@@ -130,7 +158,7 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
 def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """(num_samples,) at `sample_rate_hz` to float32 at 16 kHz."""
     if sample_rate_hz == SAMPLE_RATE_HZ:
-        return samples.astype(np.float32)
+        return samples.astype(np.float32, copy=False)
     return soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
 
 
@@ -152,9 +180,10 @@ def active_range(samples: np.ndarray) -> tuple[int, int]:
     """First and one-past-last sample of the part within 35 dB of the loudest 20 ms; (num_samples,) in."""
     num_frames = max(1, len(samples) // ACTIVITY_FRAME_SAMPLES)
     frames = samples[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
-    energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)
-    active = np.flatnonzero(energy >= energy.max() * 10 ** (-ACTIVITY_RANGE_DB / 10))
-    return int(active[0]) * ACTIVITY_FRAME_SAMPLES, min(len(samples), (int(active[-1]) + 1) * ACTIVITY_FRAME_SAMPLES)
+    energy = np.einsum("ij,ij->i", frames, frames)
+    active = energy >= energy.max() * 10 ** (-ACTIVITY_RANGE_DB / 10)
+    begin, end = int(active.argmax()), num_frames - int(active[::-1].argmax())
+    return begin * ACTIVITY_FRAME_SAMPLES, min(len(samples), end * ACTIVITY_FRAME_SAMPLES)
 
 
 def fix_clip(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -171,10 +200,10 @@ def fix_clip(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     begin, end = active_range(samples)
     start = (begin + end - config.clip_samples) // 2
     source = samples[max(0, start) : max(0, start + config.clip_samples)]
-    clip = np.zeros(config.clip_samples, np.float32)
+    clip = microphone_noise(config.clip_samples, config.noise_dbfs).copy()
     offset = max(0, -start)
-    clip[offset : offset + len(source)] = source
-    return clip + microphone_noise(config.clip_samples, config.noise_dbfs)
+    clip[offset : offset + len(source)] += source
+    return clip
 
 
 @functools.lru_cache(maxsize=4)

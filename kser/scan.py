@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from kser import audio
 from kser.config import FeatureConfig
@@ -17,9 +16,12 @@ from kser.datasets.corpus import Utterance
 from kser.errors import AudioError
 from kser.features import batch_extractor
 
-CHUNK_CLIPS = 4
+CHUNK_CLIPS = 16
+CORES = len(os.sched_getaffinity(0))
 # One more than there are cores: of two threads one often waits for the interpreter, or for the disk.
-THREADS = len(os.sched_getaffinity(0)) + 1
+THREADS = CORES + 1
+# The scan leaves a core to the features. Two readers on two cores would wait for the interpreter longer than they help.
+READERS = max(1, CORES - 1)
 # What lasts longer is no utterance but a whole recording, of which a clip would show some window in the middle.
 MAX_SECONDS = 120.0
 
@@ -62,22 +64,33 @@ def scan_chunk(
     Args:
       extract: what `features.batch_extractor` returns for `config`.
     """
+    return _with_features(*_read_chunk(utterances, config), extract)
+
+
+def _read_chunk(utterances: Sequence[Utterance], config: FeatureConfig) -> tuple[list[ClipReport], np.ndarray]:
+    """Reports of a few clips, and the clips (len, clip_samples) float32; of those not to be used, zeros."""
     results = [examine(utterance, config) for utterance in utterances]
     silence = np.zeros(config.clip_samples, np.float32)
-    clips = np.stack([silence if clip is None else clip for _, clip in results])
-    features = extract(tf.constant(clips)).numpy()
-    features[[i for i, (report, _) in enumerate(results) if report.problem]] = 0
-    return [report for report, _ in results], features
+    return [report for report, _ in results], np.stack([silence if clip is None else clip for _, clip in results])
+
+
+def _with_features(reports: list[ClipReport], clips: np.ndarray, extract: Callable) -> tuple[list[ClipReport], np.ndarray]:
+    features = extract(clips).numpy()
+    features[[i for i, report in enumerate(reports) if report.problem]] = 0
+    return reports, features
 
 
 def scan(
     utterances: Sequence[Utterance], config: FeatureConfig
 ) -> Iterator[tuple[list[ClipReport], np.ndarray]]:
-    """Reports and log-mel (see `scan_chunk`), chunk by chunk in the order of the utterances."""
+    """Reports and log-mel (see `scan_chunk`), chunk by chunk in the order of the utterances.
+
+    Clips are read by READERS threads, ahead of the features that are made of them here.
+    """
     extract = batch_extractor(config)
     places = chunks(len(utterances))
-    for _, found in in_order(places, lambda place: scan_chunk(utterances[place], config, extract)):
-        yield found
+    for _, found in in_order(places, lambda place: _read_chunk(utterances[place], config), READERS):
+        yield _with_features(*found, extract)
 
 
 def chunks(count: int) -> list[slice]:
@@ -85,13 +98,13 @@ def chunks(count: int) -> list[slice]:
     return [slice(i, min(i + CHUNK_CLIPS, count)) for i in range(0, count, CHUNK_CLIPS)]
 
 
-def in_order(items: Iterable, function: Callable) -> Iterator[tuple]:
-    """Pairs of item and result, computed by THREADS threads but few ahead of who takes them: `map` would hold all."""
-    with ThreadPoolExecutor(THREADS) as pool:
+def in_order(items: Iterable, function: Callable, threads: int = THREADS) -> Iterator[tuple]:
+    """Pairs of item and result, computed by threads but few ahead of who takes them: `map` would hold all."""
+    with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for item in items:
             waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > 2 * THREADS:
+            if len(waiting) > 2 * threads:
                 done, future = waiting.popleft()
                 yield done, future.result()
         yield from ((item, future.result()) for item, future in waiting)

@@ -250,6 +250,49 @@ def test_damaged_flac(speech_data_dir, tmp_path):
     assert "is not a readable audio file" in refusal(tmp_path / "a.flac")
 
 
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize(("num_channels", "sample_rate_hz"), [(1, 16000), (2, 48000)])
+def test_flac_decodes_to_the_very_samples_of_libsndfile(tmp_path, monkeypatch, subtype, num_channels, sample_rate_hz):
+    path = str(tmp_path / "a.flac")
+    noise = np.random.default_rng(0).uniform(-1, 1, (5000, num_channels)) * np.linspace(0, 1, 5000)[:, None]
+    soundfile.write(path, noise, sample_rate_hz, subtype=subtype)
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    monkeypatch.setattr(soundfile, "read", None)  # it is not asked
+    recording = audio.read(path)
+    assert recording.sample_rate_hz == sample_rate_hz and recording.samples.dtype == np.float32
+    np.testing.assert_array_equal(recording.samples, expected)
+
+
+@SPANS
+def test_a_flac_that_does_not_announce_its_length(tmp_path, span):
+    soundfile.write(tmp_path / "a.flac", tone(), SAMPLE_RATE_HZ)
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(data)
+    if span:
+        assert len(audio.load(str(tmp_path / "a.flac"), span=span)) == 6400
+    else:
+        assert "its header does not tell how long it is" in refusal(tmp_path / "a.flac")
+
+
+def test_a_flac_with_some_bytes_changed_is_refused_or_sounds_as_in_libsndfile(speech_data_dir, tmp_path):
+    with open(flac_of(speech_data_dir, MONO), "rb") as file:
+        whole = file.read()
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        data = bytearray(whole)
+        data[rng.integers(4, 26 if i % 3 == 0 else len(data))] ^= 1 << rng.integers(8)
+        (tmp_path / "a.flac").write_bytes(data)
+        try:
+            found = audio.read(str(tmp_path / "a.flac"))
+        except AudioError:
+            continue
+        samples, sample_rate_hz = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
+        assert found.sample_rate_hz == sample_rate_hz
+        np.testing.assert_array_equal(found.samples, samples)
+
+
 def test_a_rate_too_low_for_the_features(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(8000, 8000), 8000)
     message = refusal(tmp_path / "a.wav", upper_hz=7600.0)
