@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import os
@@ -41,6 +42,14 @@ RECORDED_PACKAGES = (
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """A run that taught another, and the sha256 of the weights it did that with."""
+
+    run_dir: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Run:
     """A run directory and what its config.json says. `corpus` is the fingerprint of the corpus trained on."""
 
@@ -52,13 +61,20 @@ class Run:
     validation_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
     normalization: Normalization
+    teachers: tuple[Teacher, ...] = ()
 
     def file(self, name: str) -> str:
         return os.path.join(self.path, name)
 
 
 def create(
-    path: str, config: RunConfig, paths: DataPaths, corpus: Corpus, split: Split, normalization: Normalization
+    path: str,
+    config: RunConfig,
+    paths: DataPaths,
+    corpus: Corpus,
+    split: Split,
+    normalization: Normalization,
+    teachers: tuple[Teacher, ...] = (),
 ) -> Run:
     """Makes the directory and writes config.json.
 
@@ -69,7 +85,7 @@ def create(
     places = {name: os.path.abspath(place) if place else "" for name, place in dataclasses.asdict(paths).items()}
     speakers = split.validation_speakers, split.test_speakers
     places["cache_dir"] = ""  # It is the machine's, not the run's.
-    run = Run(path, config, DataPaths(**places), corpus.fingerprint(), corpus.labels, *speakers, normalization)
+    run = Run(path, config, DataPaths(**places), corpus.fingerprint(), corpus.labels, *speakers, normalization, teachers)
     write_text(run.file(CONFIG), json.dumps(_to_json(run), indent=1) + "\n")
     return run
 
@@ -95,6 +111,7 @@ def _to_json(run: Run) -> dict:
         "validation_speakers": list(run.validation_speakers),
         "test_speakers": list(run.test_speakers),
         "normalization": run.normalization.to_dict(),
+        "teachers": [dataclasses.asdict(teacher) for teacher in run.teachers],
         "config": to_dict(run.config),
     }
 
@@ -138,6 +155,7 @@ def _from_json(path: str, values: dict) -> Run:
         values["corpus"],
         *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
         Normalization.from_dict(values["normalization"], config.features),
+        tuple(Teacher(**teacher) for teacher in values.get("teachers", ())),  # runs older than teachers have none
     )
 
 
@@ -162,14 +180,25 @@ def load_model(run: Run) -> keras.Model:
       RunError: the weights are missing, damaged, or of another network.
     """
     model = new_model(run)
-    path = run.file(WEIGHTS)
-    if not os.path.isfile(path):
-        raise RunError(f"{run.path} has no {WEIGHTS} yet; finish it with bin/train --resume --run_dir={run.path}.")
+    path = _weights_file(run)
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise RunError(f"{path} is damaged or of another network; train again into another directory.") from error
     return model
+
+
+def weights_digest(run: Run) -> str:
+    """sha256 of the best weights, as a file; raises RunError where there are none."""
+    with open(_weights_file(run), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _weights_file(run: Run) -> str:
+    path = run.file(WEIGHTS)
+    if not os.path.isfile(path):
+        raise RunError(f"{run.path} has no {WEIGHTS} yet; finish it with bin/train --resume --run_dir={run.path}.")
+    return path
 
 
 def write_history(run: Run, rows: list[dict]) -> None:

@@ -87,8 +87,8 @@ def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
 class Trainer:
     """The state of a training, and the steps that change it."""
 
-    def __init__(self, run: Run, data: TrainingData):
-        self.run, self.data = run, data
+    def __init__(self, run: Run, data: TrainingData, teacher: Callable | None = None):
+        self.run, self.data, self.teacher = run, data, teacher
         config = run.config.train
         # Dropout then draws from generators that a checkpoint can hold; its default would start anew on resuming.
         keras.backend.experimental.enable_tf_random_generator()
@@ -100,7 +100,7 @@ class Trainer:
             schedule, global_clipnorm=CLIP_NORM, use_ema=True, ema_momentum=momentum, jit_compile=False
         )
         self.optimizer.build(self.model.trainable_variables)
-        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing)
+        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         self.epoch = tf.Variable(0, dtype=tf.int64)
         checkpoint = tf.train.Checkpoint(
             model=self.model, optimizer=self.optimizer, epoch=self.epoch, dropout=dropout_generators(self.model)
@@ -145,6 +145,7 @@ class Trainer:
                 variable.assign(value)
 
     def _train_step(self, clips, targets, weights):
+        targets = self._targets(clips, targets)
         with tf.GradientTape() as tape:
             loss = self.loss(targets, self.model(clips, training=True), weights)
         variables = self.model.trainable_variables
@@ -153,6 +154,15 @@ class Trainer:
         decay_kernels(self.model, config.weight_decay * self.optimizer.learning_rate, config.hrf_decay)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
+
+
+    def _targets(self, clips, labels):
+        """The labels, smoothed (Szegedy et al. 2016), and what the teachers say of these very clips; (batch, classes)."""
+        config = self.run.config.train
+        targets = labels * (1 - config.label_smoothing) + config.label_smoothing / self.data.num_classes
+        if self.teacher is None:
+            return targets
+        return (1 - config.teacher_share) * targets + config.teacher_share * self.teacher(clips)
 
 
 def _epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
@@ -182,17 +192,18 @@ def best_row(rows: list[dict]) -> dict:
     return max(rows, key=lambda row: (row["val_UA"], -row["val_loss"]))
 
 
-def fit(run: Run, data: TrainingData, validation: Part, progress) -> list[dict]:
+def fit(run: Run, data: TrainingData, validation: Part, progress, teacher: Callable | None = None) -> list[dict]:
     """Trains to the configured number of epochs, from the last checkpoint where there is one.
 
     The best epoch's averaged weights are kept in the run directory.
 
     Args:
       progress: an object with `start(done, total, steps)`, `step()` and `epoch(row)`, told how far the training is.
+      teacher: what `teachers.mean_answer` returns; None: the labels alone are learned.
     Returns:
       One row per epoch: epoch, loss, val_loss, val_UA, learning_rate.
     """
-    trainer = Trainer(run, data)
+    trainer = Trainer(run, data, teacher)
     epochs = run.config.train.epochs
     rows = rundir.read_history(run, trainer.restore())
     writer = tf.summary.create_file_writer(os.path.join(run.path, "tensorboard"))

@@ -37,6 +37,7 @@ from kser.inference import predict_logits
 from kser.material import Material, load_material, read_corpus
 from kser.pipeline import evaluation_part, training_data
 from kser.rundir import Run
+from kser.teachers import mean_answer, open_teachers
 from kser.train import best_row, fine_tune, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
@@ -68,13 +69,16 @@ def _where(run: Run, paths: DataPaths) -> DataPaths:
     return DataPaths(**{name: place or getattr(run.paths, name) for name, place in dataclasses.asdict(paths).items()})
 
 
-def train_new(run_dir: str, config: RunConfig, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
-    """Trains a new run and scores it on the held-out speakers."""
+def train_new(
+    run_dir: str, config: RunConfig, paths: DataPaths, progress, teacher_dirs: Sequence[str] = ()
+) -> tuple[Run, Evaluation]:
+    """Trains a new run, taught by those in `teacher_dirs` where there are any, and scores it on the held-out speakers."""
     rundir.require_free(run_dir)
     _require_network(config)
     material = load_material(config, paths)
+    teachers = open_teachers(teacher_dirs, config, material.corpus, material.split)
     data = training_data(material.corpus, material.features, material.split, config, paths.cache_dir)
-    run = rundir.create(run_dir, config, paths, material.corpus, material.split, data.normalization)
+    run = rundir.create(run_dir, config, paths, material.corpus, material.split, data.normalization, teachers)
     return _train(run, material, data, progress)
 
 
@@ -91,7 +95,8 @@ def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
 
 
 def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluation]:
-    rows = fit(run, data, material.part(run, "validation"), progress)
+    teacher = mean_answer(run.teachers, run.normalization) if run.teachers else None
+    rows = fit(run, data, material.part(run, "validation"), progress, teacher)
     test = material.part(run, "test")
     found = Predictions.from_logits(test, predict_logits(rundir.load_model(run), test.features))
     evaluation = evaluate_predictions(found, material.corpus.decision)
@@ -104,11 +109,17 @@ def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluatio
 
 
 def train_all_splits(
-    run_dir: str, config: RunConfig, paths: DataPaths, progress, resumed: bool = False
+    run_dir: str,
+    config: RunConfig,
+    paths: DataPaths,
+    progress,
+    resumed: bool = False,
+    teacher_dirs: Sequence[str] = (),
 ) -> tuple[list[Run], list[Evaluation], Evaluation]:
     """Trains on every split of the protocol, each a run in `run_dir`/split_K, and pools their predictions.
 
     With `resumed` the settings of the first split hold, finished splits are left as they are, a killed one is continued.
+    Each of `teacher_dirs` is such a directory too, its split_K teaching split K.
 
     Returns:
       The runs, their evaluations, and that of all predictions together.
@@ -122,7 +133,7 @@ def train_all_splits(
         rundir.require_free(run_dir)
     corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
     numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
-    results = [_train_split(run_dir, config, number, paths, progress) for number in numbers]
+    results = [_train_split(run_dir, config, number, paths, progress, teacher_dirs) for number in numbers]
     runs, evaluations = map(list, zip(*results, strict=True))
     found = pool([read_predictions(run.file(rundir.PREDICTIONS)) for run in runs])
     pooled = evaluate_predictions(found, corpus.decision)
@@ -134,11 +145,13 @@ def train_all_splits(
     return runs, evaluations, pooled
 
 
-def _train_split(run_dir: str, config: RunConfig, number: int, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
+def _train_split(
+    run_dir: str, config: RunConfig, number: int, paths: DataPaths, progress, teacher_dirs: Sequence[str]
+) -> tuple[Run, Evaluation]:
     path = _split_dir(run_dir, number)
     if not os.path.exists(os.path.join(path, rundir.CONFIG)):
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=number))
-        return train_new(path, config, paths, progress)
+        return train_new(path, config, paths, progress, [_split_dir(teacher, number) for teacher in teacher_dirs])
     return resume(path, paths, progress)
 
 

@@ -42,7 +42,7 @@ MODEL_LAYERS = (
 )
 TOP_LAYERS = (
     ("rundir", "evaluate"),
-    ("report", "train"),
+    ("report", "teachers", "train"),
     ("export", "firmware", "material", "predict"),
     ("project",),
     ("board_parity", "preview", "workflow"),

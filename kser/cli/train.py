@@ -6,6 +6,7 @@ from absl import flags
 
 from kser.cli import command, corpus_flags, settings
 from kser.cli.progress import Progress
+from kser.errors import ConfigError
 
 FLAGS = flags.FLAGS
 
@@ -17,6 +18,12 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("list_presets", False, "Print the presets of all backbones with their sizes, and stop.")
     flags.DEFINE_bool("resume", False, "Continue the killed run in --run_dir; its own settings hold.")
+    flags.DEFINE_list(
+        "teachers",
+        [],
+        "Finished runs, by their directories, whose answers are learned beside the labels; with --split=all those of "
+        "all splits.",
+    )
     settings.define_run()
 
 
@@ -33,14 +40,24 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     paths = corpus_flags.paths()
     config = None if FLAGS.resume else settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
+    _require_teachers()
     with Progress() as progress:
         if settings.all_splits():
-            text = splits_text(*workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume))
+            found = workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume, FLAGS.teachers)
+            text = splits_text(*found)
         elif FLAGS.resume:
             text = scores_text(*workflow.resume(FLAGS.run_dir, paths, progress))
         else:
-            text = scores_text(*workflow.train_new(FLAGS.run_dir, config, paths, progress))
+            text = scores_text(*workflow.train_new(FLAGS.run_dir, config, paths, progress, FLAGS.teachers))
     print(f"{text}\nwritten to {FLAGS.run_dir}")
+
+
+def _require_teachers() -> None:
+    """Raises ConfigError where flags about teachers would change nothing."""
+    if FLAGS.resume and FLAGS.teachers:
+        raise ConfigError("A resumed run keeps its teachers; leave out --teachers.")
+    if FLAGS.teacher_share is not None and not FLAGS.teachers:
+        raise ConfigError("--teacher_share needs --teachers.")
 
 
 def run() -> None:

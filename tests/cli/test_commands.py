@@ -137,6 +137,8 @@ def test_a_stray_argument(server, command, tmp_path):
         ("--eval_dataset=nowhere", "no corpus 'nowhere'; known: "),
         ("--manifest=missing", "The manifest missing cannot be read"),
         ("--manifest=/dev/null", "/dev/null is no manifest"),
+        ("--teachers=missing", "missing is no run directory"),
+        ("--teacher_share=0.5", "--teacher_share needs --teachers"),
         ("--flagfile=missing", "Unable to open flagfile"),
         ("--run_dir=", "needs --run_dir"),
         ("--data_dir=", "needs --data_dir"),

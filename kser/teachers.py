@@ -1,0 +1,78 @@
+"""Distillation: networks trained before, whose answers a new one learns beside the labels (Hinton et al. 2015).
+
+Beyer et al. 2022 (arXiv 2106.05237): teachers that see the very clips the pupil sees, augmented and mixed, and patience.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from kser import rundir
+from kser.config import RunConfig
+from kser.datasets.corpus import Corpus
+from kser.datasets.protocols import Split
+from kser.errors import RunError
+from kser.features import Normalization
+from kser.rundir import Run, Teacher
+
+
+def open_teachers(run_dirs: Sequence[str], config: RunConfig, corpus: Corpus, split: Split) -> tuple[Teacher, ...]:
+    """The finished runs that are to teach another one, of these settings on this corpus and split.
+
+    Raises:
+      RunError: no usable run, or one of another corpus, other labels or features, or one that has learned from speakers who
+        are to choose the new run's best epoch or to test it: it would pass on what it knows of them.
+    """
+    return tuple(_open_teacher(path, config, corpus, split) for path in run_dirs)
+
+
+def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) -> Teacher:
+    run = rundir.load(path)
+    if not os.path.isfile(run.file(rundir.METRICS)):
+        raise RunError(f"{path} cannot teach before it is finished; do that with bin/train --resume --run_dir={path}.")
+    for what, theirs, ours in (
+        ("clips", run.corpus, corpus.fingerprint()),
+        ("labels", run.labels, corpus.labels),
+        ("features", run.config.features, config.features),
+    ):
+        if theirs != ours:
+            raise RunError(f"{path} cannot teach this run: it was trained on other {what}. Train a teacher with the same.")
+    held_out = {*split.validation_speakers, *split.test_speakers}
+    known = sorted(held_out - {*run.validation_speakers, *run.test_speakers})
+    if known:
+        raise RunError(
+            f"{path} cannot teach this run: it has learned from speaker {known[0]}, who validates or tests here "
+            f"({len(known)} such). Train a teacher with the same --split, --validation_speakers and --seed."
+        )
+    return Teacher(os.path.abspath(path), rundir.weights_digest(run))
+
+
+def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function, for a graph, of clips (batch, num_frames, num_mels) to the teachers' mean probabilities (batch, classes).
+
+    Args:
+      normalization: that of the clips; every teacher is given them as it has learned to see them.
+
+    Raises:
+      RunError: the weights of a teacher are missing, damaged, or not those it had when the training began.
+    """
+    runs = [_unchanged(teacher) for teacher in teachers]
+    answers = [functools.partial(_answer, rundir.load_model(run), run.normalization, normalization) for run in runs]
+    return lambda clips: tf.add_n([answer(clips) for answer in answers]) / len(answers)
+
+
+def _unchanged(teacher: Teacher) -> Run:
+    run = rundir.load(teacher.run_dir)
+    if rundir.weights_digest(run) != teacher.weights_sha256:
+        raise RunError(f"{teacher.run_dir} has other weights than when it began to teach this run; train this one anew.")
+    return run
+
+
+def _answer(model, own: Normalization, given: Normalization, clips: tf.Tensor) -> tf.Tensor:
+    # Each clip's level, where it is removed, has gone before either normalization.
+    clips = (clips * given.std + given.mean - own.mean) / own.std
+    return tf.nn.softmax(model(clips, training=False))
