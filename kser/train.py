@@ -125,12 +125,9 @@ class Trainer:
     def train_epoch(self, on_step: Callable[[], None]) -> float:
         """One pass over the training part; returns the mean loss."""
         batches = _epoch_batches(self.data, self.run.config, int(self.epoch.numpy()))
-        losses = []
-        for batch in in_turns(batches):
-            losses.append(self.step(*batch))
-            on_step()
+        loss = _mean_loss(self.step, batches, on_step)
         self.epoch.assign_add(1)
-        return float(tf.reduce_mean(tf.stack(losses)))
+        return loss
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[keras.Model]:
@@ -168,6 +165,14 @@ class Trainer:
 def _epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
     train = config.train
     return training_batches(data, config.features, config.augment, train.batch_size, train.seed, epoch)
+
+
+def _mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
+    losses = []
+    for batch in in_turns(batches):
+        losses.append(step(*batch))
+        on_step()
+    return float(tf.reduce_mean(tf.stack(losses)))
 
 
 def in_turns(batches: Iterable) -> Iterator:
@@ -220,6 +225,56 @@ def fit(run: Run, data: TrainingData, validation: Part, progress, teacher: Calla
     return rows
 
 
+class Tuner:
+    """A trained model on its way to its int8 form, and what it is held against: its teacher or the labels."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        teacher: keras.Model,
+        config: RunConfig,
+        data: TrainingData,
+        validation: Part,
+        settings: QuantizationConfig,
+    ):
+        self.model, self.teacher, self.config, self.data, self.validation = model, teacher, config, data, validation
+        self.imitates = settings.qat_targets == "network"
+        self.steps_per_epoch = max(1, len(data.labels) // config.train.batch_size)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            settings.qat_learning_rate, settings.qat_epochs * self.steps_per_epoch, FINAL_LEARNING_RATE
+        )
+        self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
+        smoothing = 0.0 if self.imitates else config.train.label_smoothing
+        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        self.wanted = predict_logits(teacher, validation.features)
+        self.step = tf.function(self._train_step, autograph=False)
+
+    def epoch(self, number: int, on_step: Callable[[], None]) -> float:
+        """One pass over the training part; returns the mean loss."""
+        # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
+        batches = _epoch_batches(self.data, self.config, self.config.train.epochs + number - 1)
+        return _mean_loss(self.step, batches, on_step)
+
+    def judge(self) -> dict[str, float]:
+        """What the model scores on the validation speakers and, where it imitates, how far it is from its teacher."""
+        scores = validate(self.model, self.validation, self.data.num_classes)
+        if self.imitates:
+            scores["val_divergence"] = mean_divergence(self.wanted, predict_logits(self.model, self.validation.features))
+        return scores
+
+    def best_row(self, rows: list[dict]) -> dict:
+        """The epoch that parts least from the teacher, or that knows the labels best."""
+        return min(rows, key=lambda row: row["val_divergence"]) if self.imitates else best_row(rows)
+
+    def _train_step(self, clips, targets, weights):
+        targets = tf.nn.softmax(self.teacher(clips, training=False)) if self.imitates else targets
+        with tf.GradientTape() as tape:
+            value = self.loss(targets, self.model(clips, training=True), weights)
+        gradients = tape.gradient(value, self.model.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        return value
+
+
 def fine_tune(
     model: keras.Model,
     teacher: keras.Model,
@@ -240,52 +295,17 @@ def fine_tune(
     Returns:
       One row per epoch, with what the model scored before the first as epoch 0.
     """
-    imitates, epochs = settings.qat_targets == "network", settings.qat_epochs
-    steps = max(1, len(data.labels) // config.train.batch_size)
-    schedule = keras.optimizers.schedules.CosineDecay(settings.qat_learning_rate, epochs * steps, FINAL_LEARNING_RATE)
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
-    smoothing = 0.0 if imitates else config.train.label_smoothing
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-
-    def train_step(clips, targets, weights):
-        targets = tf.nn.softmax(teacher(clips, training=False)) if imitates else targets
-        with tf.GradientTape() as tape:
-            value = loss(targets, model(clips, training=True), weights)
-        gradients = tape.gradient(value, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return value
-
-    wanted = predict_logits(teacher, validation.features)
-
-    def judge() -> dict[str, float]:
-        scores = validate(model, validation, data.num_classes)
-        if imitates:
-            scores["val_divergence"] = mean_divergence(wanted, predict_logits(model, validation.features))
-        return scores
-
-    step = tf.function(train_step, autograph=False)
-    rows, best = [{"epoch": 0, **judge()}], model.get_weights()
-    progress.start(0, epochs, steps)
-    for epoch in range(1, epochs + 1):
-        # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
-        batches = _epoch_batches(data, config, config.train.epochs + epoch - 1)
-        losses = [_counted(step(*batch), progress) for batch in in_turns(batches)]
-        row = {"epoch": epoch, "loss": float(tf.reduce_mean(losses)), **judge()}
-        rows.append(row)
-        if (_closest_row(rows) if imitates else best_row(rows)) is row:
+    tuner = Tuner(model, teacher, config, data, validation, settings)
+    rows, best = [{"epoch": 0, **tuner.judge()}], model.get_weights()
+    progress.start(0, settings.qat_epochs, tuner.steps_per_epoch)
+    for epoch in range(1, settings.qat_epochs + 1):
+        loss = tuner.epoch(epoch, progress.step)
+        rows.append({"epoch": epoch, "loss": loss, **tuner.judge()})
+        if tuner.best_row(rows) is rows[-1]:
             best = model.get_weights()
-        progress.epoch(row)
+        progress.epoch(rows[-1])
     model.set_weights(best)
     return rows
-
-
-def _closest_row(rows: list[dict]) -> dict:
-    return min(rows, key=lambda row: row["val_divergence"])
-
-
-def _counted(value, progress):
-    progress.step()
-    return value
 
 
 def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:
