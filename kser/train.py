@@ -226,7 +226,12 @@ def fit(run: Run, data: TrainingData, validation: Part, progress, teacher: Calla
 
 
 class Tuner:
-    """A trained model on its way to its int8 form, and what it is held against: its teacher or the labels."""
+    """Trains a model on, at a rate that falls.
+
+    Where `settings.qat_targets` is "network" it learns the probabilities of `teacher`, the network in float (distillation,
+    Hinton et al. 2015), and the best epoch is the one that parts least from them on the validation speakers; else both are a
+    matter of the labels.
+    """
 
     def __init__(
         self,
@@ -238,10 +243,10 @@ class Tuner:
         settings: QuantizationConfig,
     ):
         self.model, self.teacher, self.config, self.data, self.validation = model, teacher, config, data, validation
-        self.imitates = settings.qat_targets == "network"
+        self.imitates, self.epochs = settings.qat_targets == "network", settings.qat_epochs
         self.steps_per_epoch = max(1, len(data.labels) // config.train.batch_size)
         schedule = keras.optimizers.schedules.CosineDecay(
-            settings.qat_learning_rate, settings.qat_epochs * self.steps_per_epoch, FINAL_LEARNING_RATE
+            settings.qat_learning_rate, self.epochs * self.steps_per_epoch, FINAL_LEARNING_RATE
         )
         self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
         smoothing = 0.0 if self.imitates else config.train.label_smoothing
@@ -249,21 +254,37 @@ class Tuner:
         self.wanted = predict_logits(teacher, validation.features)
         self.step = tf.function(self._train_step, autograph=False)
 
-    def epoch(self, number: int, on_step: Callable[[], None]) -> float:
-        """One pass over the training part; returns the mean loss."""
+    def run(self, progress) -> list[dict]:
+        """Trains for all epochs and leaves the model with the weights of its best one.
+
+        Args:
+          progress: as in `fit`.
+        Returns:
+          One row per epoch, with what the model scored before the first as epoch 0.
+        """
+        rows, best = [{"epoch": 0, **self._judge()}], self.model.get_weights()
+        progress.start(0, self.epochs, self.steps_per_epoch)
+        for epoch in range(1, self.epochs + 1):
+            loss = self._epoch(epoch, progress.step)
+            rows.append({"epoch": epoch, "loss": loss, **self._judge()})
+            if self._best_row(rows) is rows[-1]:
+                best = self.model.get_weights()
+            progress.epoch(rows[-1])
+        self.model.set_weights(best)
+        return rows
+
+    def _epoch(self, number: int, on_step: Callable[[], None]) -> float:
         # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
         batches = _epoch_batches(self.data, self.config, self.config.train.epochs + number - 1)
         return _mean_loss(self.step, batches, on_step)
 
-    def judge(self) -> dict[str, float]:
-        """What the model scores on the validation speakers and, where it imitates, how far it is from its teacher."""
+    def _judge(self) -> dict[str, float]:
         scores = validate(self.model, self.validation, self.data.num_classes)
         if self.imitates:
             scores["val_divergence"] = mean_divergence(self.wanted, predict_logits(self.model, self.validation.features))
         return scores
 
-    def best_row(self, rows: list[dict]) -> dict:
-        """The epoch that parts least from the teacher, or that knows the labels best."""
+    def _best_row(self, rows: list[dict]) -> dict:
         return min(rows, key=lambda row: row["val_divergence"]) if self.imitates else best_row(rows)
 
     def _train_step(self, clips, targets, weights):
@@ -273,39 +294,6 @@ class Tuner:
         gradients = tape.gradient(value, self.model.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
         return value
-
-
-def fine_tune(
-    model: keras.Model,
-    teacher: keras.Model,
-    config: RunConfig,
-    data: TrainingData,
-    validation: Part,
-    settings: QuantizationConfig,
-    progress,
-) -> list[dict]:
-    """Trains a model on, at a rate that falls, and leaves it with the weights of its best epoch.
-
-    Where `settings.qat_targets` is "network" it learns the teacher's probabilities (distillation, Hinton et al. 2015), and
-    the best epoch is the one that parts least from them on the validation speakers; else both are a matter of the labels.
-
-    Args:
-      teacher: the network in float, which stays as it is.
-      progress: as in `fit`.
-    Returns:
-      One row per epoch, with what the model scored before the first as epoch 0.
-    """
-    tuner = Tuner(model, teacher, config, data, validation, settings)
-    rows, best = [{"epoch": 0, **tuner.judge()}], model.get_weights()
-    progress.start(0, settings.qat_epochs, tuner.steps_per_epoch)
-    for epoch in range(1, settings.qat_epochs + 1):
-        loss = tuner.epoch(epoch, progress.step)
-        rows.append({"epoch": epoch, "loss": loss, **tuner.judge()})
-        if tuner.best_row(rows) is rows[-1]:
-            best = model.get_weights()
-        progress.epoch(rows[-1])
-    model.set_weights(best)
-    return rows
 
 
 def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:

@@ -38,7 +38,7 @@ from kser.material import Material, load_material, read_corpus
 from kser.pipeline import evaluation_part, training_data
 from kser.rundir import Run
 from kser.teachers import mean_answer, open_teachers
-from kser.train import best_row, fine_tune, fit
+from kser.train import Tuner, best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
@@ -296,7 +296,7 @@ def _tune(
     """Quantization-aware training on the run's own training part; its validation speakers choose the epoch."""
     data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
     validation = material.part(run, "validation")
-    return fine_tune(model, teacher, run.config, data, validation, settings, progress)
+    return Tuner(model, teacher, run.config, data, validation, settings).run(progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:
