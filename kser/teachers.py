@@ -31,6 +31,8 @@ def open_teachers(run_dirs: Sequence[str], config: RunConfig, corpus: Corpus, sp
 
 
 def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) -> Teacher:
+    if not _is_run(path):
+        raise RunError(f"{path or 'The empty path'} is no run directory; let --teachers name what bin/train wrote.")
     run = rundir.load(path)
     if not os.path.isfile(run.file(rundir.METRICS)):
         raise RunError(f"{path} cannot teach before it is finished; do that with bin/train --resume --run_dir={path}.")
@@ -41,6 +43,12 @@ def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) ->
     ):
         if theirs != ours:
             raise RunError(f"{path} cannot teach this run: it was trained on other {what}. Train a teacher with the same.")
+    _require_ignorance(path, run, config, corpus, split)
+    return Teacher(os.path.abspath(path), rundir.weights_digest(run))
+
+
+def _require_ignorance(path: str, run: Run, config: RunConfig, corpus: Corpus, split: Split) -> None:
+    """Raises RunError unless the teacher's training part held nothing that validates or tests here."""
     held_out = {*split.validation_speakers, *split.test_speakers}
     known = sorted(held_out - {*run.validation_speakers, *run.test_speakers})
     if known:
@@ -48,7 +56,13 @@ def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) ->
             f"{path} cannot teach this run: it has learned from speaker {known[0]}, who validates or tests here "
             f"({len(known)} such). Train a teacher with the same --split, --validation_speakers and --seed."
         )
-    return Teacher(os.path.abspath(path), rundir.weights_digest(run))
+    # Where speakers do not tell the parts apart, only the very same parts will do.
+    shared = held_out & {corpus.utterances[i].speaker for i in split.train}
+    if shared and (run.config.data, run.config.train.seed) != (config.data, config.train.seed):
+        raise RunError(
+            f"{path} cannot teach this run: parts share speakers here, and its parts were others. Train a teacher with the "
+            "same --protocol, --split, --validation_speakers and --seed."
+        )
 
 
 def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -65,7 +79,13 @@ def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Ca
     return lambda clips: tf.add_n([answer(clips) for answer in answers]) / len(answers)
 
 
+def _is_run(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, rundir.CONFIG))
+
+
 def _unchanged(teacher: Teacher) -> Run:
+    if not _is_run(teacher.run_dir):
+        raise RunError(f"{teacher.run_dir}, which teaches this run, is gone; bring it back, or train this one anew.")
     run = rundir.load(teacher.run_dir)
     if rundir.weights_digest(run) != teacher.weights_sha256:
         raise RunError(f"{teacher.run_dir} has other weights than when it began to teach this run; train this one anew.")

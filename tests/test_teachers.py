@@ -143,18 +143,21 @@ def test_a_run_from_before_there_were_teachers_has_none(train, tmp_path):
     assert dataclasses.replace(rundir.load(run.path), normalization=None) == dataclasses.replace(run, normalization=None)
 
 
-@pytest.mark.parametrize("change", ["overwritten", "removed"])
+@pytest.mark.parametrize("change", ["overwritten", "removed", "gone"])
 def test_a_teacher_that_is_not_what_it_was_is_told_on_resuming(train, teachers, cache_dir, tmp_path, change):
     teacher, _ = train("teacher", epochs=1)
     with pytest.raises(KeyboardInterrupt):
         train("killed", [teacher.path], KilledAtStep(3))
     weights = tmp_path / "teacher" / "weights.h5"
-    if change == "removed":
+    if change == "gone":
+        (tmp_path / "teacher").rename(tmp_path / "elsewhere")
+    elif change == "removed":
         weights.unlink()
     else:
         with open(rundir.load(teachers[0]).file("weights.h5"), "rb") as other:
             weights.write_bytes(other.read())
-    with pytest.raises(RunError, match="other weights than when" if change == "overwritten" else "has no weights.h5"):
+    words = {"overwritten": "has other weights than when", "removed": "has no weights.h5", "gone": "is gone; bring it back"}
+    with pytest.raises(RunError, match=words[change]):
         workflow.resume(str(tmp_path / "killed"), DataPaths(cache_dir=cache_dir), Quiet())
 
 
@@ -178,6 +181,16 @@ def test_a_run_that_may_not_teach_leaves_no_pupil(train, teachers, tmp_path, mon
 
 def test_a_teacher_with_fewer_speakers_may_teach(corpus, train, teachers):
     assert len(open_on_first_split(corpus, [train("few", validation_speakers=2, epochs=1)[0].path])) == 1
+
+
+def test_where_parts_share_speakers_only_the_very_same_parts_may_teach(corpus, teachers):
+    config = tiny.run_config()
+    split = make_split(corpus, "", 1, 1, 0)
+    mixed = dataclasses.replace(split, train=(*split.train, *split.test[:1]), test=split.test[1:])
+    assert len(open_teachers(teachers, config, corpus, mixed)) == 2
+    for data, seed in (({"validation_speakers": 2}, 0), ({"protocol": "singly"}, 0), ({}, 1)):
+        with pytest.raises(RunError, match="parts share speakers here, and its parts were others"):
+            open_teachers(teachers, tiny.run_config(seed=seed, **data), corpus, mixed)
 
 
 def test_other_features_or_labels_cannot_teach(corpus, teachers):
