@@ -364,14 +364,14 @@ class TrainConfig(_Settings):
         "product", "Whether weight decay acts on the product of HRF's factors or on each factor.", choices=HRF_DECAY
     )
     label_smoothing: float = _setting(0.1, "Share of the target spread evenly over all classes.", 0, 0.9)
-    teacher_share: float = _setting(
-        0.7, "Share of the targets that the teachers' answers make, where there are teachers.", 0, 1
-    )
     class_weight_power: float = _setting(
         0.0, "Weigh clips by label count to this power, inverted; 0 alike, 1 balanced.", 0, 1
     )
     seed: int = _setting(
         0, "Seed of everything drawn: start, order, augmentation, dropout, validation speakers.", 0, 2**31 - 1
+    )
+    teacher_share: float = _setting(
+        0.7, "Share of the targets that the teachers' answers make, where there are teachers.", 0, 1
     )
 
 
