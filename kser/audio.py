@@ -78,7 +78,7 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
     except (ValueError, MemoryError) as error:
         # A FLAC file that was written to a pipe, or damaged: libsndfile makes room for 2^63 samples, or 2^36.
         raise AudioError(
-            f"{path} is not a readable audio file (its header does not tell how long it is); write it again, to a file."
+            f"{path} is not a readable audio file (its header announces more than memory holds); write it again, to a file."
         ) from error
     return Recording(samples, sample_rate_hz, num_bytes, digest)
 
@@ -97,7 +97,7 @@ def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
 def _whole_flac(data: bytes) -> tuple[np.ndarray, int] | None:
     """Samples and rate of a FLAC file of which every sample that it announces decodes; None: libsndfile shall judge it.
 
-    The same samples as libsndfile's to the bit, in half the time.
+    The same samples as libsndfile's to the bit, but faster.
     """
     if data[: len(FLAC_HEAD)] != FLAC_HEAD:
         return None

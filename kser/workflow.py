@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -127,12 +128,15 @@ def train_all_splits(
     if resumed:
         first = rundir.load(_split_dir(run_dir, 1))
         config, paths = first.config, _where(first, paths)
+        teacher_dirs = [os.path.dirname(teacher.run_dir) for teacher in first.teachers]
     elif os.path.exists(_split_dir(run_dir, 1)):
         raise RunError(f"{run_dir} already holds runs of splits; continue them with --resume or choose another --run_dir.")
     else:
         rundir.require_free(run_dir)
     corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
     numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
+    for teacher, number in itertools.product(teacher_dirs, numbers):
+        rundir.load(_split_dir(teacher, number))  # One that is missing is told now, not after the splits before it.
     results = [_train_split(run_dir, config, number, paths, progress, teacher_dirs) for number in numbers]
     runs, evaluations = map(list, zip(*results, strict=True))
     found = pool([read_predictions(run.file(rundir.PREDICTIONS)) for run in runs])

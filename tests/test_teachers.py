@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -225,6 +226,31 @@ def test_each_split_is_taught_by_its_own(corpus, cache_dir, tmp_path, monkeypatc
     assert [[t.run_dir for t in run.teachers] for run in runs] == [
         [str(tmp_path / "first" / f"split_{number}")] for number in range(1, 5)
     ]
+
+
+def test_splits_left_by_a_kill_are_taught_too_on_resuming(corpus, cache_dir, tmp_path, monkeypatch):
+    tiny_run.use_corpus(monkeypatch, corpus)
+    paths, config = DataPaths(cache_dir=cache_dir), tiny.run_config(AUGMENT_OFF, epochs=1)
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    workflow.train_all_splits(first, config, paths, Quiet())
+    with pytest.raises(KeyboardInterrupt):
+        workflow.train_all_splits(second, config, paths, KilledAtStep(2 + 1), teacher_dirs=[first])
+    runs, _, _ = workflow.train_all_splits(second, None, paths, Quiet(), resumed=True)
+    assert [[t.run_dir for t in run.teachers] for run in runs] == [[f"{first}/split_{k}"] for k in range(1, 5)]
+
+
+def test_a_missing_teacher_of_any_split_is_told_before_the_first(corpus, teachers, cache_dir, tmp_path, monkeypatch):
+    tiny_run.use_corpus(monkeypatch, corpus)
+    shutil.copytree(teachers[0], tmp_path / "first" / "split_1")
+    with pytest.raises(RunError, match="split_2 is no run directory"):
+        workflow.train_all_splits(
+            str(tmp_path / "second"),
+            tiny.run_config(),
+            DataPaths(cache_dir=cache_dir),
+            Quiet(),
+            teacher_dirs=[str(tmp_path / "first")],
+        )
+    assert not (tmp_path / "second").exists()
 
 
 def test_a_share_must_be_one():
