@@ -1,19 +1,24 @@
-"""SpeechFormer's training step at its published size, against windows materialized key by key, in turns in one process.
+"""SpeechFormer's training step at its published size, against two that materialize the windows, in turns in one process.
 
 .venv/bin/python -m benchmarks.speechformer_step
 
-The peer is the formulation of the authors' code: for every token the keys and values of its window are laid out, (batch,
-heads, tokens, window, d). Everything else is the same network with the same weights. Memory is the most a process of its own
-took, for either.
+windows: the formulation of the authors' code: keys and values are projected once, and for every token those of its window
+are laid out, (batch, heads, tokens, window, d).
+keras: what Keras offers for it: the tokens of every window are laid out, (batch * tokens, window, dim), and Keras'
+MultiHeadAttention, which projects what it is given, attends to them.
+
+Everything else is the same network with the same weights. Memory is the most a process of its own took, for each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from unittest import mock
 
 # isort: off
 import kser  # noqa: F401 (before TensorFlow, some of whose settings it fixes)
@@ -24,19 +29,24 @@ import tf_keras as keras
 from absl import app, flags
 
 from kser.backbones import blocks, build_model, preset
+from kser.backbones.size import multiply_accumulates
 from kser.config import FeatureConfig
 from kser.layers import LocalMix, LocalScores
 from kser.threads import use_threads
+
+KINDS = ("kser", "windows", "keras")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 8, "Clips per step.", lower_bound=1)
 flags.DEFINE_integer("steps", 10, "Steps of each network, taken in turns.", lower_bound=1)
 flags.DEFINE_integer("threads", 0, "Threads TensorFlow may use; 0: its default.", lower_bound=0)
-flags.DEFINE_enum("memory_of", None, ["kser", "windows"], "Only take two steps of this one and print the peak in bytes.")
+flags.DEFINE_enum("memory_of", None, KINDS, "Only take two steps of this one and print the peak in bytes.")
 
 # SpeechFormer-S on IEMOCAP: 651 frames of 128 mels, four classes.
 FEATURES = FeatureConfig(num_mels=128, window_ms=25, clip_seconds=6.525)
 NUM_CLASSES = 4
+# A training step takes each product forward, for the gradient of its input and for that of its kernel.
+PASSES = 3
 
 
 def windows(x, window: int):
@@ -61,15 +71,36 @@ class WindowMix(LocalMix):
         return tf.matmul(weights[..., None, :], windows(values, self.window))[..., 0, :]
 
 
+def keras_attention(b: blocks.Builder, x, name: str, window: int):
+    """`blocks.local_attention` by Keras' layer; the same function while the biases are zero, as they are at the start."""
+    num_tokens, dim = x.shape[2:]
+    queries = keras.layers.Lambda(lambda x: tf.reshape(x, (-1, 1, dim)), name=f"{name}_queries")(x)
+    tokens = keras.layers.Lambda(lambda x: tf.reshape(windows(x, window), (-1, window, dim)), name=f"{name}_windows")(x)
+    attention = keras.layers.MultiHeadAttention(b.config.num_heads, dim // b.config.num_heads, dropout=b.config.dropout)
+    mixed = attention(queries, tokens)
+    mixed = keras.layers.Lambda(lambda x: tf.reshape(x, (-1, 1, num_tokens, dim)), name=f"{name}_merge")(mixed)
+    return b.dropout(f"{name}_dropout")(mixed)
+
+
+REPLACED = {
+    "kser": {},
+    "windows": {"LocalScores": WindowScores, "LocalMix": WindowMix},
+    "keras": {"local_attention": keras_attention},
+}
+
+
 def make_model(kind: str) -> keras.Model:
-    """SpeechFormer-S, its local attention by kser's layers or by windows."""
-    ours = blocks.LocalScores, blocks.LocalMix
-    if kind == "windows":
-        blocks.LocalScores, blocks.LocalMix = WindowScores, WindowMix
-    try:
+    """SpeechFormer-S, its local attention one of KINDS."""
+    with contextlib.ExitStack() as stack:
+        for name, replacement in REPLACED[kind].items():
+            stack.enter_context(mock.patch.object(blocks, name, replacement))
         return build_model(preset("speechformer", "large"), FEATURES, NUM_CLASSES)
-    finally:
-        blocks.LocalScores, blocks.LocalMix = ours
+
+
+def take_weights(model: keras.Model, other: keras.Model) -> None:
+    """The weights of the other, whose kernels of attention may have their heads in another axis."""
+    pairs = zip(other.get_weights(), model.get_weights(), strict=True)
+    model.set_weights([given.reshape(own.shape) for given, own in pairs])
 
 
 def make_step(model: keras.Model):
@@ -113,17 +144,25 @@ def main(_) -> None:
         [seconds(step, batch) for _ in range(2)]
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return
-    models = [make_model(kind) for kind in ("kser", "windows")]
-    models[1].set_weights(models[0].get_weights())
-    difference = np.abs(models[0](clips) - models[1](clips)).max()
-    steps = [make_step(model) for model in models]
-    [seconds(step, batch) for step in steps for _ in range(2)]
-    pairs = [[seconds(step, batch) for step in steps] for _ in range(FLAGS.steps)]
-    ours, peer = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    print(f"{models[0].count_params()} parameters, batch of {FLAGS.batch_size}; logits differ by at most {difference:.1e}")
-    print(f"kser {ours:.0f} ms, windows {peer:.0f} ms per step, median ratio {ratio:.2f}")
-    print(f"peak memory: kser {peak_bytes('kser') / 1e6:.0f} MB, windows {peak_bytes('windows') / 1e6:.0f} MB")
+    # First: a process is counted the memory of the one that starts it, too.
+    peaks = {kind: peak_bytes(kind) for kind in KINDS}
+    models = {kind: make_model(kind) for kind in KINDS}
+    macs = multiply_accumulates(models["kser"])
+    print(f"{models['kser'].count_params()} parameters, {macs / 1e6:.0f} M multiply-accumulates a clip, {len(clips)} clips")
+    for kind in KINDS[1:]:
+        take_weights(models[kind], models["kser"])
+        print(f"logits of {kind} differ by at most {np.abs(models[kind](clips) - models['kser'](clips)).max():.1e}")
+    steps = {kind: make_step(model) for kind, model in models.items()}
+    [seconds(step, batch) for step in steps.values() for _ in range(2)]
+    turns = [{kind: seconds(step, batch) for kind, step in steps.items()} for _ in range(FLAGS.steps)]
+    for kind in KINDS:
+        median = statistics.median(turn[kind] for turn in turns)
+        ratio = statistics.median(turn[kind] / turn["kser"] for turn in turns)
+        rate = PASSES * macs * len(clips) / median / 1e9
+        print(
+            f"{kind}: {1e3 * median:.0f} ms a step, {ratio:.2f} times kser's, {rate:.1f} G of kser's MACs/s, "
+            f"peak memory {peaks[kind] / 1e6:.0f} MB"
+        )
 
 
 if __name__ == "__main__":
