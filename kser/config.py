@@ -351,6 +351,9 @@ class DataPaths(_Settings):
     manifest: str = _setting("", "A manifest of bin/prepare, which fixes the clips, their order and their content.")
 
 
+SELECT = ("validation", "last")
+
+
 @dataclass(frozen=True)
 class TrainConfig(_Settings):
     """Optimiser and schedule."""
@@ -372,6 +375,11 @@ class TrainConfig(_Settings):
     )
     teacher_share: float = _setting(
         0.7, "Share of the targets that the teachers' answers make, where there are teachers.", 0, 1
+    )
+    select: str = _setting(
+        "validation",
+        "Which epoch is kept: the one the validation speakers choose, or the last of a network that learns from them too.",
+        choices=SELECT,
     )
 
 

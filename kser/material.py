@@ -9,7 +9,7 @@ from kser.config import DataPaths, RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
-from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split
+from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
 from kser.errors import ConfigError
 from kser.feature_cache import Features, load_features
 from kser.manifest import read_manifest, require_content
@@ -28,6 +28,10 @@ class Material:
     def part(self, run: Run, name: str) -> Part:
         """The part of the split called train, validation or test, as the run's network sees it."""
         return evaluation_part(self.corpus, self.features, getattr(self.split, name), run.normalization)
+
+    def validation(self, run: Run) -> Part | None:
+        """The part that chooses an epoch; None where it is trained on."""
+        return self.part(run, "validation") if self.split.validation else None
 
 
 def load_material(config: RunConfig, paths: DataPaths) -> Material:
@@ -48,6 +52,7 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     for sentence in corpus.warnings:
         report.warn(sentence)
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
+    split = split if config.train.select == "validation" else without_validation(split)
     check_leaks(corpus, split, find_protocol(corpus, data.protocol)[1], features.digests)
     return Material(corpus, features, split)
 

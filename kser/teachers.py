@@ -54,15 +54,20 @@ def _require_ignorance(path: str, run: Run, config: RunConfig, corpus: Corpus, s
     if known:
         raise RunError(
             f"{path} cannot teach this run: it has learned from speaker {known[0]}, who validates or tests here "
-            f"({len(known)} such). Train a teacher with the same --split, --validation_speakers and --seed."
+            f"({len(known)} such). Train a teacher with the same --split, --validation_speakers, --select and --seed."
         )
     # Where speakers do not tell the parts apart, only the very same parts will do.
     shared = held_out & {corpus.utterances[i].speaker for i in split.train}
-    if shared and (run.config.data, run.config.train.seed) != (config.data, config.train.seed):
+    if shared and _what_parts(run.config) != _what_parts(config):
         raise RunError(
             f"{path} cannot teach this run: parts share speakers here, and its parts were others. Train a teacher with the "
-            "same --protocol, --split, --validation_speakers and --seed."
+            "same --protocol, --split, --validation_speakers, --select and --seed."
         )
+
+
+def _what_parts(config: RunConfig) -> tuple:
+    """All settings that decide which clip is in which part."""
+    return config.data, config.train.select, config.train.seed
 
 
 def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Callable[[tf.Tensor], tf.Tensor]:

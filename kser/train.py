@@ -185,28 +185,32 @@ def in_turns(batches: Iterable) -> Iterator:
         yield from ready
 
 
-def validate(model: keras.Model, part: Part, num_classes: int) -> dict[str, float]:
-    """Loss (cross-entropy in nats) and UA on a part."""
+def validate(model: keras.Model, part: Part | None, num_classes: int) -> dict[str, float]:
+    """Loss (cross-entropy in nats) and UA on a part; nothing where there is none."""
+    if part is None:
+        return {}
     logits = predict_logits(model, part.features)
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(part.labels, logits)
     return {"val_loss": float(tf.reduce_mean(loss)), "val_UA": score(part.labels, logits.argmax(1), num_classes).UA}
 
 
 def best_row(rows: list[dict]) -> dict:
-    """The epoch with the highest validation UA, the lower loss deciding between equals."""
+    """The epoch with the highest validation UA, the lower loss deciding between equals; the last where none validates."""
+    if "val_UA" not in rows[-1]:
+        return rows[-1]
     return max(rows, key=lambda row: (row["val_UA"], -row["val_loss"]))
 
 
-def fit(run: Run, data: TrainingData, validation: Part, progress, teacher: Callable | None = None) -> list[dict]:
+def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher: Callable | None = None) -> list[dict]:
     """Trains to the configured number of epochs, from the last checkpoint where there is one.
 
-    The best epoch's averaged weights are kept in the run directory.
+    The best epoch's averaged weights are kept in the run directory; without a validation part those of the last.
 
     Args:
       progress: an object with `start(done, total, steps)`, `step()` and `epoch(row)`, told how far the training is.
       teacher: what `teachers.mean_answer` returns; None: the labels alone are learned.
     Returns:
-      One row per epoch: epoch, loss, val_loss, val_UA, learning_rate.
+      One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
     """
     trainer = Trainer(run, data, teacher)
     epochs = run.config.train.epochs
@@ -230,7 +234,7 @@ class Tuner:
 
     Where `settings.qat_targets` is "network" it learns the probabilities of `teacher`, the network in float (distillation,
     Hinton et al. 2015), and the best epoch is the one that parts least from them on the validation speakers; else both are a
-    matter of the labels.
+    matter of the labels. Without a validation part the last epoch is the best.
     """
 
     def __init__(
@@ -239,7 +243,7 @@ class Tuner:
         teacher: keras.Model,
         config: RunConfig,
         data: TrainingData,
-        validation: Part,
+        validation: Part | None,
         settings: QuantizationConfig,
     ):
         self.model, self.teacher, self.config, self.data, self.validation = model, teacher, config, data, validation
@@ -251,7 +255,7 @@ class Tuner:
         self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
         smoothing = 0.0 if self.imitates else config.train.label_smoothing
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-        self.wanted = predict_logits(teacher, validation.features)
+        self.wanted = None if validation is None else predict_logits(teacher, validation.features)
         self.step = tf.function(self._train_step, autograph=False)
 
     def run(self, progress) -> list[dict]:
@@ -280,12 +284,14 @@ class Tuner:
 
     def _judge(self) -> dict[str, float]:
         scores = validate(self.model, self.validation, self.data.num_classes)
-        if self.imitates:
+        if self.imitates and scores:
             scores["val_divergence"] = mean_divergence(self.wanted, predict_logits(self.model, self.validation.features))
         return scores
 
     def _best_row(self, rows: list[dict]) -> dict:
-        return min(rows, key=lambda row: row["val_divergence"]) if self.imitates else best_row(rows)
+        if "val_divergence" in rows[-1]:
+            return min(rows, key=lambda row: row["val_divergence"])
+        return best_row(rows)
 
     def _train_step(self, clips, targets, weights):
         targets = tf.nn.softmax(self.teacher(clips, training=False)) if self.imitates else targets

@@ -97,14 +97,14 @@ def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
 
 def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluation]:
     teacher = mean_answer(run.teachers, run.normalization) if run.teachers else None
-    rows = fit(run, data, material.part(run, "validation"), progress, teacher)
+    rows = fit(run, data, material.validation(run), progress, teacher)
     test = material.part(run, "test")
     found = Predictions.from_logits(test, predict_logits(rundir.load_model(run), test.features))
     evaluation = evaluate_predictions(found, material.corpus.decision)
     write_predictions(run.file(rundir.PREDICTIONS), found, run.labels)
     report.save_confusion(run.file(rundir.CONFUSION), evaluation.scores, run.labels, title=report.run_title(run))
     best = best_row(rows)
-    metrics = {"best_epoch": best["epoch"], "val_UA": best["val_UA"], "test": evaluation.to_dict()}
+    metrics = {"best_epoch": best["epoch"], "val_UA": best.get("val_UA"), "test": evaluation.to_dict()}
     write_text(run.file(rundir.METRICS), json.dumps(metrics, indent=1) + "\n")
     return run, evaluation
 
@@ -297,10 +297,9 @@ def _representative(run: Run, material: Material, settings: QuantizationConfig) 
 def _tune(
     run: Run, material: Material, paths: DataPaths, settings: QuantizationConfig, progress, model, teacher
 ) -> list[dict]:
-    """Quantization-aware training on the run's own training part; its validation speakers choose the epoch."""
+    """Quantization-aware training on the run's own training part; its validation speakers, if any, choose the epoch."""
     data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
-    validation = material.part(run, "validation")
-    return Tuner(model, teacher, run.config, data, validation, settings).run(progress)
+    return Tuner(model, teacher, run.config, data, material.validation(run), settings).run(progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:

@@ -70,7 +70,7 @@ UNUSUAL = RunConfig(
         head_layers=1,
     ),
     AugmentConfig("codec:0.43,gain:8.7,spec:0.7", 7),
-    TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3, 0.37),
+    TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3, 0.37, "last"),
 )
 
 

@@ -180,6 +180,15 @@ def test_a_run_that_may_not_teach_leaves_no_pupil(train, teachers, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_learned_from_the_validation_speakers_teaches_only_where_none_validate(train, teachers, tmp_path):
+    last, _ = train("last", select="last", epochs=1)
+    with pytest.raises(RunError, match=r"has learned from speaker \w, who validates or tests here \(1 such\)"):
+        train("pupil", [last.path])
+    assert not (tmp_path / "pupil").exists()
+    pupil, _ = train("pupil", [last.path, teachers[0]], select="last", epochs=1)
+    assert [teacher.run_dir for teacher in pupil.teachers] == [last.path, teachers[0]]
+
+
 def test_a_teacher_with_fewer_speakers_may_teach(corpus, train, teachers):
     assert len(open_on_first_split(corpus, [train("few", validation_speakers=2, epochs=1)[0].path])) == 1
 
@@ -189,9 +198,9 @@ def test_where_parts_share_speakers_only_the_very_same_parts_may_teach(corpus, t
     split = make_split(corpus, "", 1, 1, 0)
     mixed = dataclasses.replace(split, train=(*split.train, *split.test[:1]), test=split.test[1:])
     assert len(open_teachers(teachers, config, corpus, mixed)) == 2
-    for data, seed in (({"validation_speakers": 2}, 0), ({"protocol": "singly"}, 0), ({}, 1)):
+    for other in ({"validation_speakers": 2}, {"protocol": "singly"}, {"seed": 1}, {"select": "last"}):
         with pytest.raises(RunError, match="parts share speakers here, and its parts were others"):
-            open_teachers(teachers, tiny.run_config(seed=seed, **data), corpus, mixed)
+            open_teachers(teachers, tiny.run_config(**other), corpus, mixed)
 
 
 def test_other_features_or_labels_cannot_teach(corpus, teachers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -71,6 +72,39 @@ def test_a_killed_run_resumes_to_the_same_bits(train_tiny, monkeypatch):
     assert rundir.read_history(whole, 3) == rundir.read_history(killed, 3)
     for a, b in zip(rundir.load_model(whole).get_weights(), rundir.load_model(killed).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+    assert whole_scores.to_dict() == killed_scores.to_dict()
+
+
+def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_tiny, monkeypatch, tmp_path):
+    learned_from = []
+
+    def note(run, data, validation, *rest):
+        learned_from.append((len(data.labels), None if validation is None else len(validation.labels)))
+        return fit(run, data, validation, *rest)
+
+    fit = workflow.fit
+    monkeypatch.setattr(workflow, "fit", note)
+    monkeypatch.setattr(training, "AVERAGE_SHARE", 0.0)  # the weights themselves, as the checkpoint holds them
+    train_tiny("chosen", Silent())
+    last, _ = train_tiny("last", Silent(), select="last")
+    assert learned_from == [(18, 9), (27, None)]
+    assert last.validation_speakers == () and last.test_speakers == ("a",)
+    assert [sorted(row) for row in rundir.read_history(last, 3)] == 3 * [["epoch", "learning_rate", "loss"]]
+    metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
+    assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
+    material = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
+    again = training.Trainer(last, workflow.training_data(material.corpus, material.features, material.split, last.config))
+    assert again.restore() == 3
+    for a, b in zip(rundir.load_model(last).get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_killed_run_without_validation_resumes_to_the_same_bits(train_tiny):
+    whole, whole_scores = train_tiny("whole", Silent(), select="last")
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny("killed", Silent(break_at_step=5), select="last")
+    killed, killed_scores = train_tiny("killed", Silent(), resume=True)
+    assert rundir.read_history(whole, 3) == rundir.read_history(killed, 3)
     assert whole_scores.to_dict() == killed_scores.to_dict()
 
 
@@ -165,3 +199,8 @@ def test_schedule_rises_then_falls():
 def test_best_epoch_is_by_validation_recall_then_loss():
     rows = [{"val_UA": 0.5, "val_loss": 1.0}, {"val_UA": 0.6, "val_loss": 2.0}, {"val_UA": 0.6, "val_loss": 1.5}]
     assert best_row(rows) is rows[2]
+
+
+def test_without_validation_the_last_epoch_is_the_best():
+    rows = [{"loss": 1.0}, {"loss": 2.0}]
+    assert best_row(rows) is rows[1]

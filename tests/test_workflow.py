@@ -123,6 +123,20 @@ def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
     assert bool(folded) == (kind == "qat_hrf")
 
 
+@pytest.mark.parametrize("targets", ["network", "labels"])
+def test_where_no_speaker_validates_the_last_epoch_of_training_aware_of_rounding_is_kept(trained, tmp_path, targets):
+    run_dir, models = str(tmp_path / "last"), []
+    workflow.train_new(run_dir, tiny.run_config(epochs=1, select="last"), trained.paths, Quiet())
+    for epochs in (1, 2):
+        settings = QuantizationConfig("qat", NUM_REPRESENTATIVE, qat_epochs=epochs, qat_targets=targets)
+        _, result = workflow.fold_and_convert(run_dir, trained.paths, settings, progress=Quiet())
+        models.append(result.model_bytes)
+        rows = result.report["qat"]
+        assert [row["epoch"] for row in rows] == list(range(epochs + 1))
+        assert {name for row in rows for name in row} == {"epoch", "loss"}
+    assert models[0] != models[1]
+
+
 def test_training_aware_of_rounding_comes_closer_to_its_aim(trained, tmp_path):
     """Imitating the float network ends no further from it than it began, on the speakers that choose the epoch."""
     mine = trained.copy(tmp_path)

@@ -31,7 +31,8 @@ class Progress:
         self._bar.update()
 
     def epoch(self, row: dict) -> None:
-        self._best = max(self._best, row["val_UA"])
-        self._bar.set_postfix_str(
-            f"epoch {row['epoch']} loss {row['loss']:.3f} val UA {row['val_UA']:.3f} (best {self._best:.3f})"
-        )
+        text = f"epoch {row['epoch']} loss {row['loss']:.3f}"
+        if "val_UA" in row:
+            self._best = max(self._best, row["val_UA"])
+            text += f" val UA {row['val_UA']:.3f} (best {self._best:.3f})"
+        self._bar.set_postfix_str(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -138,6 +139,12 @@ def make_split(
     speakers = {part: tuple(sorted({corpus.utterances[i].speaker for i in parts[part]})) for part in parts}
     indices = (tuple(parts[part]) for part in ("train", "validation", "test"))
     return Split(*indices, speakers["validation"], speakers["test"])
+
+
+def without_validation(split: Split) -> Split:
+    """The split with the validation part in the training part: more speakers to learn from, and none to choose by."""
+    train = tuple(sorted((*split.train, *split.validation)))
+    return dataclasses.replace(split, train=train, validation=(), validation_speakers=())
 
 
 def _parts(corpus: Corpus, kind: str, held_out: HeldOut) -> dict[str, list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance, label_counts, speakers_held_out
-from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split
+from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
 from kser.errors import DatasetError
 
 LABELS = ("calm", "angry", "sad")
@@ -230,6 +230,15 @@ def test_validation_speakers_are_whole_and_of_the_training_part(number, seed):
     train, validation, test = (speakers(CORPUS, part) for part in (split.train, split.validation, split.test))
     assert [len(train), len(validation), len(test)] == [2, 2, 2] and len(train | validation | test) == 6
     assert [len(part) for part in (split.train, split.validation, split.test)] == [24, 24, 24]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_without_validation_its_clips_are_trained_on_and_the_test_part_stays(number):
+    split = make_split(CORPUS, "", number, 2, 0)
+    all_trained = without_validation(split)
+    assert all_trained.train == tuple(sorted((*split.train, *split.validation)))
+    assert all_trained.validation == () and all_trained.validation_speakers == ()
+    assert (all_trained.test, all_trained.test_speakers) == (split.test, split.test_speakers)
 
 
 def test_the_seed_draws_validation_speakers_and_nothing_else():
