@@ -1,4 +1,4 @@
-"""SpeechFormer's training step at its published size, against two that materialize the windows, in turns in one process.
+"""SpeechFormer's training step at its published size, against two that materialize the windows and one without attention.
 
 .venv/bin/python -m benchmarks.speechformer_step
 
@@ -6,8 +6,10 @@ windows: the formulation of the authors' code: keys and values are projected onc
 are laid out, (batch, heads, tokens, window, d).
 keras: what Keras offers for it: the tokens of every window are laid out, (batch * tokens, window, dim), and Keras'
 MultiHeadAttention, which projects what it is given, attends to them.
+none: queries, keys and values are added up instead: what the step would take if local attention cost nothing.
 
-Everything else is the same network with the same weights. Memory is the most a process of its own took, for each.
+Everything else is the same network with the same weights. The steps are taken in turns in one process; memory is the most a
+process of its own took, for each.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from kser.config import FeatureConfig
 from kser.layers import LocalMix, LocalScores
 from kser.threads import use_threads
 
-KINDS = ("kser", "windows", "keras")
+KINDS = ("kser", "windows", "keras", "none")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("batch_size", 8, "Clips per step.", lower_bound=1)
@@ -82,10 +84,16 @@ def keras_attention(b: blocks.Builder, x, name: str, window: int):
     return b.dropout(f"{name}_dropout")(mixed)
 
 
+def no_attention(b: blocks.Builder, x, name: str, window: int):
+    """What is around local attention: the projections, and the heads laid out."""
+    return blocks.merge_heads(b, keras.layers.Add(name=f"{name}_none")(list(blocks.heads(b, x, name))), name)
+
+
 REPLACED = {
     "kser": {},
     "windows": {"LocalScores": WindowScores, "LocalMix": WindowMix},
     "keras": {"local_attention": keras_attention},
+    "none": {"local_attention": no_attention},
 }
 
 
@@ -149,7 +157,7 @@ def main(_) -> None:
     models = {kind: make_model(kind) for kind in KINDS}
     macs = multiply_accumulates(models["kser"])
     print(f"{models['kser'].count_params()} parameters, {macs / 1e6:.0f} M multiply-accumulates a clip, {len(clips)} clips")
-    for kind in KINDS[1:]:
+    for kind in ("windows", "keras"):
         take_weights(models[kind], models["kser"])
         print(f"logits of {kind} differ by at most {np.abs(models[kind](clips) - models['kser'](clips)).max():.1e}")
     steps = {kind: make_step(model) for kind, model in models.items()}
@@ -158,11 +166,12 @@ def main(_) -> None:
     for kind in KINDS:
         median = statistics.median(turn[kind] for turn in turns)
         ratio = statistics.median(turn[kind] / turn["kser"] for turn in turns)
-        rate = PASSES * macs * len(clips) / median / 1e9
-        print(
-            f"{kind}: {1e3 * median:.0f} ms a step, {ratio:.2f} times kser's, {rate:.1f} G of kser's MACs/s, "
-            f"peak memory {peaks[kind] / 1e6:.0f} MB"
-        )
+        figures = [f"{kind}: {1e3 * median:.0f} ms a step, {ratio:.2f} times kser's"]
+        if kind != "none":
+            figures.append(f"{PASSES * macs * len(clips) / median / 1e9:.1f} G of kser's multiply-accumulates a second")
+        print(", ".join([*figures, f"peak memory {peaks[kind] / 1e6:.0f} MB"]))
+    bound = statistics.median(turn["windows"] / turn["none"] for turn in turns)
+    print(f"with local attention for nothing: {bound:.2f} times as fast as windows")
 
 
 if __name__ == "__main__":
