@@ -10,7 +10,7 @@ from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
 from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
-from kser.errors import ConfigError
+from kser.errors import ConfigError, DatasetError
 from kser.feature_cache import Features, load_features
 from kser.manifest import read_manifest, require_content
 from kser.pipeline import Part, evaluation_part
@@ -52,8 +52,14 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     for sentence in corpus.warnings:
         report.warn(sentence)
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
-    split = split if config.train.select == "validation" else without_validation(split)
-    check_leaks(corpus, split, find_protocol(corpus, data.protocol)[1], features.digests)
+    protocol = find_protocol(corpus, data.protocol)[1]
+    check_leaks(corpus, split, protocol, features.digests)
+    if config.train.select == "last":
+        split = without_validation(split)
+        try:
+            check_leaks(corpus, split, protocol, features.digests)
+        except DatasetError as error:
+            raise DatasetError(f"{error} The validation part is what brings that in: leave out --select=last.") from error
     return Material(corpus, features, split)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -13,7 +14,8 @@ import tf_keras as keras
 from kser import rundir, workflow
 from kser import train as training
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
-from kser.errors import RunError
+from kser.datasets.corpus import HeldOut, Protocol
+from kser.errors import DatasetError, RunError
 from kser.layers import HRFDense
 from kser.train import (
     BATCHES_AHEAD,
@@ -97,6 +99,23 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     assert again.restore() == 3
     for a, b in zip(rundir.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_validation_part_of_the_test_parts_session_cannot_be_trained_on(tmp_path, monkeypatch):
+    corpus = tiny.make_corpus(str(tmp_path))
+    session_of = {"a": "1", "b": "1", "c": "2", "d": "2"}
+    corpus = dataclasses.replace(
+        corpus,
+        utterances=tuple(dataclasses.replace(u, session=session_of[u.speaker]) for u in corpus.utterances),
+        protocols={"partners": Protocol("speaker", (HeldOut(("a",), ("b",)),))},
+    )
+    tiny_run.use_corpus(monkeypatch, corpus)
+    paths = DataPaths(cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(DatasetError, match="the session of 9 of its clips occurs in training.*leave out --select=last"):
+        workflow.train_new(str(tmp_path / "run"), tiny.run_config(select="last"), paths, Silent())
+    assert not (tmp_path / "run").exists()
+    run, _ = workflow.train_new(str(tmp_path / "run"), tiny.run_config(epochs=1), paths, Silent())
+    assert run.validation_speakers == ("b",)
 
 
 def test_a_killed_run_without_validation_resumes_to_the_same_bits(train_tiny):
