@@ -40,7 +40,7 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     paths = corpus_flags.paths()
     config = None if FLAGS.resume else settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
-    _require_teachers()
+    _require_use()
     with Progress() as progress:
         if settings.all_splits():
             found = workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume, FLAGS.teachers)
@@ -52,12 +52,14 @@ def main(_) -> None:
     print(f"{text}\nwritten to {FLAGS.run_dir}")
 
 
-def _require_teachers() -> None:
-    """Raises ConfigError where flags about teachers would change nothing."""
+def _require_use() -> None:
+    """Raises ConfigError where a flag would change nothing beside, or without, another."""
     if FLAGS.resume and FLAGS.teachers:
         raise ConfigError("A resumed run keeps its teachers; leave out --teachers.")
     if FLAGS.teacher_share is not None and not FLAGS.teachers:
         raise ConfigError("--teacher_share needs --teachers.")
+    if FLAGS.select == "last" and FLAGS.validation_speakers is not None:
+        raise ConfigError("With --select=last no speaker validates; leave out --validation_speakers.")
 
 
 def run() -> None:

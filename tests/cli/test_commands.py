@@ -139,6 +139,8 @@ def test_a_stray_argument(server, command, tmp_path):
         ("--manifest=/dev/null", "/dev/null is no manifest"),
         ("--teachers=missing", "missing is no run directory"),
         ("--teacher_share=0.5", "--teacher_share needs --teachers"),
+        ("--select=best", "<validation|last>"),
+        ("--select=last", "leave out --validation_speakers"),
         ("--flagfile=missing", "Unable to open flagfile"),
         ("--run_dir=", "needs --run_dir"),
         ("--data_dir=", "needs --data_dir"),
