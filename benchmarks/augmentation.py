@@ -38,7 +38,8 @@ def main(_) -> None:
     for steps, job in zip(tried, jobs, strict=True):
         metrics = job.read(METRICS)
         low, high = metrics["test"]["intervals"]["UA"]
-        print(f"| {steps} | {metrics['val_UA']:.3f} | {metrics['test']['UA']:.3f} | {low:.3f} to {high:.3f} |")
+        validation = "" if metrics["val_UA"] is None else f"{metrics['val_UA']:.3f}"
+        print(f"| {steps} | {validation} | {metrics['test']['UA']:.3f} | {low:.3f} to {high:.3f} |")
 
 
 if __name__ == "__main__":
