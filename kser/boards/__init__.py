@@ -1,0 +1,1 @@
+"""What microcontroller boards have, and whether a model runs there: ops, memory, time."""

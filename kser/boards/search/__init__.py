@@ -1,0 +1,1 @@
+"""The largest network that fits a board."""

@@ -1,0 +1,1 @@
+"""From a corpus' features to a finished run directory and its scores."""
