@@ -12,7 +12,7 @@ from absl import app, flags
 
 from benchmarks.runs import Job, work
 from kser.config import AUGMENTATIONS, AugmentConfig
-from kser.rundir import METRICS
+from kser.training.run_directory import METRICS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("also", "speed:0.1,pitch:2,room:0.5,codec:0.3,babble:10", "Augmentations tried beside the default ones.")

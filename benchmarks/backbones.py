@@ -12,11 +12,11 @@ import itertools
 import numpy as np
 from absl import app, flags
 
-from kser.backbones import BACKBONES, build_model, preset
 from kser.config import FeatureConfig
-from kser.convert import to_int8_tflite
-from kser.deploy import deploy_model
-from kser.tflite import TFLMRunner, describe, multiply_accumulates
+from kser.export.convert import to_int8_tflite
+from kser.export.rewrites import deploy_model
+from kser.models.presets import BACKBONES, build_model, preset
+from kser.tflite.model_file import TFLMRunner, describe, multiply_accumulates
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("presets", "micro,light", "Presets to convert.")

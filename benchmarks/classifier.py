@@ -13,13 +13,13 @@ from pathlib import Path
 
 from absl import app, flags
 
-from kser import tflite
-from kser.board_link import Board, SerialPort
-from kser.board_parity import Comparison, summary
-from kser.boards import OWN_OPS
+from kser.boards.catalog import OWN_OPS
 from kser.datasets.files import find_audio
-from kser.examine import Examiner
-from kser.predict import Predictor
+from kser.firmware.board_parity import Comparison, summary
+from kser.firmware.serial_link import Board, SerialPort
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor
+from kser.tflite.sandbox import Examiner
 from tests.micro import serial_board, toolchain
 
 FLAGS = flags.FLAGS
@@ -45,7 +45,7 @@ def build(directory: Path, model_bytes: bytes, own_ops) -> Path:
 
 
 def print_row(path: str, kernels: str, own_ops, paths: list[str]) -> None:
-    model_bytes = tflite.read_model_file(path)
+    model_bytes = model_file.read_model_file(path)
     with tempfile.TemporaryDirectory() as directory:
         program = build(Path(directory), model_bytes, own_ops)
         with (
@@ -56,7 +56,7 @@ def print_row(path: str, kernels: str, own_ops, paths: list[str]) -> None:
             board = Board(port)
             comparison = Comparison(board, Predictor(path, "tflm", examiner))
             found = summary([comparison.compare(clip) for clip in paths])
-    cells = [Path(path).parent.name, kernels, tflite.describe(model_bytes).num_nodes, board.hello.arena_bytes]
+    cells = [Path(path).parent.name, kernels, model_file.describe(model_bytes).num_nodes, board.hello.arena_bytes]
     cells += [f"{found['logits_equal']} of {found['clips']}", found["logit_steps"]]
     cells += [f"{found['other_inputs']} of {found['inputs']}"]
     cells += [f"{found[name]} of {found['clips']}" for name in ("heard_logits_equal", "labels_equal")]

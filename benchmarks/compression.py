@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from absl import app, flags
 
-from kser import tflite, workflow
-from kser.compress import compress_and_measure
+from kser import workflow
 from kser.config import DataPaths
+from kser.export.weight_compression import compress_and_measure
+from kser.tflite import model_file
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "A run converted by bin/fold_and_convert.", required=True)
@@ -25,7 +26,7 @@ def row(label: str, figures: dict) -> str:
 def main(_) -> None:
     run, material = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
     part = material.part(run, "test")
-    model_bytes = tflite.read_model_file(run.file(workflow.MODEL_FILE))
+    model_bytes = model_file.read_model_file(run.file(workflow.MODEL_FILE))
     print(f"{len(part.labels)} clips of the held-out speakers {', '.join(run.test_speakers)}")
     print("| bits | kernels compressed | .tflite | arena | UA |")
     print("|---|---|---|---|---|")

@@ -28,15 +28,15 @@ from absl import app, flags
 from tqdm import tqdm
 
 from benchmarks.librosa_peer import mel_settings, require_librosa
+from kser.cli.threads import use_threads
 from kser.config import SAMPLE_RATE_HZ, DataConfig, DataPaths, FeatureConfig, RunConfig
 from kser.datasets import load_corpus
+from kser.datasets.manifest import read_manifest
+from kser.datasets.prepare import prepare_corpus
 from kser.datasets.protocols import make_split
-from kser.manifest import read_manifest
-from kser.material import load_material
-from kser.pipeline import training_batches, training_data
-from kser.prepare import prepare_corpus
-from kser.scan import scan
-from kser.threads import use_threads
+from kser.datasets.scan import scan
+from kser.training.input_pipeline import training_batches, training_data
+from kser.training.material import load_material
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", "", "Directory of RAVDESS.")

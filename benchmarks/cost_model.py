@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from unittest.mock import patch
 
-from kser import cost
-from kser.boards import CMSIS_NN, MVE, REFERENCE, Kernels
-from kser.cost import instructions
+from kser.boards import cost_model
+from kser.boards.catalog import CMSIS_NN, MVE, REFERENCE, Kernels
+from kser.boards.cost_model import instructions
 from tests.measured_network import MEASURED_M4, MEASURED_M55, PROTOTYPES, TABLES, network
 
 
@@ -19,7 +19,7 @@ def deviation(form: tuple[str, ...], kernels: Kernels, measured: float) -> float
     return instructions(network(*form), kernels).total / 1e6 / measured - 1
 
 
-@patch.object(cost, "_OWN", PROTOTYPES)
+@patch.object(cost_model, "_OWN", PROTOTYPES)
 def deviations() -> dict[str, list[float]]:
     """By processor and kernels, one for each form measured."""
     found: dict[str, list[float]] = {"M4, reference": [], "M4, CMSIS-NN": []}

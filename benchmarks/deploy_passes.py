@@ -8,11 +8,14 @@ from __future__ import annotations
 import numpy as np
 from absl import app, flags
 
-from kser import convert, rundir, tflite, workflow
+from kser import workflow
 from kser.config import DataPaths
-from kser.deploy import DEPLOY_PASSES, deploy_model
-from kser.fold import fold_model
-from kser.inference import predict_logits
+from kser.export import convert
+from kser.export.fold import fold_model
+from kser.export.rewrites import DEPLOY_PASSES, deploy_model
+from kser.models.inference import predict_logits
+from kser.tflite import model_file
+from kser.training import run_directory
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run_dir", None, "A run written by bin/train.", required=True)
@@ -23,11 +26,11 @@ flags.DEFINE_integer("representative_clips", 200, "Training clips the ranges of 
 def row(label: str, model, difference: float, representative: np.ndarray, clips: np.ndarray, logits: np.ndarray) -> str:
     """The costs of a network in int8, and how its decisions and logits agree with the float network's."""
     model_bytes = convert.to_int8_tflite(model, representative)
-    runner = tflite.TFLMRunner(model_bytes)
+    runner = model_file.TFLMRunner(model_bytes)
     int8_logits = runner.logits(clips)
     agreement = np.mean(int8_logits.argmax(1) == logits.argmax(1))
-    costs = [tflite.describe(model_bytes).num_nodes, runner.arena().total, len(model_bytes)]
-    costs.append(tflite.multiply_accumulates(model_bytes))
+    costs = [model_file.describe(model_bytes).num_nodes, runner.arena().total, len(model_bytes)]
+    costs.append(model_file.multiply_accumulates(model_bytes))
     cells = [label, f"{difference:.1e}", *costs, f"{agreement:.4f}", f"{np.abs(int8_logits - logits).mean():.3f}"]
     return f"| {' | '.join(map(str, cells))} |"
 
@@ -37,7 +40,7 @@ def main(_) -> None:
     clips = material.part(run, "test").features
     training = material.part(run, "train").features
     representative = training[:: max(1, len(training) // FLAGS.representative_clips)]
-    folded = fold_model(rundir.load_model(run))
+    folded = fold_model(run_directory.load_model(run))
     logits = predict_logits(folded, clips)
     print(f"{len(clips)} clips of the held-out speakers {', '.join(run.test_speakers)}")
     print("| passes | float difference | nodes | arena | .tflite | MACs | int8 agreement | int8 logit error |")

@@ -14,10 +14,10 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks.librosa_peer import mel_settings, require_librosa
+from kser.audio.log_mel import batch_extractor
+from kser.cli.threads import use_threads
 from kser.config import FeatureConfig
-from kser.features import batch_extractor
-from kser.scan import THREADS
-from kser.threads import use_threads
+from kser.datasets.scan import THREADS
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("rounds", 10, "Turns each of the two takes.", lower_bound=1)

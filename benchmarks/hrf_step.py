@@ -14,12 +14,12 @@ import time
 import numpy as np
 from absl import app, flags
 
-from kser import pipeline, rundir
-from kser.backbones import BACKBONES, preset
+from kser.audio.log_mel import Normalization
+from kser.cli.threads import use_threads
 from kser.config import DataPaths, FeatureConfig, HRFConfig, RunConfig
-from kser.features import Normalization
-from kser.threads import use_threads
-from kser.train import Trainer
+from kser.models.presets import BACKBONES, preset
+from kser.training import input_pipeline, run_directory
+from kser.training.trainer import Trainer
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("backbones", ",".join(BACKBONES), "Backbones to measure.")
@@ -42,9 +42,9 @@ def make_trainer(backbone: str, name: str, expansion: int, directory: str) -> Tr
     labels = rng.integers(0, NUM_CLASSES, len(clips))
     unit = Normalization(np.zeros(features.num_mels, np.float32), np.ones(features.num_mels, np.float32))
     rows, weights = np.arange(len(clips)), np.ones(NUM_CLASSES, np.float32)
-    data = pipeline.TrainingData(clips, rows, labels, NUM_CLASSES, unit, weights)
+    data = input_pipeline.TrainingData(clips, rows, labels, NUM_CLASSES, unit, weights)
     names = tuple(map(str, range(NUM_CLASSES)))
-    return Trainer(rundir.Run(directory, config, DataPaths(), "", names, (), (), unit), data)
+    return Trainer(run_directory.Run(directory, config, DataPaths(), "", names, (), (), unit), data)
 
 
 def step_seconds(trainer: Trainer, batch) -> float:
@@ -60,7 +60,7 @@ def measure(backbone: str, name: str) -> str:
         trainers = [make_trainer(backbone, name, expansion, directory) for expansion in (0, FLAGS.expansion)]
         run, data = trainers[0].run, trainers[0].data
         augment, batch_size = run.config.augment, run.config.train.batch_size
-        batch = next(iter(pipeline.training_batches(data, run.config.features, augment, batch_size, seed=0, epoch=0)))
+        batch = next(iter(input_pipeline.training_batches(data, run.config.features, augment, batch_size, seed=0, epoch=0)))
         for _ in range(WARM_UP_STEPS):
             [step_seconds(trainer, batch) for trainer in trainers]
         pairs = [[step_seconds(trainer, batch) for trainer in trainers] for _ in range(FLAGS.steps)]

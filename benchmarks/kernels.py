@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from kser import tflite, workflow
-from kser.boards import CMSIS_NN, OWN_OPS, REFERENCE
+from kser import workflow
+from kser.boards.catalog import CMSIS_NN, OWN_OPS, REFERENCE
+from kser.boards.cost_model import graph_nodes, instructions
 from kser.config import DataPaths
-from kser.cost import graph_nodes, instructions
+from kser.tflite import model_file
 from tests.measured_network import network
 from tests.micro import kernels_host, kernels_m4
 
@@ -61,13 +62,13 @@ def clips_of(run_dir: str) -> np.ndarray:
 
 def print_network(runner: kernels_host.HostTFLM, run_dir: str) -> None:
     """Clips whose int8 logits are those of the wheel, with own kernels and with the library's; nodes, arena, estimates."""
-    model_bytes = tflite.read_model_file(str(Path(run_dir) / workflow.MODEL_FILE))
+    model_bytes = model_file.read_model_file(str(Path(run_dir) / workflow.MODEL_FILE))
     clips = clips_of(run_dir)
-    inputs = tflite.quantize(clips, tflite.describe(model_bytes).inputs[0]).reshape(len(clips), -1)
+    inputs = model_file.quantize(clips, model_file.describe(model_bytes).inputs[0]).reshape(len(clips), -1)
     own, library = runner.run(model_bytes, inputs), runner.run(model_bytes, inputs, ["BATCH_MATMUL"])
     wheel = kernels_host.run_wheel(model_bytes, inputs)
     same = [int(np.all(a == b, axis=1).sum()) for a, b in ((own.outputs, wheel), (own.outputs, library.outputs))]
-    nodes = graph_nodes(tflite.parse(model_bytes))
+    nodes = graph_nodes(model_file.parse(model_bytes))
     totals = [f"{instructions(nodes, kernels).total / 1e6:.1f} M" for kernels in (CMSIS_NN, OWN)]
     cells = [Path(run_dir).name, *(f"{count} of {len(clips)}" for count in same), own.num_nodes]
     print(f"| {' | '.join(map(str, [*cells, own.arena_bytes, library.arena_bytes, *totals]))} |", flush=True)

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from absl import app, flags
 
-from kser import audio, firmware, tflite
+from kser.audio import reading
+from kser.audio.log_mel import log_mel_numpy
 from kser.datasets.files import find_audio
-from kser.examine import Examiner
-from kser.features import log_mel_numpy
-from kser.predict import Predictor
+from kser.firmware import codegen
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor
+from kser.tflite.sandbox import Examiner
 from tests.micro import toolchain
 from tests.micro.host_core import HostCore
 
@@ -29,30 +31,30 @@ flags.DEFINE_integer("clips", 480, "Clips, from all of the directory.", lower_bo
 
 def open_core(directory: Path, model_bytes: bytes, predictor: Predictor) -> HostCore:
     """The core with the model's settings."""
-    settings = firmware.settings_source(tflite.read_metadata(model_bytes), tflite.describe(model_bytes))
+    settings = codegen.settings_source(model_file.read_metadata(model_bytes), model_file.describe(model_bytes))
     (directory / "kser_settings.h").write_text(settings)
     library = toolchain.host_library(directory / "core.so", directory)
     return HostCore(library, predictor.config, len(predictor.labels))
 
 
 def main(_) -> None:
-    model_bytes = tflite.read_model_file(FLAGS.model)
+    model_bytes = model_file.read_model_file(FLAGS.model)
     with Examiner() as examiner:
         compare(model_bytes, Predictor(FLAGS.model, "tflm", examiner))
 
 
 def compare(model_bytes: bytes, predictor: Predictor) -> None:
     """Prints how far the firmware's features and labels are from those of training and of bin/predict."""
-    tensor = tflite.describe(model_bytes).inputs[0]
-    interpreter = tflite.open_tflm(model_bytes)
+    tensor = model_file.describe(model_bytes).inputs[0]
+    interpreter = model_file.open_tflm(model_bytes)
     paths = list(find_audio(FLAGS.data_dir))
     paths = paths[:: max(1, len(paths) // FLAGS.clips)][: FLAGS.clips]
     steps, others, same = np.zeros(256, int), 0, 0
     with tempfile.TemporaryDirectory() as directory:
         core = open_core(Path(directory), model_bytes, predictor)
         for path in paths:
-            clip = audio.fix_clip(audio.load(path, predictor.config.upper_hz), predictor.config)
-            samples = audio.to_pcm16(clip)
+            clip = reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config)
+            samples = reading.to_pcm16(clip)
             trained_on = predictor.normalization.apply(log_mel_numpy(clip, predictor.config))
             with core.open_stream() as stream:
                 stream.feed(samples)
@@ -60,9 +62,9 @@ def compare(model_bytes: bytes, predictor: Predictor) -> None:
                 interpreter.set_input(values[np.newaxis], 0)
                 interpreter.invoke()
                 label, _ = stream.decide(interpreter.get_output(0)[0])
-            difference = np.abs(values.astype(int) - tflite.quantize(trained_on, tensor))
+            difference = np.abs(values.astype(int) - model_file.quantize(trained_on, tensor))
             steps += np.bincount(difference.ravel(), minlength=256)
-            others += np.count_nonzero(values != tflite.quantize(predictor.features(samples), tensor))
+            others += np.count_nonzero(values != model_file.quantize(predictor.features(samples), tensor))
             same += predictor.labels[label] == predictor.predict(path).label
     shares = ", ".join(f"{step}: {count / steps.sum():.4%}" for step, count in enumerate(steps) if count)
     print(f"{len(paths)} clips, {steps.sum()} inputs; steps between the firmware's and those of training: {shares}")

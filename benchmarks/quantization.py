@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from absl import app, flags
 
-from kser.rundir import CONFIG, WEIGHTS
+from kser.training.run_directory import CONFIG, WEIGHTS
 from kser.workflow import CONVERSION_FILE, PARITY_FILE
 
 FLAGS = flags.FLAGS

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from absl import flags
 
-from kser.rundir import CONFIG, METRICS
+from kser.training.run_directory import CONFIG, METRICS
 from kser.workflow import CONVERSION_FILE
 
 FLAGS = flags.FLAGS

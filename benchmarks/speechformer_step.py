@@ -24,17 +24,19 @@ from unittest import mock
 
 # isort: off
 import kser  # noqa: F401 (before TensorFlow, some of whose settings it fixes)
+
 # isort: on
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 from absl import app, flags
 
-from kser.backbones import blocks, build_model, preset
-from kser.backbones.size import multiply_accumulates
+from kser.cli.threads import use_threads
 from kser.config import FeatureConfig
-from kser.layers import LocalMix, LocalScores
-from kser.threads import use_threads
+from kser.models import blocks
+from kser.models.layers import LocalMix, LocalScores
+from kser.models.presets import build_model, preset
+from kser.models.size import multiply_accumulates
 
 KINDS = ("kser", "windows", "keras", "none")
 

@@ -221,9 +221,7 @@ class ModelConfig(_Settings):
     stage_widening: tuple[int, ...] = _setting(
         (1, 1, 1), "Factors by which SpeechFormer's three merges widen the tokens.", 1, 4
     )
-    head_layers: int = _setting(
-        0, "Hidden layers of SpeechFormer's classifier, each half as wide as what it reads.", 0, 3
-    )
+    head_layers: int = _setting(0, "Hidden layers of SpeechFormer's classifier, each half as wide as what it reads.", 0, 3)
     activation: str = _setting("swish", "Activation function.", choices=ACTIVATIONS)
     norm: str = _setting("rms", "Normalization of tokens.", choices=("layer", "rms"))
     pooling: str = _setting(
@@ -400,9 +398,7 @@ class QuantizationConfig(_Settings):
         "factors still in place (qat_hrf), weights of 8 and activations of 16 bits (int16x8), or float.",
         choices=QUANTIZE,
     )
-    representative_clips: int = _setting(
-        200, "Training clips the ranges of activations are taken from.", 1, 1000000
-    )
+    representative_clips: int = _setting(200, "Training clips the ranges of activations are taken from.", 1, 1000000)
     ranges: str = _setting(
         "minmax",
         "Range of an activation: all that was seen, all but a ten-thousandth at either end, or what leaves the least "

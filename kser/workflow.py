@@ -12,17 +12,26 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from kser import convert, doctor, export, project, report, rundir
-from kser.atomic import replacing, require_empty, write_text, write_tree
-from kser.backbones import build_model
-from kser.boards import find_board
-from kser.compress import compress_and_measure
+from kser.boards import doctor
+from kser.boards.catalog import find_board
+from kser.cli import tables
 from kser.config import INT8, QAT, DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
-from kser.deploy import DEPLOY_PASSES, require_passes
 from kser.errors import ConfigError, DatasetError, ModelFileError, RunError
-from kser.evaluate import (
+from kser.export import convert, exporter
+from kser.export.fold import fold_model
+from kser.export.rewrites import DEPLOY_PASSES, require_passes
+from kser.export.weight_compression import compress_and_measure
+from kser.files import replacing, require_empty, write_text, write_tree
+from kser.firmware import project
+from kser.models.inference import predict_logits
+from kser.models.presets import build_model
+from kser.tflite.guarded import GuardedRunner
+from kser.tflite.sandbox import Examiner
+from kser.training import run_directory
+from kser.training.distillation import mean_answer, open_teachers
+from kser.training.evaluation import (
     Evaluation,
     Predictions,
     evaluate_predictions,
@@ -31,15 +40,10 @@ from kser.evaluate import (
     read_predictions,
     write_predictions,
 )
-from kser.examine import Examiner
-from kser.fold import fold_model
-from kser.guarded import GuardedRunner
-from kser.inference import predict_logits
-from kser.material import Material, load_material, read_corpus
-from kser.pipeline import evaluation_part, training_data
-from kser.rundir import Run
-from kser.teachers import mean_answer, open_teachers
-from kser.train import Tuner, best_row, fit
+from kser.training.input_pipeline import evaluation_part, training_data
+from kser.training.material import Material, load_material, read_corpus
+from kser.training.run_directory import Run
+from kser.training.trainer import Tuner, best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
@@ -54,7 +58,7 @@ def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, Material]:
     Raises:
       RunError: no usable run, or the corpus there is another than the run was trained on.
     """
-    run = rundir.load(run_dir)
+    run = run_directory.load(run_dir)
     paths = _where(run, paths)
     material = load_material(run.config, paths)
     if material.corpus.fingerprint() != run.corpus:
@@ -74,12 +78,12 @@ def train_new(
     run_dir: str, config: RunConfig, paths: DataPaths, progress, teacher_dirs: Sequence[str] = ()
 ) -> tuple[Run, Evaluation]:
     """Trains a new run, taught by those in `teacher_dirs` where there are any, and scores it on the held-out speakers."""
-    rundir.require_free(run_dir)
+    run_directory.require_free(run_dir)
     _require_network(config)
     material = load_material(config, paths)
     teachers = open_teachers(teacher_dirs, config, material.corpus, material.split)
     data = training_data(material.corpus, material.features, material.split, config, paths.cache_dir)
-    run = rundir.create(run_dir, config, paths, material.corpus, material.split, data.normalization, teachers)
+    run = run_directory.create(run_dir, config, paths, material.corpus, material.split, data.normalization, teachers)
     return _train(run, material, data, progress)
 
 
@@ -99,13 +103,13 @@ def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluatio
     teacher = mean_answer(run.teachers, run.normalization) if run.teachers else None
     rows = fit(run, data, material.validation(run), progress, teacher)
     test = material.part(run, "test")
-    found = Predictions.from_logits(test, predict_logits(rundir.load_model(run), test.features))
+    found = Predictions.from_logits(test, predict_logits(run_directory.load_model(run), test.features))
     evaluation = evaluate_predictions(found, material.corpus.decision)
-    write_predictions(run.file(rundir.PREDICTIONS), found, run.labels)
-    report.save_confusion(run.file(rundir.CONFUSION), evaluation.scores, run.labels, title=report.run_title(run))
+    write_predictions(run.file(run_directory.PREDICTIONS), found, run.labels)
+    tables.save_confusion(run.file(run_directory.CONFUSION), evaluation.scores, run.labels, title=tables.run_title(run))
     best = best_row(rows)
     metrics = {"best_epoch": best["epoch"], "val_UA": best.get("val_UA"), "test": evaluation.to_dict()}
-    write_text(run.file(rundir.METRICS), json.dumps(metrics, indent=1) + "\n")
+    write_text(run.file(run_directory.METRICS), json.dumps(metrics, indent=1) + "\n")
     return run, evaluation
 
 
@@ -126,26 +130,26 @@ def train_all_splits(
       The runs, their evaluations, and that of all predictions together.
     """
     if resumed:
-        first = rundir.load(_split_dir(run_dir, 1))
+        first = run_directory.load(_split_dir(run_dir, 1))
         config, paths = first.config, _where(first, paths)
         teacher_dirs = [os.path.dirname(teacher.run_dir) for teacher in first.teachers]
     elif os.path.exists(_split_dir(run_dir, 1)):
         raise RunError(f"{run_dir} already holds runs of splits; continue them with --resume or choose another --run_dir.")
     else:
-        rundir.require_free(run_dir)
+        run_directory.require_free(run_dir)
     corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
     numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
     for teacher, number in itertools.product(teacher_dirs, numbers):
-        rundir.load(_split_dir(teacher, number))  # One that is missing is told now, not after the splits before it.
+        run_directory.load(_split_dir(teacher, number))  # One that is missing is told now, not after the splits before it.
     results = [_train_split(run_dir, config, number, paths, progress, teacher_dirs) for number in numbers]
     runs, evaluations = map(list, zip(*results, strict=True))
-    found = pool([read_predictions(run.file(rundir.PREDICTIONS)) for run in runs])
+    found = pool([read_predictions(run.file(run_directory.PREDICTIONS)) for run in runs])
     pooled = evaluate_predictions(found, corpus.decision)
     summary = {"pooled": pooled.to_dict(), "over_splits": over_splits(evaluations)}
     write_text(os.path.join(run_dir, SUMMARY_FILE), json.dumps(summary, indent=1) + "\n")
-    write_predictions(os.path.join(run_dir, rundir.PREDICTIONS), found, runs[0].labels)
+    write_predictions(os.path.join(run_dir, run_directory.PREDICTIONS), found, runs[0].labels)
     title = f"{config.data.dataset}, all splits pooled"
-    report.save_confusion(os.path.join(run_dir, rundir.CONFUSION), pooled.scores, runs[0].labels, title)
+    tables.save_confusion(os.path.join(run_dir, run_directory.CONFUSION), pooled.scores, runs[0].labels, title)
     return runs, evaluations, pooled
 
 
@@ -153,7 +157,7 @@ def _train_split(
     run_dir: str, config: RunConfig, number: int, paths: DataPaths, progress, teacher_dirs: Sequence[str]
 ) -> tuple[Run, Evaluation]:
     path = _split_dir(run_dir, number)
-    if not os.path.exists(os.path.join(path, rundir.CONFIG)):
+    if not os.path.exists(os.path.join(path, run_directory.CONFIG)):
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, split=number))
         return train_new(path, config, paths, progress, [_split_dir(teacher, number) for teacher in teacher_dirs])
     return resume(path, paths, progress)
@@ -174,7 +178,7 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
 
 
 def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
-    model = rundir.load_model(run)
+    model = run_directory.load_model(run)
     return predict_logits(fold_model(model) if kind == "folded" else model, features)
 
 
@@ -198,7 +202,7 @@ def fold_and_convert(
     board: str = "",
     force: bool = False,
     deploy_dir: str = "",
-) -> tuple[Run, export.Export]:
+) -> tuple[Run, exporter.Export]:
     """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
 
     With bits to compress to so is a second model, where that pays. With a `board` the report says whether the model runs
@@ -218,7 +222,7 @@ def fold_and_convert(
     representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
     test = material.part(run, "test")
     tune = functools.partial(_tune, run, material, paths, settings, progress)
-    result = export.export(run, representative, test, passes, settings, tune)
+    result = exporter.export(run, representative, test, passes, settings, tune)
     models = {"": result.model_bytes}
     if settings.compress:
         compressed = compress_and_measure(result.model_bytes, settings.compress, test.features, test.labels)
@@ -231,7 +235,7 @@ def fold_and_convert(
         **{f"model{suffix}.tflite": model for suffix, model in models.items()},
         CONVERSION_FILE: (json.dumps(result.report, indent=1) + "\n").encode(),
         PARITY_FILE: (json.dumps(result.parity, indent=1) + "\n").encode(),
-        CERTIFICATE_FILE: export.certificate_json(result.certificate).encode(),
+        CERTIFICATE_FILE: exporter.certificate_json(result.certificate).encode(),
     }
     wanted = force or not board or runs_on_board(result)
     if wanted:
@@ -264,12 +268,12 @@ def _require_deployable(deploy_dir: str, board: str, settings: QuantizationConfi
     require_empty(deploy_dir)
 
 
-def runs_on_board(result: export.Export) -> bool:
+def runs_on_board(result: exporter.Export) -> bool:
     """Whether the model runs on the board that it was converted for."""
     return result.report["board"]["verdict"] != doctor.DOES_NOT_RUN
 
 
-def _reported(result: export.Export, **figures) -> export.Export:
+def _reported(result: exporter.Export, **figures) -> exporter.Export:
     return dataclasses.replace(result, report={**result.report, **figures})
 
 

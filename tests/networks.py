@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import tf_keras as keras
 
-from kser.backbones import PRESETS, build_model
 from kser.config import FeatureConfig
+from kser.models.presets import PRESETS, build_model
 
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
 NUM_CLASSES = 4

@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from kser.backbones import build_model
 from kser.config import ACTIVATIONS, FeatureConfig, ModelConfig, to_dict
-from kser.convert import to_int8_tflite
-from kser.deploy import DEPLOY_PASSES
-from kser.graph import build_graph, read_graph
-from kser.tflite import add_metadata
+from kser.export.convert import to_int8_tflite
+from kser.export.graph import build_graph, read_graph
+from kser.export.rewrites import DEPLOY_PASSES
+from kser.models.presets import build_model
+from kser.tflite.model_file import add_metadata
 
 NUM_CLIPS = 4
-# No norm over more values converts, see kser.lowering.L2_EPSILON_LIMIT.
+# No norm over more values converts, see kser.boards.search.lowering.L2_EPSILON_LIMIT.
 WIDEST = 96
 
 

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from kser import doctor, project
-from kser.boards import find_board
+from kser.boards import doctor
+from kser.boards.catalog import find_board
 from kser.config import FeatureConfig
+from kser.firmware import project
 from tests.micro import small_model
 
 EXAMPLES = {"nano33ble": project.DEPLOY / "arduino" / "example", "esp32s3": project.DEPLOY / "esp32" / "example"}

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from kser.atomic import replacing, require_empty, write_bytes, write_text, write_tree
 from kser.errors import ConfigError, KserError
+from kser.files import replacing, require_empty, write_bytes, write_text, write_tree
 from tests.limits import files_at_most
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KILLED_HALF_WAY = """
 import os, signal, sys
-from kser.atomic import replacing
+from kser.files import replacing
 with replacing(sys.argv[1]) as temporary:
     with open(temporary, "w") as file:
         file.write("half of the n")

@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import boards, compress, doctor, feature_cache, fold, material, project, rundir, tflite, workflow
+from kser import workflow
+from kser.boards import catalog, doctor
 from kser.config import AUGMENT_OFF, SAMPLE_RATE_HZ, DataPaths, QuantizationConfig
-from kser.datasets import SOURCES, Source
+from kser.datasets import SOURCES, Source, feature_cache
 from kser.datasets.corpus import speakers_held_out
+from kser.datasets.feature_cache import load_features
 from kser.datasets.labels import LABEL_SETS
+from kser.datasets.manifest import manifest_text
 from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFileError, RunError
-from kser.evaluate import evaluate_predictions, read_predictions
-from kser.feature_cache import load_features
-from kser.manifest import manifest_text
-from kser.material import load_material
-from kser.metrics import METRICS
+from kser.export import fold, weight_compression
+from kser.firmware import project
+from kser.tflite import model_file
+from kser.training import material, run_directory
+from kser.training.evaluation import evaluate_predictions, read_predictions
+from kser.training.material import load_material
+from kser.training.metrics import METRICS
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 from tests.tiny_run import NUM_REPRESENTATIVE, Quiet
@@ -81,13 +86,13 @@ def test_the_written_models_are_the_conversions_result(trained):
     assert report == trained.result.report
     assert report["sha256"] == hashlib.sha256(files["model.tflite"]).hexdigest()
     assert f"{len(files['model.tflite'])} bytes" in files["kser_model.cc"].decode()
-    assert tflite.describe(files["model.tflite"]).inputs[0].dtype == "int8"
-    assert tflite.describe(files["model_float.tflite"]).inputs[0].dtype == "float32"
+    assert model_file.describe(files["model.tflite"]).inputs[0].dtype == "int8"
+    assert model_file.describe(files["model_float.tflite"]).inputs[0].dtype == "float32"
 
 
 def test_metrics_are_of_the_best_epoch_and_the_held_out_speakers(trained):
     metrics = json.loads(contents(trained.path)["metrics.json"])
-    best = max(rundir.read_history(trained.run, 2), key=lambda row: (row["val_UA"], -row["val_loss"]))
+    best = max(run_directory.read_history(trained.run, 2), key=lambda row: (row["val_UA"], -row["val_loss"]))
     assert (metrics["best_epoch"], metrics["val_UA"]) == (best["epoch"], best["val_UA"])
     assert metrics["test"] == evaluate(trained, "keras").to_dict()
     assert {*METRICS, "recall", "precision", "f1", "confusion", "intervals", "speakers"} <= set(metrics["test"])
@@ -113,8 +118,8 @@ def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
     assert json.loads(contents(mine.path)["parity.json"]) == result.parity
     assert result.parity["first_beyond_bound"] is None
     dtype = {"int16x8": "int16", "float": "float32"}.get(kind, "int8")
-    assert tflite.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
-    assert tflite.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind
+    assert model_file.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
+    assert model_file.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind
     assert result.report["scores"]["tflm"]["UA"] == workflow.evaluate(mine.path, "tflm", mine.paths)[1].scores.UA
     epochs = [row["epoch"] for row in result.report.get("qat", ())]
     assert epochs == ([0, 1, 2] if kind.startswith("qat") else [])
@@ -556,7 +561,7 @@ COMPRESSED = ["kser_model_compressed.cc", "kser_model_compressed.h", "model_comp
 
 
 def test_a_compressed_model_is_written_beside_the_other_and_goes_with_the_next_conversion(spoilt, monkeypatch):
-    monkeypatch.setattr(compress, "_OVERHEAD_BYTES", -1000)  # as if short kernels paid
+    monkeypatch.setattr(weight_compression, "_OVERHEAD_BYTES", -1000)  # as if short kernels paid
     _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, dataclasses.replace(FEW, compress=3))
     files, report = contents(spoilt.path), result.report["compression"]
     assert set(COMPRESSED) < set(files) and json.loads(files["conversion.json"])["compression"] == report
@@ -566,8 +571,8 @@ def test_a_compressed_model_is_written_beside_the_other_and_goes_with_the_next_c
         report["before"]["bytes"] == len(files["model.tflite"])
         and report["before"]["UA"] == result.report["scores"]["tflm"]["UA"]
     )
-    assert tflite.read_metadata(compressed)["test_UA"] == report["after"]["UA"]
-    assert tflite.read_metadata(compressed)["labels"] == list(spoilt.run.labels)
+    assert model_file.read_metadata(compressed)["test_UA"] == report["after"]["UA"]
+    assert model_file.read_metadata(compressed)["labels"] == list(spoilt.run.labels)
     assert f"{len(compressed)} bytes" in files["kser_model_compressed.cc"].decode()
     convert(spoilt)
     assert not set(COMPRESSED) & set(contents(spoilt.path))
@@ -590,8 +595,8 @@ def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
 
 
 def test_a_board_the_model_does_not_fit_gets_sources_by_force_only(spoilt, monkeypatch):
-    tiny_board = dataclasses.replace(boards.find_board("esp32"), ram_bytes=1000)
-    monkeypatch.setitem(boards.BOARDS, "esp32", tiny_board)
+    tiny_board = dataclasses.replace(catalog.find_board("esp32"), ram_bytes=1000)
+    monkeypatch.setitem(catalog.BOARDS, "esp32", tiny_board)
     _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
     assert not workflow.runs_on_board(result)
     files = contents(spoilt.path)
@@ -614,8 +619,8 @@ def test_a_project_for_the_board_is_written_at_once(spoilt, tmp_path):
 
 
 def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, monkeypatch, tmp_path):
-    tiny_board = dataclasses.replace(boards.find_board("esp32"), ram_bytes=1000)
-    monkeypatch.setitem(boards.BOARDS, "esp32", tiny_board)
+    tiny_board = dataclasses.replace(catalog.find_board("esp32"), ram_bytes=1000)
+    monkeypatch.setitem(catalog.BOARDS, "esp32", tiny_board)
     deploy(spoilt, tmp_path / "project")
     assert not (tmp_path / "project").exists()
     deploy(spoilt, tmp_path / "project", force=True)

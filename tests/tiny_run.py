@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kser import datasets, rundir, workflow
+from kser import datasets, workflow
 from kser.config import DataPaths, QuantizationConfig
 from kser.datasets.corpus import Corpus
-from kser.export import Export
-from kser.material import Material
+from kser.export.exporter import Export
+from kser.training import run_directory
+from kser.training.material import Material
 from tests import tiny
 
 NUM_REPRESENTATIVE = 5
@@ -35,7 +36,7 @@ class Quiet:
 class TinyRun:
     """A run directory, the corpus it was trained on, and what its conversion returned."""
 
-    run: rundir.Run
+    run: run_directory.Run
     corpus: Corpus
     cache_dir: str
     result: Export
@@ -51,7 +52,7 @@ class TinyRun:
         """The same run in another directory, to do harm to."""
         path = str(Path(directory) / "run")
         shutil.copytree(self.path, path)
-        return replace(self, run=rundir.load(path))
+        return replace(self, run=run_directory.load(path))
 
     @property
     def paths(self) -> DataPaths:
@@ -76,7 +77,5 @@ def make(directory: Path) -> TinyRun:
         use_corpus(patch, corpus)
         paths = DataPaths(str(audio), cache_dir)
         workflow.train_new(run_dir, tiny.run_config(epochs=2), paths, Quiet())
-        run, result = workflow.fold_and_convert(
-            run_dir, paths, QuantizationConfig(representative_clips=NUM_REPRESENTATIVE)
-        )
+        run, result = workflow.fold_and_convert(run_dir, paths, QuantizationConfig(representative_clips=NUM_REPRESENTATIVE))
     return TinyRun(run, corpus, cache_dir, result)

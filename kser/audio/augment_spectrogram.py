@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_io as tfio
 
+from kser.audio.log_mel import hz_to_mel, mel_matrix
 from kser.config import FeatureConfig
-from kser.features import hz_to_mel, mel_matrix
 
 # (name, strength) in the order of application.
 Steps = tuple[tuple[str, float], ...]
@@ -28,7 +28,6 @@ class Others:
 
     count: int
     read: Callable[[tf.Tensor], tf.Tensor]
-
 
 
 DB_TO_LN_POWER = np.log(10) / 10

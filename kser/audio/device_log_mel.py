@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser.audio import PCM16_FULL_SCALE
+from kser.audio.log_mel import FeatureCode, Normalization, analysis_window, feature_code, hz_to_mel, mel_matrix
+from kser.audio.reading import PCM16_FULL_SCALE
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
-from kser.features import FeatureCode, Normalization, analysis_window, feature_code, hz_to_mel, mel_matrix
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
 

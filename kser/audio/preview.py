@@ -13,13 +13,13 @@ import tensorflow as tf
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from kser import audio
-from kser.atomic import replacing, write_bytes
-from kser.augment import Others, augment_features, augment_normalized
+from kser.audio import reading
+from kser.audio.augment_spectrogram import Others, augment_features, augment_normalized
+from kser.audio.augment_waveform import augment_sound, variant_rng
+from kser.audio.log_mel import batch_extractor, clip_moments, estimate_normalization, hz_to_mel
 from kser.config import SAMPLE_RATE_HZ, AugmentConfig, FeatureConfig
 from kser.errors import AudioError, ConfigError, KserError
-from kser.features import batch_extractor, clip_moments, estimate_normalization, hz_to_mel
-from kser.sound_augment import augment_sound, variant_rng
+from kser.files import replacing, write_bytes
 
 SINGLE_CLIP_STAGES = ("sound", "features", "normalized")
 LN_POWER_TO_DB = 10 / np.log(10)
@@ -107,11 +107,11 @@ class Previews:
         return Others(len(others), lambda chosen: tf.gather(np.stack(others), chosen))
 
     def _read(self, name: str, path: str) -> Clip:
-        samples = audio.load(path, self._features.upper_hz)
+        samples = reading.load(path, self._features.upper_hz)
         return Clip(name, samples, self._log_mel(samples))
 
     def _log_mel(self, samples: np.ndarray) -> np.ndarray:
-        return self._extract(audio.fix_clip(samples, self._features)[None])[0].numpy()
+        return self._extract(reading.fix_clip(samples, self._features)[None])[0].numpy()
 
     def _title(self) -> str:
         """Without the clip's name, for which there may be no font."""

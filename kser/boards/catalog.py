@@ -1,7 +1,7 @@
 """Boards and the TFLM libraries used on them: memory, clock, ops, kernels. Plain data, and nothing here is measured by kser.
 
 To add a board, add an entry to `BOARDS`; to add an op that kser's own firmware brings a kernel for, add it to `OWN_OPS`
-and its cost to kser.cost.
+and its cost to kser.boards.cost_model.
 """
 
 from __future__ import annotations

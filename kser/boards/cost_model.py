@@ -3,10 +3,10 @@
 The costs of one element or one multiply-accumulate (MAC) are those measured op by op on an emulated Cortex-M4F (TFLM of
 August 2026, -O2, reference kernels and CMSIS-NN; executed instructions, no cycles). What was fitted to them: for matrix ops
 that were measured at two depths, `a + b / depth` per MAC through both points (CONV_2D, measured at one depth, takes b from
-FULLY_CONNECTED); for the Cortex-M55 one factor from one total (see kser.boards.MVE). No total of a network on the M4 was
-used: those in tests/test_cost.py are predicted, of the networks that the costs themselves were measured in. Costs marked as
-assumed were not measured at all; the band below is wider for them. The costs of kser's own kernels are those of
-benchmarks/kernels.py, measured in the same way.
+FULLY_CONNECTED); for the Cortex-M55 one factor from one total (see kser.boards.catalog.MVE). No total of a network on the
+M4 was used: those in tests/boards/test_cost_model.py are predicted, of the networks that the costs themselves were measured
+in. Costs marked as assumed were not measured at all; the band below is wider for them. The costs of kser's own kernels are
+those of benchmarks/kernels.py, measured in the same way.
 
 Milliseconds are instructions / clock x cycles per instruction, and the latter is only known within a board's band (wait
 states of flash, caches, dual issue, other instruction sets).
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser.boards import Board, Kernels
+from kser.boards.catalog import Board, Kernels
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
-from kser.tflite import OP_NAMES, TYPE_NAMES
+from kser.tflite.model_file import OP_NAMES, TYPE_NAMES
 
 # Relative error of the model: the measured totals are met within MEASURED_ERROR.
 MEASURED_ERROR, ASSUMED_ERROR = 0.15, 0.5

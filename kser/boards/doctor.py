@@ -1,4 +1,4 @@
-"""Will this model run on that board? Ops, types, memory and time of any .tflite against a board of kser.boards.
+"""Will this model run on that board? Ops, types, memory and time of any .tflite against a board of kser.boards.catalog.
 
 The verdict:
   "does not run"  an op without a kernel, a type the kernel refuses, a kernel that computes wrongly, a model that TFLM
@@ -16,13 +16,13 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from kser.boards import Board, Kernels, find_board
-from kser.checks import Problem, check, runs_in_own_kernel
-from kser.cost import Band, Node, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
-from kser.cost import Estimate as InstructionEstimate
+from kser.boards.catalog import Board, Kernels, find_board
+from kser.boards.cost_model import Band, Node, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
+from kser.boards.cost_model import Estimate as InstructionEstimate
+from kser.boards.findings import Findings, Measurement, find, measure
+from kser.boards.op_support import Problem, check, runs_in_own_kernel
 from kser.errors import ConfigError, ModelFileError
-from kser.examine import ExaminationError, Examiner, Limits
-from kser.findings import Findings, Measurement, find, measure
+from kser.tflite.sandbox import ExaminationError, Examiner, Limits
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"
 VERDICTS = (FITS, TIGHT, DOES_NOT_RUN)
@@ -142,7 +142,8 @@ def board_arena_bytes(host_bytes: int, eval_tensors: int, ops: Sequence[str], nu
     """Bytes of arena on a 32-bit board with reference kernels, from those on this 64-bit computer.
 
     Activations and scratch buffers are the same; bookkeeping holds pointers half as long. The network of 182 nodes that was
-    measured on both sides took 59 264 bytes here and 49 108 on a Cortex-M4; tests/test_cost.py derives the latter.
+    measured on both sides took 59 264 bytes here and 49 108 on a Cortex-M4; tests/boards/test_cost_model.py derives the
+    latter.
     """
     pointers = _KERNEL_DATA * sum(op in _WITH_POINTERS for op in ops)
     excess = _NODE * len(ops) + _EVAL_TENSOR * eval_tensors + _PORT * num_ports + _OBJECTS + pointers

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import tflite
+from kser.boards.cost_model import Node, graph_nodes, multiply_accumulates, printable
 from kser.config import FeatureConfig, from_dict
-from kser.cost import Node, graph_nodes, multiply_accumulates, printable
 from kser.errors import ConfigError, ModelFileError
+from kser.tflite import model_file
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def find(model_bytes: bytes, measurement: Measurement, name: str = "The model") 
     Raises:
       ModelFileError: no TensorFlow Lite model.
     """
-    model = tflite.parse(model_bytes, name)
+    model = model_file.parse(model_bytes, name)
     nodes = graph_nodes(model)
     return Findings(
         num_bytes=len(model_bytes),
@@ -65,14 +65,14 @@ def _float_islands(model, nodes: Sequence[Node]) -> tuple[str, ...]:
     """Names of float tensors computed inside a model whose inputs are integers."""
     graph = model.subgraphs[0]
     inputs = () if graph.inputs is None else graph.inputs
-    if any(tflite.TYPE_NAMES.get(graph.tensors[i].type, "").startswith("FLOAT") for i in inputs):
+    if any(model_file.TYPE_NAMES.get(graph.tensors[i].type, "").startswith("FLOAT") for i in inputs):
         return ()
     return tuple(t.name for node in nodes for t in node.outputs if t.dtype.startswith("float"))
 
 
 def _features(model_bytes: bytes) -> FeatureConfig | None:
     try:
-        return from_dict(FeatureConfig, tflite.read_metadata(model_bytes)["features"])
+        return from_dict(FeatureConfig, model_file.read_metadata(model_bytes)["features"])
     except (ModelFileError, ConfigError, KeyError):
         return None
 
@@ -83,8 +83,8 @@ def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
     Raises:
       ModelFileError: no TensorFlow Lite model.
     """
-    model = tflite.parse(model_bytes, name)
-    with tflite.captured_log() as log:
+    model = model_file.parse(model_bytes, name)
+    with model_file.captured_log() as log:
         try:
             used, eval_tensors = _load_and_run(model_bytes, model, log)
             return Measurement("", _smallest_arena(model_bytes, used), eval_tensors)
@@ -94,11 +94,11 @@ def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
 
 def _load_and_run(model_bytes: bytes, model, log: Callable[[], str]) -> tuple[int, int]:
     """Bytes of arena in use, and the number of TfLiteEvalTensors, once it has run on zeros."""
-    interpreter = tflite.open_tflm(model_bytes)
+    interpreter = model_file.open_tflm(model_bytes)
     graph = model.subgraphs[0]
     for position, index in enumerate(() if graph.inputs is None else graph.inputs):
         tensor = graph.tensors[index]
-        dtype = tflite.TYPE_NAMES.get(tensor.type, "").lower()
+        dtype = model_file.TYPE_NAMES.get(tensor.type, "").lower()
         shape = () if tensor.shape is None else tuple(tensor.shape)
         interpreter.set_input(np.zeros(shape, dtype), position)
     interpreter.invoke()
@@ -113,17 +113,17 @@ def _load_and_run(model_bytes: bytes, model, log: Callable[[], str]) -> tuple[in
 def _smallest_arena(model_bytes: bytes, used: int) -> int:
     def loads(arena_bytes: int) -> bool:
         try:
-            tflite.open_tflm(model_bytes, arena_bytes)
+            model_file.open_tflm(model_bytes, arena_bytes)
         except RuntimeError:
             return False
         return True
 
-    return tflite.smallest_that_loads(used, loads)
+    return model_file.smallest_that_loads(used, loads)
 
 
 def _reason(log: str) -> str:
     """The first complaint in TFLM's log, as the end of a sentence."""
     if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
-        return f"it needs an arena of more than {tflite.DEFAULT_ARENA_BYTES >> 20} MB"
+        return f"it needs an arena of more than {model_file.DEFAULT_ARENA_BYTES >> 20} MB"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return f"TFLM says '{printable(lines[0]).rstrip('.')}'" if lines else "TFLM does not say why"

@@ -4,7 +4,8 @@ TFLM plans an arena in two parts. At its head lie the activations, planned by it
 lifetimes, which `planned_bytes` repeats. At its tail lies what lives as long as the interpreter: structs for every node and
 tensor, and what kernels keep. The struct sizes are those that the wheel of TFLM which setup.py pins reports on a 64-bit
 computer; what kernels keep was measured there as the tail's growth from one node to the next of converted networks
-(within 16 bytes, to which their parts are aligned). tests/test_arena.py compares the sum with what TFLM reports.
+(within 16 bytes, to which their parts are aligned). tests/boards/test_memory_planner.py compares the sum with what TFLM
+reports.
 
 Planner: tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc in github.com/tensorflow/tflite-micro.
 """
@@ -15,7 +16,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kser.cost import Node, Tensor
+from kser.boards.cost_model import Node, Tensor
 
 ALIGNMENT = 16
 _ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kser.boards import OWN_OPS, Board, Kernels
-from kser.cost import Node, Tensor, instructions
-from kser.findings import Findings
+from kser.boards.catalog import OWN_OPS, Board, Kernels
+from kser.boards.cost_model import Node, Tensor, instructions
+from kser.boards.findings import Findings
 
 MAX_NAMES = 3
 COSTLY_SHARE = 0.2

@@ -26,8 +26,8 @@ def define_flags() -> None:
 
 
 def main(paths: list[str]) -> None:
-    from kser.examine import Examiner
-    from kser.predict import Predictor, audio_files
+    from kser.tflite.predict import Predictor, audio_files
+    from kser.tflite.sandbox import Examiner
 
     if not FLAGS.port or not FLAGS.model:
         raise ConfigError("bin/board needs --port, the board's serial port, and --model, the .tflite it runs.")
@@ -40,8 +40,8 @@ def main(paths: list[str]) -> None:
 
 def compare_all(predictor, files: list[str]) -> int:
     """Prints a line for each file, on stderr for those that cannot be used, then what all have in common; the status."""
-    from kser.board_link import Board, SerialPort
-    from kser.board_parity import Comparison, summary
+    from kser.firmware.board_parity import Comparison, summary
+    from kser.firmware.serial_link import Board, SerialPort
 
     with SerialPort(FLAGS.port, FLAGS.baud) as port:
         board = Board(port, FLAGS.timeout)
@@ -103,7 +103,7 @@ def _print_summary(values: dict) -> None:
 
 
 def _require_within(clips) -> None:
-    from kser.board_parity import MAX_HEARD_STEPS, MAX_INPUT_STEPS, MAX_INPUTS_SHARE, MAX_LOGIT_STEPS
+    from kser.firmware.board_parity import MAX_HEARD_STEPS, MAX_INPUT_STEPS, MAX_INPUTS_SHARE, MAX_LOGIT_STEPS
 
     beyond = [clip for clip in clips if clip.problem]
     if beyond:

@@ -23,11 +23,11 @@ def define_flags() -> None:
 
 def main(_) -> None:
     from kser import workflow
-    from kser.backbones import preset
+    from kser.cli.tables import export_text, scores_text
     from kser.config import DataConfig, DataPaths, HRFConfig, QuantizationConfig, RunConfig, TrainConfig
-    from kser.examine import Examiner
-    from kser.predict import Predictor
-    from kser.report import export_text, scores_text
+    from kser.models.presets import preset
+    from kser.tflite.predict import Predictor
+    from kser.tflite.sandbox import Examiner
 
     start = time.monotonic()
     out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")

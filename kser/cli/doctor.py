@@ -12,7 +12,7 @@ import textwrap
 
 from absl import flags
 
-from kser.boards import BOARDS
+from kser.boards.catalog import BOARDS
 from kser.cli import command
 from kser.errors import ConfigError
 
@@ -37,9 +37,10 @@ def main(paths: list[str]) -> None:
         raise ConfigError(f"bin/doctor needs one .tflite file, not {len(paths)}.")
     if FLAGS.all_boards == bool(FLAGS.board):
         raise ConfigError(f"bin/doctor needs either --board or --all_boards; boards: {', '.join(BOARDS)}.")
-    from kser import doctor, tflite
+    from kser.boards import doctor
+    from kser.tflite import model_file
 
-    model_bytes = tflite.read_model_file(paths[0])
+    model_bytes = model_file.read_model_file(paths[0])
     names = list(BOARDS) if FLAGS.all_boards else [FLAGS.board]
     diagnoses = doctor.examine(model_bytes, names, FLAGS.decision_ms, paths[0])
     if FLAGS.json:

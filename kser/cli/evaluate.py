@@ -21,8 +21,8 @@ def define_flags() -> None:
 
 def main(_) -> None:
     from kser import workflow
-    from kser.report import scores_text
-    from kser.threads import use_threads
+    from kser.cli.tables import scores_text
+    from kser.cli.threads import use_threads
 
     use_threads(FLAGS.threads)
     run, found = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())

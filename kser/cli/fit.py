@@ -7,7 +7,7 @@ import os
 from absl import flags
 from tqdm import tqdm
 
-from kser.boards import BOARDS, KIB
+from kser.boards.catalog import BOARDS, KIB
 from kser.cli import command, settings
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
@@ -41,17 +41,18 @@ def main(_) -> None:
         raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
     features = settings.feature_config()
 
-    from kser import fit, report
-    from kser.atomic import temporary_beside, write_text
-    from kser.backbones import BACKBONES
+    from kser.boards.search import search
+    from kser.cli import tables
+    from kser.files import temporary_beside, write_text
+    from kser.models.presets import BACKBONES
 
     for path in filter(None, (FLAGS.flagfile_out, FLAGS.plot)):
         with temporary_beside(path):  # told now, not after the search
             pass
-    budget = fit.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
-    hops = fit.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,)
+    budget = search.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
+    hops = search.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,)
     with tqdm(desc="fitting", unit="family", disable=None, leave=False, dynamic_ncols=True) as bar:
-        found = fit.search(
+        found = search.search(
             budget,
             backbones=tuple(FLAGS.backbone or BACKBONES),
             features=features,
@@ -62,12 +63,12 @@ def main(_) -> None:
             progress=lambda done, total: _show(bar, done, total),
         )
     lines = flag_lines(found.best)
-    print(f"{fit_text(found)}\nchosen: {fit.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
+    print(f"{fit_text(found)}\nchosen: {search.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")
     if FLAGS.plot:
-        report.save_frontier(FLAGS.plot, found)
+        tables.save_frontier(FLAGS.plot, found)
         print(f"drawn in {FLAGS.plot}")
 
 
@@ -78,8 +79,8 @@ def _show(bar: tqdm, done: int, total: int) -> None:
 
 def flag_lines(candidate) -> list[str]:
     """The flags that make bin/train train this network: a preset, and what differs from it and from the defaults."""
-    from kser.backbones import preset
-    from kser.fit import BASE_PRESET
+    from kser.boards.search.search import BASE_PRESET
+    from kser.models.presets import preset
 
     model, name = candidate.model, candidate.preset or BASE_PRESET
     lines = [f"--backbone={model.backbone}", f"--preset={name}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from kser.boards import BOARDS
+from kser.boards.catalog import BOARDS
 from kser.cli import command, corpus_flags, settings
 from kser.config import QuantizationConfig
 from kser.errors import KserError
@@ -33,12 +33,12 @@ def define_flags() -> None:
 
 def main(_) -> None:
     from kser import workflow
+    from kser.boards.doctor import diagnosis_of
     from kser.cli.doctor import diagnosis_text
     from kser.cli.progress import Progress
-    from kser.deploy import DEPLOY_PASSES
-    from kser.doctor import diagnosis_of
-    from kser.report import export_text
-    from kser.threads import use_threads
+    from kser.cli.tables import export_text
+    from kser.cli.threads import use_threads
+    from kser.export.rewrites import DEPLOY_PASSES
 
     use_threads(FLAGS.threads)
     passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes

@@ -22,8 +22,8 @@ def define_flags() -> None:
 
 
 def main(paths: list[str]) -> None:
-    from kser.examine import Examiner
-    from kser.predict import Predictor, audio_files
+    from kser.tflite.predict import Predictor, audio_files
+    from kser.tflite.sandbox import Examiner
 
     if not FLAGS.model:
         raise ConfigError("bin/predict needs --model, a .tflite written by bin/fold_and_convert.")

@@ -29,10 +29,10 @@ def define_flags() -> None:
 
 
 def main(_) -> None:
-    from kser.prepare import beam_scanner, prepare_corpus
-    from kser.report import preparation_text
-    from kser.scan import scan
-    from kser.threads import use_threads
+    from kser.cli.tables import preparation_text
+    from kser.cli.threads import use_threads
+    from kser.datasets.prepare import beam_scanner, prepare_corpus
+    from kser.datasets.scan import scan
 
     use_threads(1)  # within an operation: the scan has a thread for every core already
     data = DataConfig(**settings.given(DataConfig, names=DATA_SETTINGS))

@@ -29,8 +29,8 @@ def main(paths: list[str]) -> None:
         raise ConfigError("bin/preview needs one or more audio files or folders.")
     augment, features = AugmentConfig(FLAGS.augment), settings.feature_config()
 
-    from kser.predict import audio_files
-    from kser.preview import Previews
+    from kser.audio.preview import Previews
+    from kser.tflite.predict import audio_files
 
     previews = Previews(list(audio_files(paths)), augment, features, FLAGS.out_dir, FLAGS.seed, FLAGS.count)
     for note in previews.notes():

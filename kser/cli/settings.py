@@ -100,7 +100,7 @@ def run_config(preset: ModelConfig) -> RunConfig:
     Raises:
       ConfigError: a value is out of range, or of a setting that the backbone does not have.
     """
-    from kser.backbones import BACKBONES, require_own_settings
+    from kser.models.presets import BACKBONES, require_own_settings
 
     require_own_settings(preset.backbone, given(ModelConfig))
     model = dataclasses.replace(

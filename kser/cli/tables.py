@@ -9,17 +9,17 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from kser.atomic import replacing
-from kser.backbones import PRESETS, build_model
-from kser.backbones.size import multiply_accumulates, num_tokens
+from kser.boards.search.search import Candidate, Fit
 from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
+from kser.datasets.prepare import Preparation
 from kser.datasets.protocols import find_protocol, make_split
-from kser.evaluate import Evaluation, over_splits
-from kser.fit import Candidate, Fit
-from kser.metrics import Scores
-from kser.prepare import Preparation
-from kser.rundir import Run
+from kser.files import replacing
+from kser.models.presets import PRESETS, build_model
+from kser.models.size import multiply_accumulates, num_tokens
+from kser.training.evaluation import Evaluation, over_splits
+from kser.training.metrics import Scores
+from kser.training.run_directory import Run
 
 METRIC_NAMES = {"WA": "WA", "UA": "UA", "macro_f1": "macro-F1", "weighted_f1": "weighted F1"}
 MAX_SPEAKERS = 12

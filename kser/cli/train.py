@@ -30,9 +30,9 @@ def define_flags() -> None:
 def main(_) -> None:
     # Imported here so that --help and a wrong flag answer at once.
     from kser import workflow
-    from kser.backbones import preset
-    from kser.report import presets_text, scores_text, splits_text
-    from kser.threads import use_threads
+    from kser.cli.tables import presets_text, scores_text, splits_text
+    from kser.cli.threads import use_threads
+    from kser.models.presets import preset
 
     if FLAGS.list_presets:
         print(presets_text(settings.feature_config()))

@@ -16,11 +16,11 @@ import numpy as np
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from kser.audio.log_mel import batch_extractor
 from kser.config import FeatureConfig, from_dict, to_dict
 from kser.datasets.corpus import Utterance
+from kser.datasets.scan import ClipReport, chunks, scan_chunk
 from kser.errors import DatasetError
-from kser.features import batch_extractor
-from kser.scan import ClipReport, chunks, scan_chunk
 
 
 class ScanChunk(beam.DoFn):
@@ -63,8 +63,7 @@ def beam_scan(
     """
     paths = [FileSystems.join(work_dir, f"chunk-{place.start:09d}.npz") for place in chunks(len(utterances))]
     work = [
-        (path, [asdict(u) for u in utterances[place]])
-        for path, place in zip(paths, chunks(len(utterances)), strict=True)
+        (path, [asdict(u) for u in utterances[place]]) for path, place in zip(paths, chunks(len(utterances)), strict=True)
     ]
     try:
         with beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *runner_flags])) as pipeline:

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from kser import audio
-from kser.atomic import replacing, temporary_beside
+from kser.audio import reading
+from kser.audio.augment_waveform import augment_sound, variant_rng
+from kser.audio.log_mel import batch_extractor, clip_moments
 from kser.config import FeatureConfig, RunConfig, to_dict
 from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.scan import ClipReport, in_order, scan
 from kser.errors import DatasetError
-from kser.features import batch_extractor, clip_moments
-from kser.scan import ClipReport, in_order, scan
-from kser.sound_augment import augment_sound, variant_rng
+from kser.files import replacing, temporary_beside
 
 # Raised when the front end computes other numbers for the same settings.
 CACHE_VERSION = 2
@@ -104,9 +104,7 @@ def extract_to_cache(
         path = cache_path(dataclasses.replace(corpus, utterances=utterances), config, cache_dir)
         _write_facts(path, list(itertools.compress(reports, kept)), np.concatenate(moments))
         os.replace(temporary, path)
-    return reports, Features(
-        np.load(path, mmap_mode="r"), tuple(itertools.compress(reports, kept)), np.concatenate(moments)
-    )
+    return reports, Features(np.load(path, mmap_mode="r"), tuple(itertools.compress(reports, kept)), np.concatenate(moments))
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:
@@ -226,7 +224,7 @@ def _write_variants(path: str, shape: tuple[int, ...], utterances: Sequence[Utte
 
 def _augmented_clips(utterance: Utterance, config: RunConfig) -> np.ndarray:
     """(augment_variants, clip_samples) float32."""
-    recording = audio.load(utterance.path, config.features.upper_hz, utterance.span)
+    recording = reading.load(utterance.path, config.features.upper_hz, utterance.span)
     steps, seed = config.augment.steps("sound"), config.train.seed
     rngs = [variant_rng(seed, utterance.utterance_id, variant) for variant in range(config.augment.augment_variants)]
-    return np.stack([audio.fix_clip(augment_sound(recording, steps, rng), config.features) for rng in rngs])
+    return np.stack([reading.fix_clip(augment_sound(recording, steps, rng), config.features) for rng in rngs])

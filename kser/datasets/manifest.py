@@ -12,8 +12,8 @@ import os
 from collections.abc import Sequence
 
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance
+from kser.datasets.scan import ClipReport
 from kser.errors import DatasetError
-from kser.scan import ClipReport
 
 FORMAT = 1
 

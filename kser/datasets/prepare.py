@@ -10,16 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from kser.atomic import write_text
 from kser.config import DataConfig, DataPaths, FeatureConfig
 from kser.datasets import checksums, load_corpus
 from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
 from kser.datasets.files import few
+from kser.datasets.manifest import manifest_text
 from kser.datasets.protocols import find_protocol
+from kser.datasets.scan import CHUNK_CLIPS, ClipReport, scan
 from kser.errors import ConfigError, DatasetError
-from kser.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
-from kser.manifest import manifest_text
-from kser.scan import CHUNK_CLIPS, ClipReport, scan
+from kser.files import write_text
 
 # Takes the utterances and the front end's settings to what `scan.scan` yields.
 Scanner = Callable[[Sequence[Utterance], FeatureConfig], Iterable]
@@ -62,7 +62,7 @@ def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -
     # Beam says at every start which clouds it cannot reach.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     try:
-        from kser.beam_scan import beam_scan
+        from kser.datasets.beam_scan import beam_scan
     except ImportError as error:
         raise ConfigError("--runner needs Apache Beam; install it with pip install 'kser[beam]'.") from error
 

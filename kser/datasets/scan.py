@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import audio
+from kser.audio import reading
+from kser.audio.log_mel import batch_extractor
 from kser.config import FeatureConfig
 from kser.datasets.corpus import Utterance
 from kser.errors import AudioError
-from kser.features import batch_extractor
 
 CHUNK_CLIPS = 16
 CORES = len(os.sched_getaffinity(0))
@@ -41,7 +41,7 @@ class ClipReport:
 def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np.ndarray | None]:
     """A clip's report and, where it can be used, its samples of fixed length, (clip_samples,) float32."""
     try:
-        recording = audio.read(utterance.path, utterance.span)
+        recording = reading.read(utterance.path, utterance.span)
     except AudioError as error:
         return ClipReport(problem=str(error)), None
     channels = recording.samples.shape[1]
@@ -50,10 +50,10 @@ def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np
         problem = f"{utterance.path} lasts {recording.seconds:.0f} s, an utterance at most {MAX_SECONDS:g} s; cut it up."
         return ClipReport(*facts, problem), None
     try:
-        samples = audio.to_mono(recording, utterance.path, config.upper_hz)
+        samples = reading.to_mono(recording, utterance.path, config.upper_hz)
     except AudioError as error:
         return ClipReport(*facts, str(error)), None
-    return ClipReport(*facts), audio.fix_clip(samples, config)
+    return ClipReport(*facts), reading.fix_clip(samples, config)
 
 
 def scan_chunk(
@@ -80,9 +80,7 @@ def _with_features(reports: list[ClipReport], clips: np.ndarray, extract: Callab
     return reports, features
 
 
-def scan(
-    utterances: Sequence[Utterance], config: FeatureConfig
-) -> Iterator[tuple[list[ClipReport], np.ndarray]]:
+def scan(utterances: Sequence[Utterance], config: FeatureConfig) -> Iterator[tuple[list[ClipReport], np.ndarray]]:
     """Reports and log-mel (see `scan_chunk`), chunk by chunk in the order of the utterances.
 
     Clips are read by READERS threads, ahead of the features that are made of them here.

@@ -32,10 +32,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from kser.atomic import write_bytes
 from kser.config import SAMPLE_RATE_HZ
 from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
 from kser.errors import DatasetError, KserError
+from kser.files import write_bytes
 
 NAME = "synthetic"
 TAKES = 12

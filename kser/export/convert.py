@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
-from kser import tflite
 from kser.errors import ConfigError, KserError
+from kser.tflite import model_file
 
 
 def to_float_tflite(model) -> bytes:
@@ -83,12 +83,12 @@ def _check_representative(model, representative: np.ndarray) -> None:
 
 
 def _convert(converter: tf.lite.TFLiteConverter, name: str) -> bytes:
-    with tflite.captured_log():
+    with model_file.captured_log():
         try:
             model_bytes = converter.convert()
         except (ConverterError, RuntimeError, ValueError) as error:
             raise KserError(f"Model '{name}' cannot be converted to TensorFlow Lite: {_reason(str(error))}.") from error
-    return tflite.pack(tflite.parse(model_bytes))
+    return model_file.pack(model_file.parse(model_bytes))
 
 
 def _reason(message: str) -> str:
@@ -98,7 +98,7 @@ def _reason(message: str) -> str:
 
 
 def _check_fully_quantized(model_bytes: bytes, name: str) -> None:
-    islands = tflite.describe(model_bytes).float_islands
+    islands = model_file.describe(model_bytes).float_islands
     if islands:
         raise KserError(f"Model '{name}' does not convert to int8 throughout; left in float: {', '.join(islands)}.")
 

@@ -12,19 +12,22 @@ from importlib import metadata as packages
 import numpy as np
 import tf_keras as keras
 
-from kser import __version__, convert, parity, quantize, rundir, tflite
-from kser.backbones import build_model, plain
+from kser import __version__
 from kser.config import QuantizationConfig, SmoothingConfig, to_dict
-from kser.deploy import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
 from kser.errors import ModelFileError
-from kser.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
-from kser.fold import FoldProof, fold_model, prove, weights_hash
-from kser.graph import Graph, build_graph, read_graph
-from kser.inference import predict_logits
-from kser.metrics import METRICS
-from kser.parity import Bound, Stage
-from kser.pipeline import Part
-from kser.rundir import Run
+from kser.export import convert, parity, quantize
+from kser.export.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
+from kser.export.fold import FoldProof, fold_model, prove, weights_hash
+from kser.export.graph import Graph, build_graph, read_graph
+from kser.export.parity import Bound, Stage
+from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
+from kser.models.inference import predict_logits
+from kser.models.presets import build_model, plain
+from kser.tflite import model_file
+from kser.training import run_directory
+from kser.training.input_pipeline import Part
+from kser.training.metrics import METRICS
+from kser.training.run_directory import Run
 
 CHECKED_CLIPS = 4
 INT16_STEPS = 2 * 32767
@@ -79,28 +82,31 @@ def export(
       FoldError: the fold or a rewrite is not exact.
       KserError: the network does not convert, or the result does not run in TFLM.
     """
-    model = rundir.load_model(run)
+    model = run_directory.load_model(run)
     folded = fold_model(model)
     proof = prove(model, folded, build_model(plain(run.config.model), run.config.features, len(run.labels)), test.features)
     deployed = deploy_model(folded, test.features, passes)
     source = deploy_model(model, test.features, passes) if settings.quantize == "qat_hrf" else deployed
     integers = _FORMS[settings.quantize](source.model, representative, test.features, settings, tune)
     certificate = _certificate(proof, deployed, integers)
-    tflm = tflite.TFLMRunner(integers.model_bytes)
+    tflm = model_file.TFLMRunner(integers.model_bytes)
     stages = [
         Stage("keras", predict_logits(model, test.features)),
         Stage("folded", predict_logits(folded, test.features), _exact(MAX_FOLD_DIFFERENCE)),
         Stage("deployed", predict_logits(deployed.model, test.features), _exact(_passes_bound(deployed))),
         *integers.stages,
-        Stage("tflite", tflite.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
+        Stage("tflite", model_file.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
         Stage("tflm", tflm.logits(test.features), integers.tflm_bound),
     ]
     found = parity.compare(stages, test.labels)
     worst = parity.worst_layers(integers.graph, integers.model_bytes, test.features) if integers.graph else []
     found["worst_layers"] = [dataclasses.asdict(error) for error in worst]
-    arena = {**dataclasses.asdict(tflm.arena()), "smallest_that_loads": tflite.smallest_arena_bytes(integers.model_bytes)}
+    arena = {
+        **dataclasses.asdict(tflm.arena()),
+        "smallest_that_loads": model_file.smallest_arena_bytes(integers.model_bytes),
+    }
     metadata = model_metadata(run, settings, found["stages"][-1]["UA"], arena["total"], certificate)
-    model_bytes = tflite.add_metadata(integers.model_bytes, metadata)
+    model_bytes = model_file.add_metadata(integers.model_bytes, metadata)
     _check_unchanged(model_bytes, test.features[:CHECKED_CLIPS], stages[-1].logits[:CHECKED_CLIPS])
     report = _report(model_bytes, proof, found, arena, settings, len(representative), integers.notes)
     return Export(model_bytes, convert.to_float_tflite(deployed.model), report, certificate, found)
@@ -210,11 +216,11 @@ def certificate_json(certificate: dict) -> str:
 
 
 def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
-    if not np.array_equal(tflite.TFLMRunner(model_bytes).logits(features), logits):
+    if not np.array_equal(model_file.TFLMRunner(model_bytes).logits(features), logits):
         raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
 
 
-def _tensor(info: tflite.TensorInfo) -> dict:
+def _tensor(info: model_file.TensorInfo) -> dict:
     return {**dataclasses.asdict(info), "shape": list(info.shape)}
 
 
@@ -227,12 +233,12 @@ def _report(
     num_representative: int,
     notes: dict,
 ) -> dict:
-    description = tflite.describe(model_bytes)
+    description = model_file.describe(model_bytes)
     return {
         "sha256": hashlib.sha256(model_bytes).hexdigest(),
         "bytes": description.num_bytes,
         "parameters": proof.parameters_after,
-        "multiply_accumulates": tflite.multiply_accumulates(model_bytes),
+        "multiply_accumulates": model_file.multiply_accumulates(model_bytes),
         "nodes": description.num_nodes,
         "ops": description.ops,
         "input": _tensor(description.inputs[0]),

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from kser.graph import Node
+from kser.export.graph import Node
 
 DENSE_KINDS = ("Dense", "HRFDense")
 

@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from kser.graph import Graph, build_graph
-from kser.inference import predict_logits, softmax
-from kser.metrics import METRICS, calibration_error, score
-from kser.quantize import STEPS, Ranges, fake_quantized, is_moved
-from kser.tflite import ComputedTensor, LiteRTRunner
+from kser.export.graph import Graph, build_graph
+from kser.export.quantize import STEPS, Ranges, fake_quantized, is_moved
+from kser.models.inference import predict_logits, softmax
+from kser.tflite.model_file import ComputedTensor, LiteRTRunner
+from kser.training.metrics import METRICS, calibration_error, score
 
 # Rounding errors are no random draws: those of one clip go the same way, those of neighbouring tokens too.
 ROUNDING_MARGIN = 3.0

@@ -19,11 +19,11 @@ import tf_keras as keras
 
 from kser.config import RANGES
 from kser.errors import ConfigError, FoldError, KserError
-from kser.fold import fold_model
-from kser.graph import Graph, Node, build_graph, new_node, read_graph
-from kser.inference import predict_logits
-from kser.layers import Affine, L2Norm, Scale, WrittenOutRMS
-from kser.linear import DENSE_KINDS
+from kser.export.fold import fold_model
+from kser.export.graph import Graph, Node, build_graph, new_node, read_graph
+from kser.export.linear import DENSE_KINDS
+from kser.models.inference import predict_logits
+from kser.models.layers import Affine, L2Norm, Scale, WrittenOutRMS
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -128,7 +128,8 @@ def require_known(graph: Graph) -> None:
     """Raises KserError for a kind of layer that QUANTIZE_CONFIGS does not know."""
     unknown = sorted({node.kind for node in graph} - set(QUANTIZE_CONFIGS))
     if unknown:
-        raise KserError(f"There is no QuantizeConfig for {', '.join(unknown)}; add one to kser.quantize.QUANTIZE_CONFIGS.")
+        names = ", ".join(unknown)
+        raise KserError(f"There is no QuantizeConfig for {names}; add one to kser.export.quantize.QUANTIZE_CONFIGS.")
 
 
 def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> Ranges:

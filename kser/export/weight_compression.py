@@ -21,9 +21,9 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 from tflite_micro import compression
 
-from kser import tflite
 from kser.errors import ConfigError, ModelFileError
-from kser.metrics import score
+from kser.tflite import model_file
+from kser.training.metrics import score
 
 spec = compression.spec
 
@@ -44,14 +44,14 @@ def compress(model_bytes: bytes, bits: int) -> bytes:
       ModelFileError: no TensorFlow Lite model.
     """
     clustered = cluster(model_bytes, bits)
-    kernels = _kernels(tflite.parse(clustered), bits)
+    kernels = _kernels(model_file.parse(clustered), bits)
     if not kernels:
         return clustered
     specs = [spec.Tensor(0, i, [spec.LookUpTableCompression(bits, _mode(t))]) for i, t in kernels.items()]
     # It remarks on tables that are not full and on kernels that share a buffer with something else, which it leaves alone.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return tflite.pack(tflite.parse(bytes(compression.compress(clustered, specs))))
+        return model_file.pack(model_file.parse(bytes(compression.compress(clustered, specs))))
 
 
 @dataclass(frozen=True)
@@ -80,23 +80,23 @@ def compress_and_measure(model_bytes: bytes, bits: int, features: np.ndarray, la
     compressed = compress(model_bytes, bits)
     _check_decoding(compressed, cluster(model_bytes, bits), features[:CHECKED_CLIPS])
     before, after = (_figures(content, features, labels) for content in (model_bytes, compressed))
-    metadata = {**tflite.read_metadata(model_bytes), "test_UA": after["UA"], "arena_bytes": after["arena_bytes"]}
-    model = tflite.add_metadata(compressed, metadata)
+    metadata = {**model_file.read_metadata(model_bytes), "test_UA": after["UA"], "arena_bytes": after["arena_bytes"]}
+    model = model_file.add_metadata(compressed, metadata)
     return Compressed(model, {"bits": bits, "before": before, "after": {**after, "bytes": len(model)}})
 
 
 def _check_decoding(compressed: bytes, clustered: bytes, features: np.ndarray) -> None:
-    if not np.array_equal(*(tflite.TFLMRunner(content).logits(features) for content in (compressed, clustered))):
+    if not np.array_equal(*(model_file.TFLMRunner(content).logits(features) for content in (compressed, clustered))):
         raise ModelFileError("TFLM decodes other weights than were encoded; convert without compression.")
 
 
 def _figures(model_bytes: bytes, features: np.ndarray, labels: np.ndarray) -> dict:
-    runner = tflite.TFLMRunner(model_bytes)
+    runner = model_file.TFLMRunner(model_bytes)
     logits = runner.logits(features)
     return {
         "bytes": len(model_bytes),
         "arena_bytes": runner.arena().total,
-        "kernels": tflite.describe(model_bytes).ops.get("TFLM_DECODE", 0),
+        "kernels": model_file.describe(model_bytes).ops.get("TFLM_DECODE", 0),
         "UA": score(labels, logits.argmax(1), logits.shape[1]).UA,
     }
 
@@ -110,7 +110,7 @@ def cluster(model_bytes: bytes, bits: int) -> bytes:
     """
     if not MIN_BITS <= bits <= MAX_BITS:
         raise ConfigError(f"Weights are compressed to {MIN_BITS} to {MAX_BITS} bits, not {bits}.")
-    model = tflite.parse(model_bytes)
+    model = model_file.parse(model_bytes)
     for tensor in _kernels(model, bits).values():
         buffer = model.buffers[tensor.buffer]
         weights = buffer.data.view(np.int8).reshape(tensor.shape).copy()
@@ -118,7 +118,7 @@ def cluster(model_bytes: bytes, bits: int) -> bytes:
         for group in np.moveaxis(weights, axis, 0) if _num_tables(tensor) > 1 else [weights]:
             group[...] = nearest_of_few(group, 1 << bits)
         buffer.data = weights.view(np.uint8).ravel()
-    return tflite.pack(model)
+    return model_file.pack(model)
 
 
 def _kernels(model: schema.ModelT, bits: int) -> dict[int, schema.TensorT]:
@@ -129,7 +129,7 @@ def _kernels(model: schema.ModelT, bits: int) -> dict[int, schema.TensorT]:
 def _weights(model: schema.ModelT) -> Iterator[tuple[int, schema.TensorT]]:
     graph = model.subgraphs[0]
     for op in graph.operators:
-        if tflite.op_name(model, op) in _WEIGHTED:
+        if model_file.op_name(model, op) in _WEIGHTED:
             tensor = graph.tensors[op.inputs[1]]
             constant = model.buffers[tensor.buffer].data is not None
             if constant and tensor.type == schema.TensorType.INT8:

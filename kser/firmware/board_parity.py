@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import audio, firmware, tflite
-from kser.board_link import SILENCE, Board
+from kser.audio import reading
 from kser.errors import BoardError, ModelFileError
-from kser.predict import Predictor
+from kser.firmware import codegen
+from kser.firmware.serial_link import SILENCE, Board
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor
 
 # With an FFT of another library a board rounds a log-mel value differently once in tens of thousands; one step of its 8 bits
 # is at most two of the model's input. Anything else that differs, a window, a table, a scale, moves far more values.
@@ -73,7 +75,7 @@ class Comparison:
     def __init__(self, board: Board, predictor: Predictor):
         if {predictor.input.dtype, predictor.output.dtype} != {"int8"}:
             raise ModelFileError("Boards run models in int8; give --model the model.tflite of bin/fold_and_convert.")
-        wanted = firmware.fnv1a(tflite.encode_metadata(predictor.metadata))
+        wanted = codegen.fnv1a(model_file.encode_metadata(predictor.metadata))
         if board.hello.metadata_hash != wanted:
             raise BoardError(
                 f"The board has another model (metadata {board.hello.metadata_hash:08x}) than --model (metadata "
@@ -84,8 +86,8 @@ class Comparison:
     def compare(self, path: str) -> Clip:
         """Raises AudioError if the file cannot be used."""
         predictor, board = self._predictor, self._board
-        clip = audio.fix_clip(audio.load(path, predictor.config.upper_hz), predictor.config)
-        samples = audio.to_pcm16(clip)
+        clip = reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config)
+        samples = reading.to_pcm16(clip)
         inputs, logits = self._on_host(samples)
         board.reset()
         frame_us = board.play(samples)
@@ -111,7 +113,7 @@ class Comparison:
         """The model's input (num_frames, num_mels) and output (num_classes,), int8 as stored."""
         features = self._predictor.features(samples)
         logits = self._predictor.logits(features[np.newaxis])[0]
-        return tflite.quantize(features, self._predictor.input), tflite.quantize(logits, self._predictor.output)
+        return model_file.quantize(features, self._predictor.input), model_file.quantize(logits, self._predictor.output)
 
     def _label(self, index: int) -> str:
         if not SILENCE <= index < len(self._predictor.labels):

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kser import convert, firmware, tflite
-from kser.boards import Board, find_board
+from kser.boards.catalog import Board, find_board
+from kser.boards.doctor import Figures
 from kser.config import SAMPLE_RATE_HZ
-from kser.doctor import Figures
 from kser.errors import ConfigError, KserError
+from kser.export import convert
+from kser.firmware import codegen
+from kser.tflite import model_file
 
-DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SWITCHES = "kernels/switches.h"
 
 # The doctor's arena is computed from that of this computer's TFLM; other versions keep other books.
@@ -99,16 +101,16 @@ def _folder(name: str) -> dict[str, bytes]:
 
 def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[str, str]:
     """The generated files, by path in the folder of the library's sources."""
-    metadata, description = tflite.read_metadata(model_bytes), tflite.describe(model_bytes)
+    metadata, description = model_file.read_metadata(model_bytes), model_file.describe(model_bytes)
     own_ops = board.library.kernels.own
-    golden = firmware.golden_input(metadata, description)
+    golden = codegen.golden_input(metadata, description)
     header, source = convert.cc_sources(model_bytes, "kser_model")
     return {
-        "kser_settings.h": firmware.settings_source(metadata, description),
-        "kser_resolver.h": firmware.resolver_source(description, own_ops),
-        "kser_memory.h": firmware.memory_source(arena_bytes(figures), ring_samples(figures)),
-        "kser_golden.h": firmware.golden_source(golden, _logits(model_bytes, golden)),
-        SWITCHES: firmware.switches_source((DEPLOY / "kser_micro/src" / SWITCHES).read_text(encoding="utf-8"), own_ops),
+        "kser_settings.h": codegen.settings_source(metadata, description),
+        "kser_resolver.h": codegen.resolver_source(description, own_ops),
+        "kser_memory.h": codegen.memory_source(arena_bytes(figures), ring_samples(figures)),
+        "kser_golden.h": codegen.golden_source(golden, _logits(model_bytes, golden)),
+        SWITCHES: codegen.switches_source((DEPLOY / "kser_micro/src" / SWITCHES).read_text(encoding="utf-8"), own_ops),
         "kser_model.h": header,
         "kser_model.cpp": source,
     }
@@ -135,7 +137,7 @@ def ring_samples(figures: Figures) -> int:
 
 def _logits(model_bytes: bytes, golden: np.ndarray) -> np.ndarray:
     """(num_classes,) int8 of the golden input."""
-    interpreter = tflite.open_tflm(model_bytes)
+    interpreter = model_file.open_tflm(model_bytes)
     interpreter.set_input(golden[np.newaxis], 0)
     interpreter.invoke()
     return interpreter.get_output(0)[0]

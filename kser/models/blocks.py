@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
-from kser.layers import (
+from kser.models.layers import (
     ACTIVATION_FUNCTIONS,
     AttentionProduct,
     Deviation,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kser.backbones import blocks
-from kser.layers import Scale
+from kser.models import blocks
+from kser.models.layers import Scale
 
 
 def block(b: blocks.Builder, x, name: str):

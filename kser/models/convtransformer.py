@@ -6,8 +6,8 @@ The front is Conv2D, BatchNorm, ReLU, after Speech-Transformer (Dong et al. 2018
 
 from __future__ import annotations
 
-from kser.backbones import blocks
-from kser.layers import AddPositions
+from kser.models import blocks
+from kser.models.layers import AddPositions
 
 
 def block(b: blocks.Builder, x, name: str):

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import tf_keras as keras
 
-from kser.backbones import conformer, convtransformer, speechformer
-from kser.backbones.blocks import Builder
 from kser.config import FeatureConfig, HRFConfig, ModelConfig, TrainConfig
 from kser.errors import ConfigError
+from kser.models import conformer, convtransformer, speechformer
+from kser.models.blocks import Builder
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import tf_keras as keras
 
-from kser.layers import AttentionProduct, HRFDense, LocalMix, LocalScores, block_size
+from kser.models.layers import AttentionProduct, HRFDense, LocalMix, LocalScores, block_size
 
 
 def multiply_accumulates(model: keras.Model) -> int:

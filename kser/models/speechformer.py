@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import tf_keras as keras
 
-from kser.backbones import blocks
-from kser.layers import AddPositions
+from kser.models import blocks
+from kser.models.layers import AddPositions
 
 STAGES = ("frame", "phoneme", "word", "utterance")
 # Lengths of speech, in milliseconds: what the first three stages attend to, and what their tokens are merged into.

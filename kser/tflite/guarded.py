@@ -15,9 +15,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kser import tflite
 from kser.errors import ModelFileError
-from kser.examine import ExaminationError, Examiner
+from kser.tflite import model_file
+from kser.tflite.sandbox import ExaminationError, Examiner
 
 # So many share the time limit of one call; a clip takes tens of milliseconds.
 CLIPS_PER_CALL = 32
@@ -32,9 +32,9 @@ class GuardedRunner:
     """
 
     def __init__(self, kind: str, path: str, examiner: Examiner):
-        tflite.require_interpreter(kind)
+        model_file.require_interpreter(kind)
         self._path, self._examiner = path, examiner
-        self._model = (kind, tflite.read_model_file(path), path)
+        self._model = (kind, model_file.read_model_file(path), path)
 
     def metadata(self) -> dict:
         """What `tflite.add_metadata` put into the file."""
@@ -44,9 +44,9 @@ class GuardedRunner:
         """Those of the input, (1, num_frames, num_mels), and of the output, (1, num_classes)."""
         return tuple(map(tuple, self._run(_shapes)))
 
-    def tensors(self) -> tuple[tflite.TensorInfo, tflite.TensorInfo]:
+    def tensors(self) -> tuple[model_file.TensorInfo, model_file.TensorInfo]:
         """The input and the output."""
-        return tuple(tflite.TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in self._run(_tensors))
+        return tuple(model_file.TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in self._run(_tensors))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32, all finite, of n >= 1 features (n, num_frames, num_mels) float32."""
@@ -68,11 +68,11 @@ class GuardedRunner:
 
 
 # The interpreter stays open from one call to the next.
-_open = functools.lru_cache(maxsize=1)(tflite.open_runner)
+_open = functools.lru_cache(maxsize=1)(model_file.open_runner)
 
 
 def _metadata(kind: str, model_bytes: bytes, name: str) -> dict:
-    return tflite.read_metadata(model_bytes, name)
+    return model_file.read_metadata(model_bytes, name)
 
 
 def _shapes(kind: str, model_bytes: bytes, name: str) -> list[tuple[int, ...]]:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser import audio, tflite
-from kser.board_features import board_codes, board_input, input_tables
+from kser.audio import reading
+from kser.audio.device_log_mel import board_codes, board_input, input_tables
+from kser.audio.log_mel import Normalization, feature_code
 from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
-from kser.examine import Examiner
-from kser.features import Normalization, feature_code
-from kser.guarded import GuardedRunner
-from kser.inference import softmax
+from kser.models.inference import softmax
+from kser.tflite import model_file
+from kser.tflite.guarded import GuardedRunner
+from kser.tflite.sandbox import Examiner
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Predictor:
         Raises:
           AudioError: the file cannot be used.
         """
-        clip = audio.fix_clip(audio.load(path, self.config.upper_hz), self.config)
-        probabilities = softmax(self.logits(self.features(audio.to_pcm16(clip))[np.newaxis])[0])
+        clip = reading.fix_clip(reading.load(path, self.config.upper_hz), self.config)
+        probabilities = softmax(self.logits(self.features(reading.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
@@ -79,7 +80,7 @@ class Predictor:
             return self.normalization.apply(code.decode(codes))
         tables = input_tables(self.normalization, code, self.input.scale)
         stored = board_input(codes, tables, self.input.zero_point, self.config.remove_level)
-        return tflite.dequantize(stored, self.input)
+        return model_file.dequantize(stored, self.input)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32 of features (n, num_frames, num_mels) float32."""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from kser import rundir
+from kser.audio.log_mel import Normalization
 from kser.config import RunConfig
 from kser.datasets.corpus import Corpus
 from kser.datasets.protocols import Split
 from kser.errors import RunError
-from kser.features import Normalization
-from kser.rundir import Run, Teacher
+from kser.training import run_directory
+from kser.training.run_directory import Run, Teacher
 
 
 def open_teachers(run_dirs: Sequence[str], config: RunConfig, corpus: Corpus, split: Split) -> tuple[Teacher, ...]:
@@ -33,8 +33,8 @@ def open_teachers(run_dirs: Sequence[str], config: RunConfig, corpus: Corpus, sp
 def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) -> Teacher:
     if not _is_run(path):
         raise RunError(f"{path or 'The empty path'} is no run directory; let --teachers name what bin/train wrote.")
-    run = rundir.load(path)
-    if not os.path.isfile(run.file(rundir.METRICS)):
+    run = run_directory.load(path)
+    if not os.path.isfile(run.file(run_directory.METRICS)):
         raise RunError(f"{path} cannot teach before it is finished; do that with bin/train --resume --run_dir={path}.")
     for what, theirs, ours in (
         ("clips", run.corpus, corpus.fingerprint()),
@@ -44,7 +44,7 @@ def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) ->
         if theirs != ours:
             raise RunError(f"{path} cannot teach this run: it was trained on other {what}. Train a teacher with the same.")
     _require_ignorance(path, run, config, corpus, split)
-    return Teacher(os.path.abspath(path), rundir.weights_digest(run))
+    return Teacher(os.path.abspath(path), run_directory.weights_digest(run))
 
 
 def _require_ignorance(path: str, run: Run, config: RunConfig, corpus: Corpus, split: Split) -> None:
@@ -80,19 +80,19 @@ def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Ca
       RunError: the weights of a teacher are missing, damaged, or not those it had when the training began.
     """
     runs = [_unchanged(teacher) for teacher in teachers]
-    answers = [functools.partial(_answer, rundir.load_model(run), run.normalization, normalization) for run in runs]
+    answers = [functools.partial(_answer, run_directory.load_model(run), run.normalization, normalization) for run in runs]
     return lambda clips: tf.add_n([answer(clips) for answer in answers]) / len(answers)
 
 
 def _is_run(path: str) -> bool:
-    return os.path.isfile(os.path.join(path, rundir.CONFIG))
+    return os.path.isfile(os.path.join(path, run_directory.CONFIG))
 
 
 def _unchanged(teacher: Teacher) -> Run:
     if not _is_run(teacher.run_dir):
         raise RunError(f"{teacher.run_dir}, which teaches this run, is gone; bring it back, or train this one anew.")
-    run = rundir.load(teacher.run_dir)
-    if rundir.weights_digest(run) != teacher.weights_sha256:
+    run = run_directory.load(teacher.run_dir)
+    if run_directory.weights_digest(run) != teacher.weights_sha256:
         raise RunError(f"{teacher.run_dir} has other weights than when it began to teach this run; train this one anew.")
     return run
 

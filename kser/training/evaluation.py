@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser.atomic import replacing
 from kser.errors import RunError
-from kser.inference import softmax
-from kser.metrics import METRICS, Scores, decide_by_speaker, intervals, score
+from kser.files import replacing
+from kser.models.inference import softmax
+from kser.training.metrics import METRICS, Scores, decide_by_speaker, intervals, score
 
 DECIDED_BY = ("mean of probabilities", "majority vote")
 # Names of files need not be valid text.

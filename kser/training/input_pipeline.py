@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from kser import augment
+from kser.audio import augment_spectrogram
+from kser.audio.log_mel import Normalization, estimate_normalization
 from kser.config import AugmentConfig, FeatureConfig, RunConfig
 from kser.datasets.corpus import Corpus
+from kser.datasets.feature_cache import Features, load_variants
 from kser.datasets.protocols import Split
-from kser.feature_cache import Features, load_variants
-from kser.features import Normalization, estimate_normalization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,18 +94,18 @@ def training_batches(
     order = rng.permutation(len(data.labels))
     labels, weights = tf.constant(data.labels, tf.int32), tf.constant(data.class_weights)
     read = functools.partial(_on_graph, data.clip, data.features.shape[1:])
-    others = augment.Others(len(order), read)
+    others = augment_spectrogram.Others(len(order), read)
 
     def example(index):
         clip = read(index) if data.variants is None else _read_variant(data, index)
-        clip = augment.augment_features(clip, augmentation.steps("features"), config, others)
-        clip = augment.augment_normalized(data.normalization.apply_graph(clip), augmentation.steps("normalized"))
+        clip = augment_spectrogram.augment_features(clip, augmentation.steps("features"), config, others)
+        clip = augment_spectrogram.augment_normalized(data.normalization.apply_graph(clip), augmentation.steps("normalized"))
         label = tf.gather(labels, index)
         return clip, tf.one_hot(label, data.num_classes), tf.gather(weights, label)
 
     def mix(clips, targets, example_weights):
         for _, alpha in augmentation.steps("batch"):
-            clips, targets = augment.mixup(clips, targets, alpha)
+            clips, targets = augment_spectrogram.mixup(clips, targets, alpha)
         return clips, targets, example_weights
 
     # AutoGraph would only read the source again, and need room for temporary files.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kser import report
+from kser.cli import tables
 from kser.config import DataPaths, RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus
+from kser.datasets.feature_cache import Features, load_features
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
+from kser.datasets.manifest import read_manifest, require_content
 from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
 from kser.errors import ConfigError, DatasetError
-from kser.feature_cache import Features, load_features
-from kser.manifest import read_manifest, require_content
-from kser.pipeline import Part, evaluation_part
-from kser.rundir import Run
+from kser.training.input_pipeline import Part, evaluation_part
+from kser.training.run_directory import Run
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     if data.shuffle_labels:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
-        report.warn(sentence)
+        tables.warn(sentence)
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)

@@ -17,13 +17,13 @@ import tf_keras as keras
 from tf_keras.src.saving.legacy import hdf5_format
 
 from kser import __version__
-from kser.atomic import replacing, write_bytes, write_text
-from kser.backbones import build_model
+from kser.audio.log_mel import Normalization
 from kser.config import DataPaths, RunConfig, from_dict, to_dict
 from kser.datasets.corpus import Corpus
 from kser.datasets.protocols import Split
 from kser.errors import KserError, RunError
-from kser.features import Normalization
+from kser.files import replacing, write_bytes, write_text
+from kser.models.presets import build_model
 
 # Raised when an older run directory can no longer be read.
 FORMAT = 3

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 import tensorflow as tf
 import tf_keras as keras
 
-from kser import rundir
 from kser.config import QuantizationConfig, RunConfig, TrainConfig
 from kser.errors import RunError
-from kser.inference import mean_divergence, predict_logits
-from kser.layers import HRFDense
-from kser.metrics import score
-from kser.pipeline import Part, TrainingData, training_batches
-from kser.rundir import Run
+from kser.models.inference import mean_divergence, predict_logits
+from kser.models.layers import HRFDense
+from kser.training import run_directory
+from kser.training.input_pipeline import Part, TrainingData, training_batches
+from kser.training.metrics import score
+from kser.training.run_directory import Run
 
 CLIP_NORM = 5.0
 # The cosine schedule ends at this share of the peak learning rate.
@@ -92,7 +92,7 @@ class Trainer:
         config = run.config.train
         # Dropout then draws from generators that a checkpoint can hold; its default would start anew on resuming.
         keras.backend.experimental.enable_tf_random_generator()
-        self.model = rundir.new_model(run)
+        self.model = run_directory.new_model(run)
         self.steps_per_epoch = max(1, len(data.labels) // config.batch_size)
         schedule = learning_rate_schedule(config, self.steps_per_epoch)
         momentum = average_momentum(config.epochs * self.steps_per_epoch)
@@ -151,7 +151,6 @@ class Trainer:
         decay_kernels(self.model, config.weight_decay * self.optimizer.learning_rate, config.hrf_decay)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
-
 
     def _targets(self, clips, labels):
         """The labels, smoothed (Szegedy et al. 2016), and what the teachers say of these very clips; (batch, classes)."""
@@ -214,7 +213,7 @@ def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher
     """
     trainer = Trainer(run, data, teacher)
     epochs = run.config.train.epochs
-    rows = rundir.read_history(run, trainer.restore())
+    rows = run_directory.read_history(run, trainer.restore())
     writer = tf.summary.create_file_writer(os.path.join(run.path, "tensorboard"))
     progress.start(len(rows), epochs, trainer.steps_per_epoch)
     while len(rows) < epochs:
@@ -222,7 +221,7 @@ def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher
         with trainer.averaged_weights() as model:
             rows.append({"epoch": len(rows) + 1, "loss": loss, **validate(model, validation, data.num_classes)})
             if best_row(rows) is rows[-1]:
-                rundir.save_weights(run, model)
+                run_directory.save_weights(run, model)
         rows[-1]["learning_rate"] = float(trainer.optimizer.learning_rate)
         _keep(run, trainer, rows, writer)
         progress.epoch(rows[-1])
@@ -304,7 +303,7 @@ class Tuner:
 
 def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:
     """The checkpoint last: whatever a kill leaves newer than it is written again, with the same values, on resuming."""
-    rundir.write_history(run, rows)
+    run_directory.write_history(run, rows)
     try:
         _write_scalars(writer, rows[-1])
         trainer.checkpoints.save()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kser import sound_augment
+from kser.audio import augment_waveform
+from kser.audio.augment_waveform import augment_sound, variant_rng
 from kser.config import AUGMENTATIONS, SAMPLE_RATE_HZ
-from kser.sound_augment import augment_sound, variant_rng
 
 STEPS = tuple((name, a.high) for name, a in AUGMENTATIONS.items() if a.stage == "sound")
 NAMES = tuple(name for name, _ in STEPS)
@@ -137,7 +137,7 @@ def test_a_name_that_is_no_text_has_a_generator():
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.1, 1.5])
 def test_speed_moves_a_tone_and_the_length(factor):
-    samples = sound_augment.change_speed(tone(440), factor)
+    samples = augment_waveform.change_speed(tone(440), factor)
     assert abs(len(samples) - SAMPLE_RATE_HZ / factor) <= 1
     assert peak_hz(samples) == pytest.approx(440 * factor, rel=1e-4)
     assert rms(samples) == pytest.approx(rms(tone(440)), rel=0.01)
@@ -154,7 +154,7 @@ def test_speeds_are_drawn_within_the_strength():
 
 @pytest.mark.parametrize("semitones", [-12, -3, -0.1, 0, 0.1, 2.5, 12])
 def test_pitch_moves_a_tone_by_semitones_and_keeps_length_and_level(semitones):
-    samples = sound_augment.shift_pitch(tone(440), semitones)
+    samples = augment_waveform.shift_pitch(tone(440), semitones)
     assert len(samples) == SAMPLE_RATE_HZ
     assert 12 * np.log2(peak_hz(samples) / 440) == pytest.approx(semitones, abs=0.02)
     assert rms(samples) == pytest.approx(rms(tone(440)), rel=0.03)
@@ -163,7 +163,7 @@ def test_pitch_moves_a_tone_by_semitones_and_keeps_length_and_level(semitones):
 @pytest.mark.parametrize("semitones", [-7, 7])
 def test_a_shifted_tone_is_as_pure_as_before(semitones):
     """Windows that were overlapped out of phase would beat, and put a tenth of the power and more beside the tone."""
-    samples = sound_augment.shift_pitch(tone(440), semitones)[1600:-1600]
+    samples = augment_waveform.shift_pitch(tone(440), semitones)[1600:-1600]
     frequency = peak_hz(samples)
     total = band_power(samples, 0, SAMPLE_RATE_HZ)
     assert band_power(samples, frequency - 20, frequency + 20) > 0.99 * total
@@ -175,21 +175,21 @@ def test_pitch_keeps_the_time_of_events(semitones):
     envelope = np.zeros(SAMPLE_RATE_HZ, np.float32)
     for begin in (2000, 8000, 12500):
         envelope[begin : begin + 1600] = np.hanning(1600)
-    shifted = sound_augment.shift_pitch(tone(300) * envelope, semitones)
+    shifted = augment_waveform.shift_pitch(tone(300) * envelope, semitones)
     smooth = np.convolve(np.square(shifted), np.ones(800), "same")
     for begin in (2000, 8000, 12500):
         near = slice(begin - 800, begin + 2400)
-        assert abs(begin - 800 + int(smooth[near].argmax()) - (begin + 800)) <= 1.5 * sound_augment.MAX_OFFSET
+        assert abs(begin - 800 + int(smooth[near].argmax()) - (begin + 800)) <= 1.5 * augment_waveform.MAX_OFFSET
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.3, 2.0])
 @pytest.mark.parametrize("num_samples", [1, 300, 1600, 16001])
 def test_stretching_gives_the_length_asked_for(factor, num_samples):
-    assert len(sound_augment.stretch(noise(num_samples), factor)) == round(num_samples * factor)
+    assert len(augment_waveform.stretch(noise(num_samples), factor)) == round(num_samples * factor)
 
 
 def test_stretching_by_one_changes_nothing():
-    np.testing.assert_allclose(sound_augment.stretch(noise(), 1.0), noise(), atol=1e-6)
+    np.testing.assert_allclose(augment_waveform.stretch(noise(), 1.0), noise(), atol=1e-6)
 
 
 def test_semitones_are_drawn_within_the_strength():
@@ -220,63 +220,63 @@ def measured_rt60(response: np.ndarray) -> float:
 @pytest.mark.parametrize("rt60", [0.2, 0.5, 1.0, 3.0])
 @pytest.mark.parametrize("variant", range(3))
 def test_a_room_decays_in_the_time_drawn(rt60, variant):
-    response = sound_augment.room_impulse_response(rt60, 0.0, rng(variant))[1:]  # without the direct sound
+    response = augment_waveform.room_impulse_response(rt60, 0.0, rng(variant))[1:]  # without the direct sound
     assert measured_rt60(lowpass(response, 1800)) == pytest.approx(rt60, rel=0.15)
 
 
 @pytest.mark.parametrize("rt60", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("variant", range(3))
 def test_high_frequencies_decay_faster(rt60, variant):
-    response = sound_augment.room_impulse_response(rt60, 0.0, rng(variant))
-    tail = response[round(sound_augment.MIXING_SECONDS * SAMPLE_RATE_HZ) :]  # the reflections have all frequencies
+    response = augment_waveform.room_impulse_response(rt60, 0.0, rng(variant))
+    tail = response[round(augment_waveform.MIXING_SECONDS * SAMPLE_RATE_HZ) :]  # the reflections have all frequencies
     high = tail - lowpass(tail, 2200)
-    assert measured_rt60(high) == pytest.approx(sound_augment.HIGH_BAND_RT60_SHARE * rt60, rel=0.15)
+    assert measured_rt60(high) == pytest.approx(augment_waveform.HIGH_BAND_RT60_SHARE * rt60, rel=0.15)
 
 
 @pytest.mark.parametrize("ratio_db", [-6.0, 3.0, 12.0])
 @pytest.mark.parametrize("rt60", [0.01, 0.5])
 def test_a_room_has_the_ratio_of_direct_to_reverberant_energy(ratio_db, rt60):
-    response = sound_augment.room_impulse_response(rt60, ratio_db, rng())
+    response = augment_waveform.room_impulse_response(rt60, ratio_db, rng())
     assert response.shape == (round(rt60 * SAMPLE_RATE_HZ),) and response[0] == 1
     assert 10 * np.log10(1 / np.sum(response[1:] ** 2)) == pytest.approx(ratio_db, abs=1e-9)
 
 
 def test_a_room_begins_with_a_few_reflections_between_which_there_is_nothing():
-    response = sound_augment.room_impulse_response(0.5, 0.0, rng())
-    mixing = round(sound_augment.MIXING_SECONDS * SAMPLE_RATE_HZ)
+    response = augment_waveform.room_impulse_response(0.5, 0.0, rng())
+    mixing = round(augment_waveform.MIXING_SECONDS * SAMPLE_RATE_HZ)
     early = response[1:mixing]
-    assert np.count_nonzero(early) == sound_augment.EARLY_REFLECTIONS and (early >= 0).all()
+    assert np.count_nonzero(early) == augment_waveform.EARLY_REFLECTIONS and (early >= 0).all()
     assert np.count_nonzero(response[mixing:]) == len(response) - mixing
-    other = sound_augment.room_impulse_response(0.5, 0.0, rng(1))[1:mixing]
+    other = augment_waveform.room_impulse_response(0.5, 0.0, rng(1))[1:mixing]
     assert set(np.flatnonzero(early)) != set(np.flatnonzero(other))
 
 
 def test_reflections_carry_the_energy_that_noise_in_their_place_would():
-    rt60, mixing = 0.5, round(sound_augment.MIXING_SECONDS * SAMPLE_RATE_HZ)
+    rt60, mixing = 0.5, round(augment_waveform.MIXING_SECONDS * SAMPLE_RATE_HZ)
     taps = np.arange(round(rt60 * SAMPLE_RATE_HZ))
-    low, high = (10 ** (-6 * taps / (rt60 * s * SAMPLE_RATE_HZ)) for s in (1, sound_augment.HIGH_BAND_RT60_SHARE))
-    share = sound_augment.HIGH_BAND_HZ / (SAMPLE_RATE_HZ / 2)  # of white noise
+    low, high = (10 ** (-6 * taps / (rt60 * s * SAMPLE_RATE_HZ)) for s in (1, augment_waveform.HIGH_BAND_RT60_SHARE))
+    share = augment_waveform.HIGH_BAND_HZ / (SAMPLE_RATE_HZ / 2)  # of white noise
     expected = low[:mixing].sum() / (share * low[mixing:] + (1 - share) * high[mixing:]).sum()
-    rooms = np.array([sound_augment.room_impulse_response(rt60, 0.0, rng(v))[1:] ** 2 for v in range(DRAWS)])
+    rooms = np.array([augment_waveform.room_impulse_response(rt60, 0.0, rng(v))[1:] ** 2 for v in range(DRAWS)])
     early, late = rooms[:, : mixing - 1].sum(axis=1), rooms[:, mixing - 1 :].sum(axis=1)
     assert (early / late).mean() == pytest.approx(expected, rel=0.15)
 
 
 def test_the_direct_sound_stays_where_it_was_and_nothing_comes_before():
     samples = click(5000)
-    response = sound_augment.room_impulse_response(0.5, 6.0, rng())
-    heard = sound_augment.place_in_room(samples, response)
+    response = augment_waveform.room_impulse_response(0.5, 6.0, rng())
+    heard = augment_waveform.place_in_room(samples, response)
     assert np.abs(heard[:5000]).max() < 1e-6 and int(np.abs(heard).argmax()) == 5000
     np.testing.assert_allclose(heard[5000:13000] / heard[5000], response, atol=1e-5)
     assert np.abs(heard[13000:]).max() < 1e-6
 
 
 def test_a_room_of_the_direct_sound_alone_changes_nothing():
-    np.testing.assert_allclose(sound_augment.place_in_room(noise(), np.array([1.0])), noise(), atol=1e-6)
+    np.testing.assert_allclose(augment_waveform.place_in_room(noise(), np.array([1.0])), noise(), atol=1e-6)
 
 
 def test_what_rings_on_after_the_end_does_not_come_in_again_at_the_beginning():
-    heard = sound_augment.place_in_room(click(15000), sound_augment.room_impulse_response(3.0, -6.0, rng()))
+    heard = augment_waveform.place_in_room(click(15000), augment_waveform.room_impulse_response(3.0, -6.0, rng()))
     assert np.abs(heard[:15000]).max() < 1e-6 and rms(heard[15640:]) > 1e-3
 
 
@@ -290,7 +290,7 @@ def test_a_room_keeps_the_level(strength):
 def test_rooms_are_drawn_from_their_ranges(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        sound_augment, "room_impulse_response", lambda rt60, ratio_db, _: drawn.append((rt60, ratio_db)) or np.ones(1)
+        augment_waveform, "room_impulse_response", lambda rt60, ratio_db, _: drawn.append((rt60, ratio_db)) or np.ones(1)
     )
     for variant in range(DRAWS):
         augment_sound(noise(1600), (("room", 1.0),), rng(variant))
@@ -312,28 +312,28 @@ def test_strength_one_always_applies_the_codec_and_another_that_share():
 def test_mu_law_keeps_a_loud_sine_38_db_above_its_noise():
     """3 L^2 / ln(1 + mu)^2 of L levels: 38.0 dB for the 254 steps from -1 to 1."""
     sine = tone(440.7, amplitude=0.9)
-    error = sound_augment.mu_law(sine) - sine
+    error = augment_waveform.mu_law(sine) - sine
     assert 20 * np.log10(rms(sine) / rms(error)) == pytest.approx(38, abs=1)
 
 
 def test_mu_law_keeps_the_ratio_over_a_wide_range_where_linear_bits_would_lose_it():
     sine = tone(440.7, amplitude=0.02)
-    error = sound_augment.mu_law(sine) - sine
+    error = augment_waveform.mu_law(sine) - sine
     assert 20 * np.log10(rms(sine) / rms(error)) > 30  # 8 linear bits: 16 dB
 
 
 def test_mu_law_has_255_values_symmetric_about_zero_and_clips_at_full_scale():
-    coded = sound_augment.mu_law(np.linspace(-2, 2, 400001).astype(np.float32))
+    coded = augment_waveform.mu_law(np.linspace(-2, 2, 400001).astype(np.float32))
     values = np.unique(coded)
     assert len(values) == 255 and 0 in values
     np.testing.assert_array_equal(values, -values[::-1])
     assert values[-1] == pytest.approx(1, abs=1e-6)
-    np.testing.assert_array_equal(sound_augment.mu_law(coded), coded)  # a second exchange on the way does no harm
+    np.testing.assert_array_equal(augment_waveform.mu_law(coded), coded)  # a second exchange on the way does no harm
 
 
 def test_a_telephone_passes_its_band_and_nothing_else():
     samples = noise(2 * SAMPLE_RATE_HZ)
-    heard = sound_augment.telephone(samples)
+    heard = augment_waveform.telephone(samples)
 
     def gain_db(low_hz, high_hz):
         return 10 * np.log10(band_power(heard, low_hz, high_hz) / band_power(samples, low_hz, high_hz))
@@ -345,12 +345,12 @@ def test_a_telephone_passes_its_band_and_nothing_else():
 
 def test_a_telephone_keeps_time():
     samples = click(5001)
-    heard = sound_augment.telephone(samples)
+    heard = augment_waveform.telephone(samples)
     assert abs(int(np.abs(heard).argmax()) - 5001) <= 1
     burst = tone(1000) * np.hanning(SAMPLE_RATE_HZ).astype(np.float32)
-    np.testing.assert_allclose(sound_augment.telephone(burst), burst, atol=0.01)
+    np.testing.assert_allclose(augment_waveform.telephone(burst), burst, atol=0.01)
 
 
 @pytest.mark.parametrize("num_samples", [8000, 16384])
 def test_what_rings_before_the_first_sample_does_not_come_in_at_the_end(num_samples):
-    assert np.abs(sound_augment.telephone(click(0, num_samples))[-400:]).max() < 1e-3
+    assert np.abs(augment_waveform.telephone(click(0, num_samples))[-400:]).max() < 1e-3

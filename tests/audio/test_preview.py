@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
-from kser import audio, preview
+from kser.audio import preview, reading
+from kser.audio.augment_waveform import augment_sound, variant_rng
+from kser.audio.log_mel import hz_to_mel, log_mel_numpy
 from kser.config import SAMPLE_RATE_HZ, AugmentConfig, FeatureConfig
 from kser.errors import AudioError, ConfigError, KserError
-from kser.features import hz_to_mel, log_mel_numpy
-from kser.sound_augment import augment_sound, variant_rng
 
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=32)
 HALF_STEP = 0.5 / 2**15
@@ -86,7 +86,7 @@ def test_the_sound_is_the_whole_recording_before_and_its_first_variant_after(cli
     steps = "speed:0.2,room:0.3"
     written(clips, steps, out, seed=5)
     name = "ab"[index]
-    samples = audio.load(clips[index])
+    samples = reading.load(clips[index])
     variant = augment_sound(samples, AugmentConfig(steps).steps("sound"), variant_rng(5, name, 0))
     for kind, expected in (("before", samples), ("after", variant)):
         info = soundfile.info(out / f"{name}.{kind}.wav")
@@ -124,9 +124,9 @@ def test_spectrograms_are_of_the_fixed_clip(clips, out, shown):
     written(clips[:1], "codec:1", out)
     ((path, before, (after,), title),) = shown
     assert path == str(out / "a.png") and title == "codec:1; seed 0"
-    samples = audio.load(clips[0])
+    samples = reading.load(clips[0])
     for shape, sound in ((before, samples), (after, augment_sound(samples, (("codec", 1.0),), variant_rng(0, "a", 0)))):
-        expected = log_mel_numpy(audio.fix_clip(sound, FEATURES), FEATURES)
+        expected = log_mel_numpy(reading.fix_clip(sound, FEATURES), FEATURES)
         np.testing.assert_allclose(np.asarray(shape), expected, atol=1e-3)
     assert not after.mask.any() and not np.allclose(before, after, atol=0.1)
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import audio
+from kser.audio import reading
+from kser.audio.log_mel import log_mel_numpy
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.errors import AudioError
-from kser.features import log_mel_numpy
 
 MONO, STEREO = "Actor_01/03-01-05-02-02-01-01", "Actor_01/03-01-02-01-01-02-01"
 GENUINE = (MONO, STEREO, "Actor_01/03-01-01-01-01-01-01", "Actor_05/03-01-02-01-02-02-05")
 LSB = 1 / 32768
 CONFIG = FeatureConfig(window_ms=32.0, hop_ms=16.0, clip_seconds=3.0)
-FRAME = audio.ACTIVITY_FRAME_SAMPLES
+FRAME = reading.ACTIVITY_FRAME_SAMPLES
 SPANS = pytest.mark.parametrize("span", [None, (0.1, 0.5)], ids=["whole", "part"])
 
 
@@ -55,7 +55,7 @@ PCM16_MONO = chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, SAMPLE_RATE_HZ, 2 * SAM
 def refusal(path, **kwargs) -> str:
     """What `load` says about `path`: one sentence with the file's name."""
     with pytest.raises(AudioError) as error:
-        audio.load(str(path), **kwargs)
+        reading.load(str(path), **kwargs)
     message = str(error.value)
     assert str(path) in message
     rest = message.replace(str(path), "FILE")
@@ -74,7 +74,7 @@ def test_genuine_wav_agrees_with_the_flac_of_the_same_name(speech_data_dir, name
     There the rounding of the FLAC remains: uniform within half a step, so an RMS of at most 1/sqrt(12) of a step, and
     after the low-pass (which makes it Gaussian) a peak of less than 6 times that in 10^5 samples.
     """
-    ours, theirs = audio.load(wav_of(speech_data_dir, name)), audio.load(flac_of(speech_data_dir, name))
+    ours, theirs = reading.load(wav_of(speech_data_dir, name)), reading.load(flac_of(speech_data_dir, name))
     assert len(ours) == len(theirs)
     spectrum = np.fft.rfft(ours.astype(np.float64) - theirs)
     spectrum[np.fft.rfftfreq(len(ours), 1 / SAMPLE_RATE_HZ) > 7000] = 0
@@ -99,7 +99,7 @@ def test_the_genuine_files_are_the_hard_ones(speech_data_dir):
 def test_flac_is_read_without_loss(speech_data_dir):
     path = flac_of(speech_data_dir, MONO)
     expected, _ = soundfile.read(path, dtype="int16")
-    np.testing.assert_array_equal(audio.load(path) / LSB, expected)
+    np.testing.assert_array_equal(reading.load(path) / LSB, expected)
 
 
 # Forms of PCM.
@@ -109,7 +109,7 @@ def test_data_behind_other_chunks(tmp_path):
     samples = np.arange(-4000, 4000, dtype=np.int16)
     odd = chunk(b"FLLR", b"\x7f" * 4001) + chunk(b"LIST", b"INFOISFT\x04\0\0\0abc\0")
     (tmp_path / "a.wav").write_bytes(riff(odd, PCM16_MONO, odd, chunk(b"data", samples.tobytes()), odd))
-    np.testing.assert_array_equal(audio.load(str(tmp_path / "a.wav")) / LSB, samples)
+    np.testing.assert_array_equal(reading.load(str(tmp_path / "a.wav")) / LSB, samples)
 
 
 def test_24_bits_keep_their_scale_and_their_low_bits(tmp_path):
@@ -118,7 +118,7 @@ def test_24_bits_keep_their_scale_and_their_low_bits(tmp_path):
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 3, SAMPLE_RATE_HZ, 0, "NONE", ""))
         file.writeframes(b"".join(int(v).to_bytes(3, "little", signed=True) for v in values))
-    np.testing.assert_array_equal(audio.load(str(tmp_path / "a.wav")) * 2.0**23, values)
+    np.testing.assert_array_equal(reading.load(str(tmp_path / "a.wav")) * 2.0**23, values)
 
 
 @pytest.mark.parametrize(
@@ -126,19 +126,19 @@ def test_24_bits_keep_their_scale_and_their_low_bits(tmp_path):
 )
 def test_other_sample_formats(tmp_path, subtype, step):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ, subtype=subtype)
-    np.testing.assert_allclose(audio.load(str(tmp_path / "a.wav")), tone(), atol=step)
+    np.testing.assert_allclose(reading.load(str(tmp_path / "a.wav")), tone(), atol=step)
 
 
 def test_channels_are_averaged(tmp_path):
     left, right = tone(), tone(amplitude=0.1)[::-1]
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
-    np.testing.assert_allclose(audio.load(str(tmp_path / "a.wav")), (left + right) / 2, atol=1e-7)
+    np.testing.assert_allclose(reading.load(str(tmp_path / "a.wav")), (left + right) / 2, atol=1e-7)
 
 
 @pytest.mark.parametrize("sample_rate_hz", [8000, 11025, 22050, 24414, 44100, 48000, 96000])
 def test_any_rate_becomes_16_khz(tmp_path, sample_rate_hz):
     soundfile.write(tmp_path / "a.wav", tone(sample_rate_hz, sample_rate_hz), sample_rate_hz, subtype="FLOAT")
-    samples = audio.load(str(tmp_path / "a.wav"))
+    samples = reading.load(str(tmp_path / "a.wav"))
     assert samples.dtype == np.float32 and abs(len(samples) - SAMPLE_RATE_HZ) <= 1
     middle = slice(4000, 12000)  # away from the ends, where the resampler sees a tone that begins from nothing
     np.testing.assert_allclose(samples[middle], tone()[middle], atol=1e-3)
@@ -146,20 +146,20 @@ def test_any_rate_becomes_16_khz(tmp_path, sample_rate_hz):
 
 def test_what_16_khz_cannot_hold_does_not_fold_back():
     high = np.sin(2 * np.pi * 12000 * np.arange(48000) / 48000)
-    assert np.abs(audio.resample(high, 48000)[4000:12000]).max() < 1e-3
+    assert np.abs(reading.resample(high, 48000)[4000:12000]).max() < 1e-3
 
 
 def test_a_wav_written_to_a_pipe_has_no_length_and_is_read(tmp_path):
     data = b"data" + struct.pack("<I", 0xFFFFFFFF) + (tone() * 32767).astype("<i2").tobytes()
     (tmp_path / "a.wav").write_bytes(riff(PCM16_MONO, data, length=0xFFFFFFFF))
-    assert len(audio.load(str(tmp_path / "a.wav"))) == SAMPLE_RATE_HZ
+    assert len(reading.load(str(tmp_path / "a.wav"))) == SAMPLE_RATE_HZ
 
 
 def test_a_name_that_is_no_unicode(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
     with open(path, "wb") as file:
         soundfile.write(file, tone(), SAMPLE_RATE_HZ, format="WAV")
-    assert len(audio.load(path)) == SAMPLE_RATE_HZ
+    assert len(reading.load(path)) == SAMPLE_RATE_HZ
 
 
 # What cannot be used.
@@ -184,7 +184,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(audio, "open", refuse, raising=False)  # root may read everything
+    monkeypatch.setattr(reading, "open", refuse, raising=False)  # root may read everything
     assert "Permission denied" in refusal(tmp_path / "a.wav")
     assert "Permission denied" in refusal(tmp_path / "a.wav", span=(0.0, 0.5))
 
@@ -218,9 +218,9 @@ def test_a_git_lfs_pointer_is_told_from_other_texts(tmp_path, name, span):
 
 def test_a_file_too_large_for_a_clip_of_which_a_part_may_be_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
-    monkeypatch.setattr(audio, "MAX_BYTES", 30_000)
+    monkeypatch.setattr(reading, "MAX_BYTES", 30_000)
     assert "GB, which no clip of speech has; cut it into utterances." in refusal(tmp_path / "a.wav")
-    assert len(audio.load(str(tmp_path / "a.wav"), span=(0.1, 0.5))) == 6400
+    assert len(reading.load(str(tmp_path / "a.wav"), span=(0.1, 0.5))) == 6400
 
 
 # Within the RIFF header, the chunk headers, the vendor chunk, at the beginning of the data, within a sample, near the end.
@@ -258,7 +258,7 @@ def test_flac_decodes_to_the_very_samples_of_libsndfile(tmp_path, monkeypatch, s
     soundfile.write(path, noise, sample_rate_hz, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     monkeypatch.setattr(soundfile, "read", None)  # it is not asked
-    recording = audio.read(path)
+    recording = reading.read(path)
     assert recording.sample_rate_hz == sample_rate_hz and recording.samples.dtype == np.float32
     np.testing.assert_array_equal(recording.samples, expected)
 
@@ -271,7 +271,7 @@ def test_a_flac_that_does_not_announce_its_length(tmp_path, span):
     data[22:26] = bytes(4)
     (tmp_path / "a.flac").write_bytes(data)
     if span:
-        assert len(audio.load(str(tmp_path / "a.flac"), span=span)) == 6400
+        assert len(reading.load(str(tmp_path / "a.flac"), span=span)) == 6400
     else:
         assert "its header announces more than memory holds" in refusal(tmp_path / "a.flac")
 
@@ -285,7 +285,7 @@ def test_a_flac_with_some_bytes_changed_is_refused_or_sounds_as_in_libsndfile(sp
         data[rng.integers(4, 26 if i % 3 == 0 else len(data))] ^= 1 << rng.integers(8)
         (tmp_path / "a.flac").write_bytes(data)
         try:
-            found = audio.read(str(tmp_path / "a.flac"))
+            found = reading.read(str(tmp_path / "a.flac"))
         except AudioError:
             continue
         samples, sample_rate_hz = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
@@ -297,7 +297,7 @@ def test_a_rate_too_low_for_the_features(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(8000, 8000), 8000)
     message = refusal(tmp_path / "a.wav", upper_hz=7600.0)
     assert "8000 Hz" in message and "7600 Hz" in message
-    assert len(audio.load(str(tmp_path / "a.wav"), upper_hz=4000.0)) == SAMPLE_RATE_HZ
+    assert len(reading.load(str(tmp_path / "a.wav"), upper_hz=4000.0)) == SAMPLE_RATE_HZ
 
 
 def test_six_channels(tmp_path):
@@ -313,10 +313,10 @@ def test_too_short(tmp_path, num_samples):
 
 def test_the_shortest_that_will_do(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(1600), SAMPLE_RATE_HZ)
-    assert len(audio.load(str(tmp_path / "a.wav"))) == 1600
+    assert len(reading.load(str(tmp_path / "a.wav"))) == 1600
 
 
-@pytest.mark.parametrize("level", [0, 0.9 * audio.SILENCE_PEAK])
+@pytest.mark.parametrize("level", [0, 0.9 * reading.SILENCE_PEAK])
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_silent(tmp_path, name, level):
     soundfile.write(tmp_path / name, tone(amplitude=level), SAMPLE_RATE_HZ)
@@ -343,7 +343,7 @@ def test_a_recording_is_told_as_it_lies_in_the_file(tmp_path):
     stereo = np.stack([tone(24000, 48000), tone(24000, 48000, 0.1)], axis=1)
     soundfile.write(tmp_path / "a.wav", stereo, 48000, subtype="FLOAT")
     content = (tmp_path / "a.wav").read_bytes()
-    found = audio.read(str(tmp_path / "a.wav"))
+    found = reading.read(str(tmp_path / "a.wav"))
     np.testing.assert_array_equal(found.samples, stereo)
     assert found.samples.dtype == np.float32
     assert (found.sample_rate_hz, found.seconds, found.num_bytes) == (48000, 0.5, len(content))
@@ -352,16 +352,16 @@ def test_a_recording_is_told_as_it_lies_in_the_file(tmp_path):
 
 def test_a_silent_recording_can_be_read_but_not_be_used(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), SAMPLE_RATE_HZ)
-    found = audio.read(str(tmp_path / "a.wav"))
+    found = reading.read(str(tmp_path / "a.wav"))
     assert found.seconds == 0.5
     with pytest.raises(AudioError, match="^the clip is silent; there is no voice in it.$"):
-        audio.to_mono(found, "the clip")
+        reading.to_mono(found, "the clip")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 def test_a_part_is_that_of_the_whole(tmp_path, name):
     soundfile.write(tmp_path / name, np.random.default_rng(0).uniform(-0.5, 0.5, (24000, 2)), 48000)
-    whole, part = (audio.read(str(tmp_path / name), span) for span in (None, (0.1, 0.35)))
+    whole, part = (reading.read(str(tmp_path / name), span) for span in (None, (0.1, 0.35)))
     np.testing.assert_array_equal(part.samples, whole.samples[4800:16800])
     assert (part.sample_rate_hz, part.seconds, part.num_bytes) == (48000, 0.25, whole.num_bytes)
 
@@ -372,7 +372,7 @@ def test_the_digest_of_a_part_is_of_its_samples(tmp_path):
         soundfile.write(tmp_path / name, content, SAMPLE_RATE_HZ)
 
     def digest(name, begin, end):
-        return audio.read(str(tmp_path / name), (begin, end)).digest
+        return reading.read(str(tmp_path / name), (begin, end)).digest
 
     assert digest("a.wav", 0.1, 0.5) == digest("b.wav", 0.1, 0.5)
     assert len({digest("a.wav", 0.1, 0.5), digest("a.wav", 0.1, 0.6), digest("b.wav", 0.1, 0.6)}) == 3
@@ -380,14 +380,14 @@ def test_the_digest_of_a_part_is_of_its_samples(tmp_path):
 
 def test_a_part_that_ends_behind_the_recording_ends_with_it(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
-    assert len(audio.load(str(tmp_path / "a.wav"), span=(0.75, 3.0))) == 4000
+    assert len(reading.load(str(tmp_path / "a.wav"), span=(0.75, 3.0))) == 4000
 
 
 @pytest.mark.parametrize("span", [(1.0, 2.0), (7.5, 8.0), (0.5, 0.5), (0.6, 0.5), (-0.5, 0.5)])
 def test_a_part_that_is_not_there(tmp_path, span):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
     with pytest.raises(AudioError) as error:
-        audio.load(str(tmp_path / "a.wav"), span=span)
+        reading.load(str(tmp_path / "a.wav"), span=span)
     expected = f"{tmp_path}/a.wav lasts 1.0 s and has nothing from {span[0]:g} to {span[1]:g} s."
     assert str(error.value) == expected
 
@@ -396,7 +396,7 @@ def test_a_part_that_is_not_there(tmp_path, span):
 
 
 def noise() -> np.ndarray:
-    return audio.microphone_noise(CONFIG.clip_samples, CONFIG.noise_dbfs)
+    return reading.microphone_noise(CONFIG.clip_samples, CONFIG.noise_dbfs)
 
 
 def recording(before: int, voice: int, after: int) -> np.ndarray:
@@ -406,7 +406,7 @@ def recording(before: int, voice: int, after: int) -> np.ndarray:
 
 @pytest.mark.parametrize("num_samples", [1, FRAME - 1, FRAME, 1600, 47999, 48000, 48001, 160000])
 def test_a_clip_has_the_configured_length(num_samples):
-    clip = audio.fix_clip(recording(0, num_samples, 0), CONFIG)
+    clip = reading.fix_clip(recording(0, num_samples, 0), CONFIG)
     assert clip.shape == (CONFIG.clip_samples,) and clip.dtype == np.float32
     assert np.isfinite(clip).all()
 
@@ -414,7 +414,7 @@ def test_a_clip_has_the_configured_length(num_samples):
 @pytest.mark.parametrize("before", [0, 5000, 30000, 70000])
 @pytest.mark.parametrize("after", [0, 5000, 30000, 70000])
 def test_the_active_part_is_in_the_middle(before, after):
-    clip = audio.fix_clip(recording(before, 20000, after), CONFIG)
+    clip = reading.fix_clip(recording(before, 20000, after), CONFIG)
     loud = np.flatnonzero(np.abs(clip) > 0.1)
     # Activity is known in frames of 20 ms, so either end may be wrong by less than one.
     assert abs((loud[0] + loud[-1]) / 2 - (CONFIG.clip_samples - 1) / 2) <= FRAME
@@ -424,18 +424,18 @@ def test_the_active_part_is_in_the_middle(before, after):
 def test_of_a_longer_active_part_the_middle_is_kept():
     samples = recording(0, 250 * FRAME, 0)
     start = (len(samples) - CONFIG.clip_samples) // 2
-    np.testing.assert_array_equal(audio.fix_clip(samples, CONFIG), samples[start : start + CONFIG.clip_samples] + noise())
+    np.testing.assert_array_equal(reading.fix_clip(samples, CONFIG), samples[start : start + CONFIG.clip_samples] + noise())
 
 
 def test_what_is_35_db_below_the_voice_does_not_move_it():
     faint = recording(0, 20000, 0) * 0.01  # 40 dB down
     together = np.concatenate([recording(FRAME, 50 * FRAME, FRAME), faint])
-    assert audio.active_range(together) == (FRAME, 51 * FRAME)
+    assert reading.active_range(together) == (FRAME, 51 * FRAME)
 
 
 def test_the_recording_is_only_moved_and_covered_with_noise():
     samples = recording(0, 20 * FRAME, 0)
-    clip = audio.fix_clip(samples, CONFIG)
+    clip = reading.fix_clip(samples, CONFIG)
     offset = (CONFIG.clip_samples - len(samples)) // 2
     np.testing.assert_array_equal(clip[offset : offset + len(samples)], samples + noise()[offset : offset + len(samples)])
 
@@ -444,13 +444,13 @@ def test_the_recording_is_only_moved_and_covered_with_noise():
 def test_the_length_of_a_recording_does_not_show(before, after):
     short = recording(3 * FRAME, 50 * FRAME, 5 * FRAME)
     longer = np.pad(short, (before * FRAME, after * FRAME))
-    np.testing.assert_array_equal(audio.fix_clip(longer, CONFIG), audio.fix_clip(short, CONFIG))
+    np.testing.assert_array_equal(reading.fix_clip(longer, CONFIG), reading.fix_clip(short, CONFIG))
 
 
 def test_padding_is_microphone_noise_in_the_features():
     """Frames of padding, and of digital silence within the recording, have the same mean and spread in every mel band."""
     margin = 2 * CONFIG.window_samples
-    clip = audio.fix_clip(recording(8000, 8000, 8000), CONFIG)  # padded with 12000 at either end
+    clip = reading.fix_clip(recording(8000, 8000, 8000), CONFIG)  # padded with 12000 at either end
     silence = np.concatenate(
         [log_mel_numpy(part, CONFIG) for part in (clip[12000 : 20000 - margin], clip[28000 + margin : 36000])]
     )
@@ -465,7 +465,7 @@ def test_padding_is_microphone_noise_in_the_features():
 
 @pytest.mark.parametrize("level_dbfs", [-75.0, -50.0])
 def test_the_noise_has_its_level_and_is_white(level_dbfs):
-    samples = audio.microphone_noise(48000, level_dbfs).astype(np.float64)
+    samples = reading.microphone_noise(48000, level_dbfs).astype(np.float64)
     # The relative error of an RMS over n samples is 1 / sqrt(2 n): 0.3 %; four of them.
     assert np.sqrt(np.mean(samples**2)) == pytest.approx(10 ** (level_dbfs / 20), rel=0.013)
     eighths = np.split(np.abs(np.fft.rfft(samples))[1:] ** 2, 8)
@@ -475,21 +475,21 @@ def test_the_noise_has_its_level_and_is_white(level_dbfs):
 
 def test_the_noise_is_the_same_at_every_call():
     samples = recording(0, 8000, 0)
-    first = audio.fix_clip(samples, CONFIG)
+    first = reading.fix_clip(samples, CONFIG)
     kept = first.copy()
     first[:] = 1  # what a caller does to a clip does not reach the next one
-    audio.microphone_noise.cache_clear()
-    np.testing.assert_array_equal(audio.fix_clip(samples, CONFIG), kept)
+    reading.microphone_noise.cache_clear()
+    np.testing.assert_array_equal(reading.fix_clip(samples, CONFIG), kept)
 
 
 def test_real_speech_is_never_cut_at_its_loudest(speech_data_dir):
     for name in GENUINE:
-        samples = audio.load(flac_of(speech_data_dir, name))
-        clip = audio.fix_clip(samples, CONFIG)
+        samples = reading.load(flac_of(speech_data_dir, name))
+        clip = reading.fix_clip(samples, CONFIG)
         assert np.abs(clip).max() == pytest.approx(np.abs(samples).max(), abs=1e-3)
 
 
 def test_16_bits_are_rounded_and_clipped():
     samples = np.float32([0, 0.4 * LSB, 0.6 * LSB, -0.6 * LSB, 0.5, 1, 1.5, -1, -1.5])
-    np.testing.assert_array_equal(audio.to_pcm16(samples), [0, 0, 1, -1, 16384, 32767, 32767, -32768, -32768])
-    assert audio.to_pcm16(samples).dtype == np.int16
+    np.testing.assert_array_equal(reading.to_pcm16(samples), [0, 0, 1, -1, 16384, 32767, 32767, -32768, -32768])
+    assert reading.to_pcm16(samples).dtype == np.int16

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import boards, tflite
-from kser.boards import ARDUINO, BOARDS, LIBRARIES, UPSTREAM, find_board
+from kser.boards import catalog
+from kser.boards.catalog import ARDUINO, BOARDS, LIBRARIES, UPSTREAM, find_board
 from kser.errors import ConfigError
+from kser.tflite import model_file
 
-CODES = {name: code for code, name in tflite.OP_NAMES.items()}
+CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 NO_KERNEL = "REDUCE_PROD"
 
 
@@ -28,7 +29,7 @@ def two_ops(name: str, custom: bool = False) -> bytes:
     graph.inputs, graph.outputs = np.array([0], np.int32), np.array([1], np.int32)
     graph.operators = [_operator(0, name), _operator(1, NO_KERNEL)]
     model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, codes, [graph], [schema.BufferT()]
-    return tflite.pack(model)
+    return model_file.pack(model)
 
 
 def _tensor() -> schema.TensorT:
@@ -52,9 +53,9 @@ def _operator(index: int, name: str) -> schema.OperatorT:
 
 def has_kernel(name: str, custom: bool = False) -> bool:
     """Whether the TFLM installed here finds a kernel for it."""
-    with tflite.captured_log() as log:
+    with model_file.captured_log() as log:
         with pytest.raises(RuntimeError) as error:
-            tflite.tflm.Interpreter.from_bytes(two_ops(name, custom), arena_size=1 << 16)
+            model_file.tflm.Interpreter.from_bytes(two_ops(name, custom), arena_size=1 << 16)
         told = f"{log()}{error.value}"
     if custom:
         return NO_KERNEL in told
@@ -75,16 +76,16 @@ def test_upstreams_custom_ops_are_in_the_tflm_installed_here():
 def test_the_arduino_libraries_lack_what_they_are_known_to_lack():
     assert ARDUINO.ops < UPSTREAM.ops and "BATCH_MATMUL" not in ARDUINO.ops
     assert not ARDUINO.per_channel_dense and UPSTREAM.per_channel_dense
-    assert "GELU" not in UPSTREAM.ops | boards.OWN_OPS
+    assert "GELU" not in UPSTREAM.ops | catalog.OWN_OPS
 
 
 @pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: f"{library.name}-{library.kernels.name}")
 def test_libraries_speak_of_ops_they_have(library):
     assert library.ops <= set(CODES)
     assert set(library.types) | set(library.versions) | library.kernels.optimised <= library.ops
-    assert library.kernels.own <= boards.OWN_OPS <= set(CODES)
-    assert boards.OWN_OPS - library.kernels.own <= library.ops  # whatever is left to the library, it has
-    known_types = {name.lower() for name in tflite.TYPE_NAMES.values()}
+    assert library.kernels.own <= catalog.OWN_OPS <= set(CODES)
+    assert catalog.OWN_OPS - library.kernels.own <= library.ops  # whatever is left to the library, it has
+    known_types = {name.lower() for name in model_file.TYPE_NAMES.values()}
     assert all(types and types <= known_types for types in library.types.values())
 
 

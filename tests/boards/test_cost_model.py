@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from kser import convert, cost, doctor, tflite
-from kser.boards import CMSIS_NN, MVE, OWN_OPS, REFERENCE, find_board
-from kser.config import FeatureConfig
-from kser.cost import (
+from kser.boards import cost_model, doctor
+from kser.boards.catalog import CMSIS_NN, MVE, OWN_OPS, REFERENCE, find_board
+from kser.boards.cost_model import (
     Estimate,
     Node,
     Tensor,
@@ -21,6 +20,9 @@ from kser.cost import (
     multiply_accumulates,
     node_instructions,
 )
+from kser.config import FeatureConfig
+from kser.export import convert
+from kser.tflite import model_file
 from tests import toy_model
 from tests.measured_network import (
     MEASURED_M4,
@@ -39,7 +41,7 @@ from tests.measured_network import (
 
 @pytest.mark.parametrize("form, tables, num_nodes, reference, cmsis", MEASURED_M4)
 def test_measured_totals_of_an_m4_are_predicted(form, tables, num_nodes, reference, cmsis, monkeypatch):
-    monkeypatch.setattr(cost, "_OWN", PROTOTYPES)
+    monkeypatch.setattr(cost_model, "_OWN", PROTOTYPES)
     nodes = network(*form)
     assert abs(len(nodes) - num_nodes) <= 6  # a converter's odd RESHAPE or QUANTIZE
     for kernels, measured in ((REFERENCE, reference), (CMSIS_NN, cmsis)):
@@ -55,7 +57,7 @@ def test_measured_totals_of_an_m55_are_met(form, measured):
 
 
 def test_the_total_that_gave_the_factor_of_mve_is_met(monkeypatch):
-    monkeypatch.setattr(cost, "_OWN", PROTOTYPES)
+    monkeypatch.setattr(cost_model, "_OWN", PROTOTYPES)
     assert instructions(network("l2"), replace(MVE, own=TABLES)).total / 1e6 == pytest.approx(5.26, rel=0.02)
 
 
@@ -141,7 +143,7 @@ def test_own_kernels_take_as_much_as_was_measured():
     for node, instructions_per_output in measured:
         estimate = node_instructions(node, own)
         assert estimate.measured / node.outputs[0].elements == pytest.approx(instructions_per_output, rel=0.05), node.op
-    assert set(cost._OWN) == set(cost._OWN_PLAIN) == OWN_OPS
+    assert set(cost_model._OWN) == set(cost_model._OWN_PLAIN) == OWN_OPS
 
 
 def test_own_kernels_take_more_in_plain_cpp_and_less_than_the_reference():
@@ -209,13 +211,13 @@ def test_front_end_grows_with_its_settings():
 
 def test_a_file_is_read_as_its_description_says():
     model_bytes = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(5))
-    nodes = graph_nodes(tflite.parse(model_bytes))
-    description = tflite.describe(model_bytes)
+    nodes = graph_nodes(model_file.parse(model_bytes))
+    description = model_file.describe(model_bytes)
     assert len(nodes) == description.num_nodes and {n.op for n in nodes} == set(description.ops)
-    assert multiply_accumulates(nodes) == tflite.multiply_accumulates(model_bytes)
+    assert multiply_accumulates(nodes) == model_file.multiply_accumulates(model_bytes)
     first = next(n for n in nodes if n.op == "CONV_2D")
     assert first.inputs[0].dtype == "int8" and not first.inputs[0].constant
     assert first.inputs[1].constant and first.inputs[1].num_scales == 8
     assert all(n.adj_y for n in nodes if n.op == "BATCH_MATMUL") and {n.dtype for n in nodes} == {"int8"}
     estimate = instructions(nodes, CMSIS_NN)
-    assert estimate.measured > 3 * tflite.multiply_accumulates(model_bytes)
+    assert estimate.measured > 3 * model_file.multiply_accumulates(model_bytes)

@@ -12,14 +12,16 @@ import tensorflow as tf
 import tf_keras as keras
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import boards, checks, convert, doctor, tflite
-from kser.boards import BOARDS, find_board
+from kser.boards import catalog, doctor, op_support
+from kser.boards.catalog import BOARDS, find_board
+from kser.boards.cost_model import Node, Tensor, front_end_ram_bytes
+from kser.boards.doctor import Diagnosis
+from kser.boards.findings import Measurement
 from kser.config import FeatureConfig, to_dict
-from kser.cost import Node, Tensor, front_end_ram_bytes
-from kser.doctor import Diagnosis
 from kser.errors import ConfigError, ModelFileError
-from kser.examine import Examiner, Limits
-from kser.findings import Measurement
+from kser.export import convert
+from kser.tflite import model_file
+from kser.tflite.sandbox import Examiner, Limits
 from tests import damage, toy_model
 
 FEATURES = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
@@ -31,7 +33,7 @@ NUM_FLIPPED = 500
 def model_bytes():
     """A healthy int8 model with kser's metadata."""
     bare = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(10))
-    return tflite.add_metadata(bare, {"features": to_dict(FEATURES)})
+    return model_file.add_metadata(bare, {"features": to_dict(FEATURES)})
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +53,9 @@ def findings(model_bytes):
 
 
 def changed(model_bytes: bytes, change) -> bytes:
-    model = tflite.parse(model_bytes)
+    model = model_file.parse(model_bytes)
     change(model)
-    return tflite.pack(model)
+    return model_file.pack(model)
 
 
 def fatal(diagnosis: Diagnosis) -> list[str]:
@@ -73,11 +75,11 @@ def test_a_small_model_fits(model_bytes, findings):
     figures = diagnosis.figures
     assert diagnosis.verdict == "fits" and {p.severity for p in diagnosis.problems} <= {"hint"}
     assert figures.model_bytes == len(model_bytes) and figures.nodes == len(findings.nodes)
-    assert figures.multiply_accumulates == tflite.multiply_accumulates(model_bytes)
-    assert figures.host_arena_bytes == tflite.smallest_arena_bytes(model_bytes)
+    assert figures.multiply_accumulates == model_file.multiply_accumulates(model_bytes)
+    assert figures.host_arena_bytes == model_file.smallest_arena_bytes(model_bytes)
     assert figures.host_arena_bytes / 2 < figures.arena_bytes < figures.host_arena_bytes
     assert figures.ram_bytes == figures.arena_bytes + front_end_ram_bytes(FEATURES)
-    assert figures.flash_bytes == len(model_bytes) + boards.UPSTREAM.code_bytes
+    assert figures.flash_bytes == len(model_bytes) + catalog.UPSTREAM.code_bytes
     assert 0 < figures.assumed_share < 0.5
 
 
@@ -110,7 +112,7 @@ def test_model_of_another_form_is_examined():
 
 
 def test_missing_product_of_the_arduino_libraries_is_found(findings, monkeypatch):
-    monkeypatch.setattr(checks, "OWN_OPS", frozenset())
+    monkeypatch.setattr(op_support, "OWN_OPS", frozenset())
     diagnosis = doctor.diagnose(findings, find_board("nano33ble"))
     assert diagnosis.verdict == "does not run"
     (problem,) = [p for p in diagnosis.problems if p.severity == "fatal"]
@@ -267,8 +269,8 @@ def test_a_product_that_keeps_a_copy_is_a_hint(findings):
 
 
 def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, findings):
-    runner = tflite.TFLMRunner(model_bytes)
-    with tflite.captured_log() as log:
+    runner = model_file.TFLMRunner(model_bytes)
+    with model_file.captured_log() as log:
         runner._interpreter.print_allocations()
         told = log()
     sizes = {
@@ -278,7 +280,7 @@ def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, fi
     assert sizes["NodeAndRegistration struct"] == 64 == 2 * doctor._NODE
     assert sizes["TfLiteEvalTensor data"] == 24 == 2 * doctor._EVAL_TENSOR
     assert sizes["Persistent TfLiteTensor data"] == 64
-    assert findings.measurement.eval_tensors == len(tflite.parse(model_bytes).subgraphs[0].tensors)
+    assert findings.measurement.eval_tensors == len(model_file.parse(model_bytes).subgraphs[0].tensors)
 
 
 def test_memory_decides_the_verdict(findings):

@@ -72,7 +72,7 @@ class CommandServer:
 
 
 def _serve() -> None:
-    from kser import predict, report, threads, workflow  # noqa: F401 (what the commands import once their flags are right)
+    from kser.cli import threads  # noqa: F401 (what the commands import once their flags are right)
 
     for line in sys.stdin:
         print(json.dumps(_outcome(json.loads(line))), flush=True)

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from kser.config import SAMPLE_RATE_HZ
-from kser.rundir import FORMAT
+from kser.training.run_directory import FORMAT
 from tests import tiny
 from tests.cli.command_server import REPOSITORY, Outcome
 

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from kser import convert, tflite
-from kser.boards import BOARDS
+from kser.boards.catalog import BOARDS
 from kser.config import FeatureConfig, to_dict
+from kser.export import convert
+from kser.tflite.model_file import add_metadata
 from tests import toy_model
 from tests.cli.command_server import REPOSITORY, CommandServer, assert_told
 
@@ -24,7 +25,7 @@ def model_file(tmp_path_factory):
     features = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
     model_bytes = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(10))
     path = tmp_path_factory.mktemp("model") / "model.tflite"
-    path.write_bytes(tflite.add_metadata(model_bytes, {"features": to_dict(features)}))
+    path.write_bytes(add_metadata(model_bytes, {"features": to_dict(features)}))
     return path
 
 

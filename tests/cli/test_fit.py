@@ -7,12 +7,12 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from kser import fit
-from kser.backbones import BACKBONES, preset
-from kser.boards import BOARDS
+from kser.boards.catalog import BOARDS
+from kser.boards.search import search
 from kser.cli import fit as cli_fit
 from kser.cli import settings
 from kser.config import FeatureConfig
+from kser.models.presets import BACKBONES, preset
 from tests.cli.command_server import CommandServer, Outcome, assert_told
 
 # A search of seconds.
@@ -71,7 +71,7 @@ def test_the_choice_is_shown_even_beside_the_frontier(found_by_depth):
 @pytest.fixture(scope="module")
 def found_by_depth():
     """A search whose frontier is without its choice, which is as deep as the preset."""
-    found = fit.search(fit.make_budget("generic_m4", 60, 150, 500), ("convtransformer",), hops_ms=(20.0,))
+    found = search.search(search.make_budget("generic_m4", 60, 150, 500), ("convtransformer",), hops_ms=(20.0,))
     deep = next(c for c in found.frontier if c.model.num_layers > 1)
     return dataclasses.replace(found, best=deep, frontier=tuple(c for c in found.frontier if c != deep))
 
@@ -88,9 +88,9 @@ def test_the_choice_is_flags_of_a_training(found, server, directory):
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_flags_give_the_network_back(backbone, run_flags):
     features = FeatureConfig(hop_ms=16.0, num_mels=32)
-    models = [model for family in fit.grid(backbone, {"activation": "relu"}) for model in family]
+    models = [model for family in search.grid(backbone, {"activation": "relu"}) for model in family]
     for model in [*models[::7], preset(backbone, "light")]:
-        name, *lines = cli_fit.flag_lines(fit.Candidate(model, features, 0, None, 1.0))[1:]
+        name, *lines = cli_fit.flag_lines(search.Candidate(model, features, 0, None, 1.0))[1:]
         with flagsaver.flagsaver():
             run_flags(["train", f"--backbone={backbone}", *lines])
             config = settings.run_config(preset(backbone, name.removeprefix("--preset=")))

@@ -8,7 +8,6 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from kser.backbones import preset
 from kser.cli import settings
 from kser.config import (
     AUGMENT_OFF,
@@ -21,6 +20,7 @@ from kser.config import (
     TrainConfig,
 )
 from kser.errors import ConfigError
+from kser.models.presets import preset
 
 FLAGS = flags.FLAGS
 MICRO = preset("conformer", "micro")

@@ -12,14 +12,14 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from kser import report
-from kser.backbones import PRESETS
+from kser.audio.log_mel import Normalization
+from kser.cli import tables
 from kser.config import DataConfig, DataPaths, FeatureConfig, RunConfig
 from kser.errors import KserError
-from kser.evaluate import DECIDED_BY, Evaluation
-from kser.features import Normalization
-from kser.metrics import METRICS, score
-from kser.rundir import Run
+from kser.models.presets import PRESETS
+from kser.training.evaluation import DECIDED_BY, Evaluation
+from kser.training.metrics import METRICS, score
+from kser.training.run_directory import Run
 
 LABELS = ("calm", "happy", "sad")
 SCORES = score([0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 2, 2], 3)
@@ -62,7 +62,7 @@ def evaluation(scores=SCORES, num_speakers: int = 4, by_speaker=()) -> Evaluatio
 
 
 def test_scores_text_holds_the_numbers():
-    text = report.scores_text(RUN, evaluation())
+    text = tables.scores_text(RUN, evaluation())
     assert text.splitlines() == [
         "ravdess, split 4, held-out speakers 03, 05, 07, 24: 6 clips",
         "WA 0.667   UA 0.722   macro-F1 0.656   weighted F1 0.678",
@@ -72,16 +72,16 @@ def test_scores_text_holds_the_numbers():
 
 
 def test_a_label_without_clips_has_recall_0():
-    assert "sad 0.00" in report.scores_text(RUN, evaluation(score([0, 1], [0, 1], 3)))
+    assert "sad 0.00" in tables.scores_text(RUN, evaluation(score([0, 1], [0, 1], 3)))
 
 
 def test_one_speaker_has_no_interval():
-    assert "95 %" not in report.scores_text(RUN, evaluation(num_speakers=1))
+    assert "95 %" not in tables.scores_text(RUN, evaluation(num_speakers=1))
 
 
 def test_decisions_for_speakers_have_lines_of_their_own():
     by_speaker = zip(DECIDED_BY, (score([0, 1], [0, 1], 2), score([0, 1], [0, 0], 2)), strict=True)
-    lines = report.scores_text(RUN, evaluation(by_speaker=by_speaker)).splitlines()
+    lines = tables.scores_text(RUN, evaluation(by_speaker=by_speaker)).splitlines()
     assert lines[3:5] == [
         "per speaker, mean of probabilities: 2 speakers, WA 1.000   UA 1.000   macro-F1 1.000   weighted F1 1.000",
         "per speaker, majority vote: 2 speakers, WA 0.500   UA 0.500   macro-F1 0.333   weighted F1 0.333",
@@ -90,19 +90,19 @@ def test_decisions_for_speakers_have_lines_of_their_own():
 
 def test_of_many_speakers_the_first_are_named():
     crowd = dataclasses.replace(RUN, test_speakers=tuple(f"s{i}" for i in range(15)))
-    head = report.scores_text(crowd, evaluation()).splitlines()[0]
+    head = tables.scores_text(crowd, evaluation()).splitlines()[0]
     assert head == f"ravdess, split 4, held-out speakers {', '.join(f's{i}' for i in range(12))} and 3 more: 6 clips"
 
 
 def test_a_run_tested_on_another_corpus_says_so():
     config = RunConfig(DataConfig("ravdess", eval_dataset="emodb"))
-    assert report.run_title(dataclasses.replace(RUN, config=config)) == "ravdess, tested on emodb"
+    assert tables.run_title(dataclasses.replace(RUN, config=config)) == "ravdess, tested on emodb"
 
 
 def test_splits_are_listed_with_their_mean_and_deviation_and_pooled():
     runs = [dataclasses.replace(RUN, config=RunConfig(DataConfig(split=split))) for split in (1, 2)]
     found = [evaluation(score([0, 1, 2, 2], predicted, 3)) for predicted in ([0, 1, 2, 2], [0, 1, 0, 0])]
-    lines = report.splits_text(runs, found, evaluation()).splitlines()
+    lines = tables.splits_text(runs, found, evaluation()).splitlines()
     cells = [line.split("  ") for line in lines[:4]]
     assert [[cell.strip() for cell in row if cell.strip()] for row in cells] == [
         ["WA", "UA", "macro-F1", "weighted F1"],
@@ -111,7 +111,7 @@ def test_splits_are_listed_with_their_mean_and_deviation_and_pooled():
         ["mean over splits", "0.750±0.354", "0.833±0.236", "0.750±0.354", "0.688±0.442"],
     ]
     assert len({line.rindex(line.split()[-1]) + len(line.split()[-1]) for line in lines[:4]}) == 1  # columns end together
-    assert lines[4] == "pooled: 6 clips" and lines[5:] == report.scores_text(RUN, evaluation()).splitlines()[1:]
+    assert lines[4] == "pooled: 6 clips" and lines[5:] == tables.scores_text(RUN, evaluation()).splitlines()[1:]
 
 
 def test_export_text_holds_the_figures():
@@ -126,7 +126,7 @@ def test_export_text_holds_the_figures():
         "first_beyond_bound": None,
         "worst_layers": [{"layer": "block_0_add", "op": "ADD", "snr_db": 21.92}],
     }
-    text = report.export_text(RUN, FIGURES, certificate, parity)
+    text = tables.export_text(RUN, FIGURES, certificate, parity)
     assert "centre       91 -> 82 layers; max |logit difference| 4.3e-05" in text.splitlines()
     for figure in ("70001 -> 50002", "237 clips", "3.2e-07", "100%", "101234 bytes", "7654321", "98 nodes", "45678 bytes"):
         assert figure in text, figure
@@ -138,7 +138,7 @@ def test_export_text_holds_the_figures():
     assert fake_quant.endswith("3.1e-01, 4.2e-02 (mean at most 5.0e-02)")
     assert verdict == "every form is within the bound of its rounding"
     assert worst == "least signal-to-noise in dB: block_0_add 21.9"
-    beyond = report.export_text(RUN, FIGURES, certificate, {**parity, "first_beyond_bound": "fake_quant"})
+    beyond = tables.export_text(RUN, FIGURES, certificate, {**parity, "first_beyond_bound": "fake_quant"})
     assert "numbers part at: fake_quant" in beyond.splitlines()
 
 
@@ -147,20 +147,20 @@ def test_export_text_shows_a_compressed_model_beside_the_other():
     after = {"bytes": 65432, "arena_bytes": 56789, "kernels": 12, "UA": 0.641}
     figures = {**FIGURES, "compression": {"bits": 4, "before": before, "after": after}}
     parity = {"stages": [], "first_beyond_bound": None, "worst_layers": []}
-    assert report.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-3:] == [
+    assert tables.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-3:] == [
         "compression  4 bits a weight in 12 kernels",
         "  without    101234 bytes, TFLM arena 45678 bytes, UA 0.645",
         "  with       65432 bytes, TFLM arena 56789 bytes, UA 0.641",
     ]
     after["kernels"] = 0
-    last = report.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-1]
+    last = tables.export_text(RUN, figures, {"deploy": []}, parity).splitlines()[-1]
     assert last == "compression  saves nothing with 4 bits: no kernel is long enough"
 
 
 def test_presets_are_listed_with_their_sizes(monkeypatch):
     small = {key: PRESETS[key] for key in (("conformer", "micro"), ("speechformer", "micro"))}
-    monkeypatch.setattr(report, "PRESETS", small)
-    lines = report.presets_text(FeatureConfig()).splitlines()
+    monkeypatch.setattr(tables, "PRESETS", small)
+    lines = tables.presets_text(FeatureConfig()).splitlines()
     assert lines[0] == "clips of 2.5 s: 247 frames of 40 mels; 8 classes"
     assert [line.split() for line in lines[2:]] == [
         ["conformer", "micro", "56561", "4686464", "62"],
@@ -169,9 +169,9 @@ def test_presets_are_listed_with_their_sizes(monkeypatch):
 
 
 def test_a_warning_goes_to_stderr_once(capsys):
-    report.warn("One clip is missing.")
-    report.warn("One clip is missing.")
-    report.warn("Another one is, too.")
+    tables.warn("One clip is missing.")
+    tables.warn("One clip is missing.")
+    tables.warn("Another one is, too.")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "Warning: One clip is missing.\nWarning: Another one is, too.\n"
@@ -181,7 +181,7 @@ def test_a_warning_goes_to_stderr_once(capsys):
 def test_confusion_is_a_png_whose_size_follows_the_labels(tmp_path, num_labels):
     labels = tuple(f"label{i}" for i in range(num_labels))
     scores = score(list(range(num_labels)), [0] * num_labels, num_labels)
-    report.save_confusion(str(tmp_path / "confusion.png"), scores, labels, "a title")
+    tables.save_confusion(str(tmp_path / "confusion.png"), scores, labels, "a title")
     pixels = round(120 * (2.2 + 0.6 * num_labels))  # 120 dots per inch
     assert png_size(tmp_path / "confusion.png") == (pixels, pixels)
     assert os.listdir(tmp_path) == ["confusion.png"]
@@ -198,7 +198,7 @@ def test_confusion_shows_counts_labels_and_scores(tmp_path, monkeypatch):
         seen["colours"] = axes.images[0].get_array()
 
     monkeypatch.setattr(Figure, "savefig", look)
-    report.save_confusion(str(tmp_path / "confusion.png"), SCORES, LABELS, "split 4")
+    tables.save_confusion(str(tmp_path / "confusion.png"), SCORES, LABELS, "split 4")
     assert seen["counts"] == SCORES.confusion.ravel().tolist()
     assert tuple(seen["labels"]) == LABELS
     assert "split 4" in seen["title"] and "UA 0.722" in seen["title"] and "WA 0.667" in seen["title"]
@@ -216,6 +216,6 @@ def test_a_full_disk_leaves_the_old_confusion(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", fill)
     with pytest.raises(KserError, match=r"^Cannot write .*confusion\.png: No space left on device\.$"):
-        report.save_confusion(str(path), SCORES, LABELS, "a title")
+        tables.save_confusion(str(path), SCORES, LABELS, "a title")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["confusion.png"]
     assert pyplot.get_fignums() == []  # no figure is left in pyplot's memory either

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import audio, feature_cache
+from kser.audio import reading
+from kser.audio.augment_waveform import augment_sound, variant_rng
+from kser.audio.log_mel import clip_moments, log_mel_numpy
 from kser.config import SAMPLE_RATE_HZ, AugmentConfig, FeatureConfig, RunConfig
+from kser.datasets import feature_cache
 from kser.datasets.corpus import Corpus
+from kser.datasets.feature_cache import cache_key, extract_to_cache, load_features, load_variants, read_cache
+from kser.datasets.scan import CHUNK_CLIPS, scan
 from kser.errors import AudioError, DatasetError, KserError
-from kser.feature_cache import cache_key, extract_to_cache, load_features, load_variants, read_cache
-from kser.features import clip_moments, log_mel_numpy
-from kser.scan import CHUNK_CLIPS, scan
-from kser.sound_augment import augment_sound, variant_rng
 from tests import tiny
 from tests.limits import files_at_most
 
@@ -47,7 +48,7 @@ def no_audio(monkeypatch):
     def refuse(*args):
         raise AssertionError("audio was read")
 
-    return lambda: monkeypatch.setattr(audio, "read", refuse)
+    return lambda: monkeypatch.setattr(reading, "read", refuse)
 
 
 def load(corpus: Corpus, cache: Path, config: FeatureConfig = CONFIG) -> np.ndarray:
@@ -79,13 +80,13 @@ def test_features_are_those_of_the_front_end_in_the_order_of_the_corpus(corpus, 
     features = load(corpus, cache)
     assert features.shape == (36, CONFIG.num_frames, CONFIG.num_mels) and features.dtype == np.float32
     for index in (0, 17, 35):
-        clip = audio.fix_clip(audio.load(corpus.utterances[index].path), CONFIG)
+        clip = reading.fix_clip(reading.load(corpus.utterances[index].path), CONFIG)
         np.testing.assert_allclose(features[index], log_mel_numpy(clip, CONFIG), atol=1e-4)
 
 
 def test_features_come_with_what_each_file_is_and_with_the_moments_of_each_clip(corpus, cache):
     features = load_features(corpus, CONFIG, str(cache))
-    assert features.digests == [audio.read(u.path).digest for u in corpus.utterances]
+    assert features.digests == [reading.read(u.path).digest for u in corpus.utterances]
     for utterance, report in zip(corpus.utterances, features.reports, strict=True):
         info = soundfile.info(utterance.path)
         assert (report.seconds, report.sample_rate_hz, report.channels) == (info.frames / SAMPLE_RATE_HZ, SAMPLE_RATE_HZ, 1)
@@ -158,7 +159,7 @@ def test_of_a_part_of_a_file_the_features_are_those_of_the_part(corpus, cache):
     )
     values = load(dataclasses.replace(corpus, utterances=parts), cache)
     for clip, part in zip(values, parts, strict=True):
-        samples = audio.fix_clip(audio.load(part.path, span=part.span), CONFIG)
+        samples = reading.fix_clip(reading.load(part.path, span=part.span), CONFIG)
         np.testing.assert_allclose(clip, log_mel_numpy(samples, CONFIG), atol=1e-4)
 
 
@@ -412,7 +413,7 @@ def test_a_whole_chunk_of_bad_files_is_left_out(corpus, cache):
         Path(utterance.path).write_bytes(b"")
     reports, features = extract_to_cache(corpus, scan(corpus.utterances, CONFIG), CONFIG, str(cache))
     assert len(reports) == 36 and len(features.values) == len(features.moments) == 36 - CHUNK_CLIPS
-    clip = audio.fix_clip(audio.load(corpus.utterances[-1].path), CONFIG)
+    clip = reading.fix_clip(reading.load(corpus.utterances[-1].path), CONFIG)
     np.testing.assert_allclose(features.values[-1], log_mel_numpy(clip, CONFIG), atol=1e-4)
 
 
@@ -471,8 +472,8 @@ def test_variants_are_the_features_of_augmented_sounds(some, cache):
     assert isinstance(variants, np.memmap)
     for clip, variant in ((0, 0), (4, 1), (8, 0)):
         rng = variant_rng(0, some[clip].utterance_id, variant)
-        sound = augment_sound(audio.load(some[clip].path), config.augment.steps("sound"), rng)
-        expected = log_mel_numpy(audio.fix_clip(sound, CONFIG), CONFIG)
+        sound = augment_sound(reading.load(some[clip].path), config.augment.steps("sound"), rng)
+        expected = log_mel_numpy(reading.fix_clip(sound, CONFIG), CONFIG)
         np.testing.assert_allclose(variants[clip, variant], expected, atol=1e-4)
     assert len({variant.tobytes() for clip in variants for variant in clip}) == 18
 

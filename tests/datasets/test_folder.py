@@ -13,8 +13,8 @@ from kser.config import SAMPLE_RATE_HZ
 from kser.datasets import folder
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.protocols import check_leaks, find_protocol, make_split
+from kser.datasets.scan import examine
 from kser.errors import DatasetError
-from kser.scan import examine
 from tests import tiny
 
 

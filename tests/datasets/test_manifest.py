@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance, speakers_held_out
+from kser.datasets.manifest import FORMAT, manifest_text, read_manifest, require_content
+from kser.datasets.scan import ClipReport
 from kser.errors import DatasetError
-from kser.manifest import FORMAT, manifest_text, read_manifest, require_content
-from kser.scan import ClipReport
 
 DATA_DIR = "/audio/toy"
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from kser.cli.tables import preparation_text
 from kser.config import SAMPLE_RATE_HZ, DataConfig, DataPaths
 from kser.datasets import SOURCES, Source, checksums
 from kser.datasets.corpus import Corpus
+from kser.datasets.feature_cache import load_features
+from kser.datasets.manifest import read_manifest
+from kser.datasets.prepare import Preparation, beam_scanner, prepare, prepare_corpus
 from kser.errors import DatasetError
-from kser.feature_cache import load_features
-from kser.manifest import read_manifest
-from kser.material import load_material
-from kser.prepare import Preparation, beam_scanner, prepare, prepare_corpus
-from kser.report import preparation_text
+from kser.training.material import load_material
 from tests import tiny
 
 
@@ -56,7 +56,7 @@ def test_a_sound_corpus_is_complete_and_wholly_in_the_manifest(corpus, paths):
 
 def test_the_feature_cache_is_warm_afterwards(corpus, paths, monkeypatch):
     run(corpus, paths)
-    monkeypatch.setattr("kser.audio.read", None)  # whoever reads audio now fails
+    monkeypatch.setattr("kser.audio.reading.read", None)  # whoever reads audio now fails
     assert load_features(corpus, tiny.FEATURES, paths.cache_dir).values.shape[0] == 36
     assert run(corpus, paths).complete
 
@@ -81,7 +81,7 @@ def test_unusable_clips_are_left_out_and_said(corpus, paths):
 def test_what_was_prepared_is_what_is_trained_on(corpus, paths, monkeypatch):
     path_of(corpus, 3).write_bytes(b"")
     prepared = run(corpus, paths)
-    monkeypatch.setattr("kser.audio.read", None)
+    monkeypatch.setattr("kser.audio.reading.read", None)
     material = load_material(tiny.run_config(), paths)
     assert material.corpus == prepared.corpus and len(material.features.values) == 35
 

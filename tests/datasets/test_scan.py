@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import audio, scan
+from kser.audio import reading
+from kser.audio.log_mel import batch_extractor, log_mel_numpy
 from kser.config import SAMPLE_RATE_HZ
+from kser.datasets import scan
 from kser.datasets.corpus import Utterance
-from kser.features import batch_extractor, log_mel_numpy
 from tests import tiny
 
 GOOD = tiny.tone(1, 0, 0)
@@ -173,7 +174,7 @@ def test_features_are_the_log_mel_of_the_clips_and_zero_where_there_is_none(tmp_
         if report.problem:
             assert not found.any()
         else:
-            samples = audio.fix_clip(audio.load(utterance.path), tiny.FEATURES)
+            samples = reading.fix_clip(reading.load(utterance.path), tiny.FEATURES)
             np.testing.assert_allclose(found, log_mel_numpy(samples, tiny.FEATURES), atol=1e-4)
 
 

@@ -8,13 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from kser import export, rundir, tflite
 from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, SmoothingConfig, from_dict
-from kser.deploy import deploy_model
 from kser.errors import FoldError, ModelFileError
-from kser.fold import fold_model
-from kser.inference import predict_logits
-from kser.metrics import METRICS, score
+from kser.export import exporter
+from kser.export.fold import fold_model
+from kser.export.rewrites import deploy_model
+from kser.models.inference import predict_logits
+from kser.tflite import model_file
+from kser.training import run_directory
+from kser.training.metrics import METRICS, score
 from tests import tiny
 from tests.tiny_run import NUM_REPRESENTATIVE
 
@@ -28,11 +30,11 @@ def part(trained):
 
 def test_the_report_is_what_the_file_says(trained):
     model_bytes, report = trained.result.model_bytes, trained.result.report
-    description = tflite.describe(model_bytes)
+    description = model_file.describe(model_bytes)
     assert report["sha256"] == hashlib.sha256(model_bytes).hexdigest()
     assert report["bytes"] == len(model_bytes)
     assert report["nodes"] == description.num_nodes and report["ops"] == description.ops
-    assert report["multiply_accumulates"] == tflite.multiply_accumulates(model_bytes) > 0
+    assert report["multiply_accumulates"] == model_file.multiply_accumulates(model_bytes) > 0
     assert report["quantization"]["representative_clips"] == NUM_REPRESENTATIVE
     assert report == json.loads(json.dumps(report))
 
@@ -46,20 +48,20 @@ def test_the_report_is_what_the_fold_proved(trained):
 
 def test_the_arena_is_the_models(trained):
     arena = trained.result.report["arena_bytes"]
-    assert arena["total"] == arena["head"] + arena["tail"] == tflite.TFLMRunner(trained.result.model_bytes).arena().total
-    assert tflite.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"])
+    assert arena["total"] == arena["head"] + arena["tail"] == model_file.TFLMRunner(trained.result.model_bytes).arena().total
+    assert model_file.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"])
     with pytest.raises(ModelFileError, match="arena is too small"):
-        tflite.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"] - 16)
+        model_file.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"] - 16)
 
 
 def test_scores_are_of_each_form(trained, part):
-    model, report = rundir.load_model(trained.run), trained.result.report
+    model, report = run_directory.load_model(trained.run), trained.result.report
     logits = {
         "keras": predict_logits(model, part.features),
         "folded": predict_logits(fold_model(model), part.features),
         "deployed": predict_logits(deploy_model(fold_model(model), part.features).model, part.features),
-        "tflite": tflite.LiteRTRunner(trained.result.model_bytes).logits(part.features),
-        "tflm": tflite.TFLMRunner(trained.result.model_bytes).logits(part.features),
+        "tflite": model_file.LiteRTRunner(trained.result.model_bytes).logits(part.features),
+        "tflm": model_file.TFLMRunner(trained.result.model_bytes).logits(part.features),
     }
     assert list(report["scores"]) == [row["stage"] for row in trained.result.parity["stages"]] == FORMS
     for form, values in logits.items():
@@ -71,20 +73,20 @@ def test_scores_are_of_each_form(trained, part):
 
 
 def test_int8_is_close_to_float(trained, part):
-    logits = predict_logits(rundir.load_model(trained.run), part.features)
-    difference = np.abs(tflite.TFLMRunner(trained.result.model_bytes).logits(part.features) - logits)
+    logits = predict_logits(run_directory.load_model(trained.run), part.features)
+    difference = np.abs(model_file.TFLMRunner(trained.result.model_bytes).logits(part.features) - logits)
     # A sound int8 conversion of so small a network is off by a few steps of its output, a broken one by its range.
     assert difference.mean() < 0.1 * np.ptp(logits)
     assert trained.result.report["mean_logit_difference_from_keras"]["tflm"] == pytest.approx(difference.mean(), rel=1e-6)
 
 
 def test_the_float_model_computes_as_keras(trained, part):
-    logits = predict_logits(rundir.load_model(trained.run), part.features)
-    np.testing.assert_allclose(tflite.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
+    logits = predict_logits(run_directory.load_model(trained.run), part.features)
+    np.testing.assert_allclose(model_file.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
 
 
 def test_the_metadata_tells_all_that_prediction_needs(trained):
-    metadata = tflite.read_metadata(trained.result.model_bytes)
+    metadata = model_file.read_metadata(trained.result.model_bytes)
     assert tuple(metadata["labels"]) == tiny.LABELS
     assert from_dict(FeatureConfig, metadata["features"]) == tiny.FEATURES
     assert from_dict(ModelConfig, metadata["model"]) == tiny.MODEL
@@ -94,7 +96,7 @@ def test_the_metadata_tells_all_that_prediction_needs(trained):
     assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]
     settings = from_dict(QuantizationConfig, metadata["quantization"])
     assert settings == QuantizationConfig(representative_clips=NUM_REPRESENTATIVE)
-    certificate = export.certificate_json(trained.result.certificate).encode()
+    certificate = exporter.certificate_json(trained.result.certificate).encode()
     assert metadata["fold_certificate_sha256"] == hashlib.sha256(certificate).hexdigest()
     assert (metadata["corpus"], metadata["protocol"], metadata["split"]) == ("tiny", "", 1)
     assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
@@ -111,16 +113,16 @@ def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):
     def converted(*_):
         raise AssertionError("a fold that is not exact was converted")
 
-    monkeypatch.setattr(export, "fold_model", off_by_a_little)
-    monkeypatch.setattr(export.convert, "to_float_tflite", converted)
+    monkeypatch.setattr(exporter, "fold_model", off_by_a_little)
+    monkeypatch.setattr(exporter.convert, "to_float_tflite", converted)
     with pytest.raises(FoldError, match="a logit changed by 1.00e-03"):
-        export.export(trained.run, part.features, part)
+        exporter.export(trained.run, part.features, part)
 
 
 def test_metadata_that_changes_the_logits_is_refused(trained, part, monkeypatch):
     float_model = trained.result.float_model
-    monkeypatch.setattr(export.convert, "to_float_tflite", lambda model: float_model)
-    monkeypatch.setattr(export.convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
-    monkeypatch.setattr(tflite, "add_metadata", lambda model_bytes, metadata: float_model)
+    monkeypatch.setattr(exporter.convert, "to_float_tflite", lambda model: float_model)
+    monkeypatch.setattr(exporter.convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
+    monkeypatch.setattr(model_file, "add_metadata", lambda model_bytes, metadata: float_model)
     with pytest.raises(ModelFileError, match="other logits with its metadata than without; nothing was written"):
-        export.export(trained.run, part.features, part)
+        exporter.export(trained.run, part.features, part)

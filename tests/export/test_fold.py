@@ -9,13 +9,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from kser import fold
-from kser.backbones import build_model, plain
 from kser.config import HRF_INIT, HRFConfig
 from kser.errors import FoldError
-from kser.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove, weights_hash
-from kser.inference import predict_logits
-from kser.layers import HRFDense
+from kser.export import fold
+from kser.export.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove, weights_hash
+from kser.models.inference import predict_logits
+from kser.models.layers import HRFDense
+from kser.models.presets import build_model, plain
 from tests import tiny
 
 NUM_CLASSES = 5

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.backbones import PRESETS, build_model
 from kser.config import FeatureConfig
 from kser.errors import FoldError
-from kser.graph import build_graph, new_node, read_graph
-from kser.inference import predict_logits
+from kser.export.graph import build_graph, new_node, read_graph
+from kser.models.inference import predict_logits
+from kser.models.presets import PRESETS, build_model
 
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
 

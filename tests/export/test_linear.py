@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.graph import build_graph, read_graph
-from kser.layers import HRFDense
-from kser.linear import with_affine_input, with_centred_output, with_scaled_output
+from kser.export.graph import build_graph, read_graph
+from kser.export.linear import with_affine_input, with_centred_output, with_scaled_output
+from kser.models.layers import HRFDense
 from tests.networks import perturb
 
 INPUT_DIM, UNITS = 5, 4

@@ -9,16 +9,13 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from kser import layers, quantize, tflite
-from kser.backbones import PRESETS, build_model
 from kser.config import ACTIVATIONS, RANGES, FeatureConfig, HRFConfig
-from kser.convert import to_int8_tflite, to_int16x8_tflite
-from kser.deploy import DEPLOY_PASSES, deploy_model
 from kser.errors import ConfigError, FoldError, KserError
-from kser.fold import fold_model
-from kser.graph import Graph, build_graph, new_node, read_graph
-from kser.inference import predict_logits
-from kser.quantize import (
+from kser.export import quantize
+from kser.export.convert import to_int8_tflite, to_int16x8_tflite
+from kser.export.fold import fold_model
+from kser.export.graph import Graph, build_graph, new_node, read_graph
+from kser.export.quantize import (
     KernelQuantizer,
     dense_as_convolution,
     fake_quantized,
@@ -30,6 +27,11 @@ from kser.quantize import (
     token_dense_axes,
     written_out_norms,
 )
+from kser.export.rewrites import DEPLOY_PASSES, deploy_model
+from kser.models import layers
+from kser.models.inference import predict_logits
+from kser.models.presets import PRESETS, build_model
+from kser.tflite import model_file
 from tests.networks import NETWORKS, NUM_CLASSES, clips, network
 
 HRF = HRFConfig(2)
@@ -160,7 +162,7 @@ def test_the_device_has_the_scales_that_were_measured(method):
     graph = graph_of("conformer")
     ranges = measure_ranges(graph, clips(), method)
     model_bytes = to_int8_tflite(fake_quantized(rounded_kernels(graph, {}), ranges), clips(2))
-    computed = tflite.LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips(1))
+    computed = model_file.LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips(1))
     scales = {
         found.tensor.name.split("/")[1]: found.tensor.scale for found in computed if found.op in ("ADD", "BATCH_MATMUL")
     }
@@ -175,7 +177,7 @@ def test_int8_integers_are_close_to_the_rounded_network(backbone, changes):
     """Within a few steps of the logits: both round alike, and fixed-point arithmetic comes on top."""
     graph = graph_of(backbone, **changes)
     simulated = fake_quantized(rounded_kernels(graph, {}), measure_ranges(graph, clips()))
-    runner = tflite.TFLMRunner(to_int8_tflite(simulated, clips(4)))
+    runner = model_file.TFLMRunner(to_int8_tflite(simulated, clips(4)))
     difference = np.abs(runner.logits(clips()) - predict_logits(simulated, clips()))
     assert difference.mean() < 4 * runner.output.scale
 
@@ -183,7 +185,7 @@ def test_int8_integers_are_close_to_the_rounded_network(backbone, changes):
 @pytest.mark.parametrize(("backbone", "changes"), NETWORKS)
 def test_int16_activations_leave_little_but_the_rounding_of_kernels(backbone, changes):
     graph = written_out_norms(graph_of(backbone, **{**changes, "activation": "swish"}))
-    runner = tflite.TFLMRunner(to_int16x8_tflite(build_graph(graph), clips()))
+    runner = model_file.TFLMRunner(to_int16x8_tflite(build_graph(graph), clips()))
     assert runner.input.dtype == runner.output.dtype == "int16"
     exact = logits(rounded_kernels(graph, {}))
     assert np.abs(runner.logits(clips()) - exact).mean() < 0.02 * np.ptp(exact)
@@ -195,10 +197,10 @@ def test_a_scale_for_every_output_channel(conformer):
     graph = dense_as_convolution(rounded_kernels(conformer, axes), axes)
     np.testing.assert_allclose(logits(graph), logits(rounded_kernels(conformer, axes)), rtol=0, atol=1e-5)
     ranges = measure_ranges(conformer, clips())
-    model = tflite.parse(to_int8_tflite(fake_quantized(graph, ranges), clips(2)))
+    model = model_file.parse(to_int8_tflite(fake_quantized(graph, ranges), clips(2)))
     main, ops = model.subgraphs[0], {}
     for op in main.operators:
-        ops.setdefault(tflite.op_name(model, op), []).append(op)
+        ops.setdefault(model_file.op_name(model, op), []).append(op)
     assert len(ops["FULLY_CONNECTED"]) == 1
     for op in ops["CONV_2D"]:
         kernel = main.tensors[op.inputs[1]]

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser import deploy
-from kser.backbones import build_model
 from kser.config import FeatureConfig, HRFConfig, ModelConfig
-from kser.convert import to_int8_tflite
-from kser.deploy import DEPLOY_PASSES, deploy_model
 from kser.errors import ConfigError, FoldError
-from kser.fold import fold_model, foldable_layers
-from kser.graph import build_graph, read_graph
-from kser.inference import predict_logits
-from kser.layers import AddPositions, HRFDense, L2Norm, LayerNorm, RMSNorm
-from kser.tflite import TFLMRunner, describe
+from kser.export import rewrites
+from kser.export.convert import to_int8_tflite
+from kser.export.fold import fold_model, foldable_layers
+from kser.export.graph import build_graph, read_graph
+from kser.export.rewrites import DEPLOY_PASSES, deploy_model
+from kser.models.inference import predict_logits
+from kser.models.layers import AddPositions, HRFDense, L2Norm, LayerNorm, RMSNorm
+from kser.models.presets import build_model
+from kser.tflite.model_file import TFLMRunner, describe
 from tests.networks import NETWORKS, clips, network, perturb
 
 
@@ -52,7 +52,7 @@ def test_all_passes_together_are_exact(backbone, changes):
 @pytest.mark.parametrize(("backbone", "changes"), NETWORKS)
 def test_each_pass_alone_is_exact(backbone, changes, name):
     model = network(backbone, **changes)
-    atol = deploy.BOUNDS.get(name, deploy.MAX_LOGIT_DIFFERENCE)
+    atol = rewrites.BOUNDS.get(name, rewrites.MAX_LOGIT_DIFFERENCE)
     np.testing.assert_allclose(rewritten(model, name)(clips(4)), model(clips(4)), rtol=0, atol=atol)
 
 
@@ -187,7 +187,7 @@ def test_a_pass_that_is_not_exact_is_caught(monkeypatch):
 
 def test_a_changed_decision_is_caught_by_itself(monkeypatch):
     monkeypatch.setitem(DEPLOY_PASSES, "fuse", _corrupt)
-    monkeypatch.setattr(deploy, "MAX_LOGIT_DIFFERENCE", np.inf)
+    monkeypatch.setattr(rewrites, "MAX_LOGIT_DIFFERENCE", np.inf)
 
     def other_class(graph):
         node = graph["classifier"]

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kser import firmware, tflite
-from kser.board_link import SILENCE, BoardDecision, Hello
-from kser.board_parity import (
+from kser.errors import AudioError, BoardError, ModelFileError
+from kser.firmware import codegen
+from kser.firmware.board_parity import (
     MAX_HEARD_STEPS,
     MAX_INPUT_STEPS,
     MAX_INPUTS_SHARE,
@@ -20,9 +20,10 @@ from kser.board_parity import (
     latency,
     summary,
 )
-from kser.errors import AudioError, BoardError, ModelFileError
-from kser.examine import Examiner
-from kser.predict import Predictor
+from kser.firmware.serial_link import SILENCE, BoardDecision, Hello
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor
+from kser.tflite.sandbox import Examiner
 from tests import tiny
 
 CLIP = Clip("a.wav", 10000, 0, 0, 0, 0, "sad", "sad", True, (1000.0, 3000.0), 5000, 4000)
@@ -34,14 +35,14 @@ class MadeUpBoard:
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
         self.label, self.logit_steps, self.features_change = None, 0, lambda values: values
-        hash_ = firmware.fnv1a(tflite.encode_metadata(predictor.metadata))
+        hash_ = codegen.fnv1a(model_file.encode_metadata(predictor.metadata))
         self.hello = Hello(1, hash_, *predictor.input.shape[1:], len(predictor.labels), 512, 512, 1, 0, "")
 
     def reset(self):
         self._heard = []
 
     def play(self, samples):
-        self._inputs = tflite.quantize(self._predictor.features(samples), self._predictor.input)
+        self._inputs = model_file.quantize(self._predictor.features(samples), self._predictor.input)
         return [1.0]
 
     def decide(self):
@@ -53,8 +54,8 @@ class MadeUpBoard:
         return self.features_change(self._inputs)
 
     def classify(self, inputs):
-        features = tflite.dequantize(inputs, self._predictor.input)[np.newaxis]
-        logits = tflite.quantize(self._predictor.logits(features)[0], self._predictor.output).astype(int)
+        features = model_file.dequantize(inputs, self._predictor.input)[np.newaxis]
+        logits = model_file.quantize(self._predictor.logits(features)[0], self._predictor.output).astype(int)
         logits += np.where(logits > 0, -self.logit_steps, self.logit_steps)
         return logits.astype(np.int8), 5
 
@@ -118,7 +119,9 @@ def test_another_model(board, predictor):
 
 def test_a_float_model(trained, board, tmp_path):
     path = tmp_path / "float.tflite"
-    path.write_bytes(tflite.add_metadata(trained.result.float_model, tflite.read_metadata(trained.result.model_bytes)))
+    path.write_bytes(
+        model_file.add_metadata(trained.result.float_model, model_file.read_metadata(trained.result.model_bytes))
+    )
     with Examiner() as examiner, pytest.raises(ModelFileError, match="run models in int8"):
         Comparison(board, Predictor(str(path), "tflm", examiner))
 

@@ -8,11 +8,12 @@ import re
 import numpy as np
 import pytest
 
-from kser import firmware, tflite
-from kser.board_features import mel_segments
+from kser.audio.device_log_mel import mel_segments
+from kser.audio.log_mel import analysis_window, feature_code, log_mel_numpy, mel_matrix
 from kser.config import FeatureConfig, SmoothingConfig, to_dict
 from kser.errors import ConfigError, ModelFileError
-from kser.features import analysis_window, feature_code, log_mel_numpy, mel_matrix
+from kser.firmware import codegen
+from kser.tflite import model_file
 from tests.micro import sources, toolchain
 
 CONFIG = FeatureConfig(clip_seconds=0.6, num_mels=20)
@@ -26,7 +27,7 @@ CONFIGS = [
 
 @pytest.fixture(scope="module")
 def settings():
-    return firmware.settings_source(sources.metadata(CONFIG), sources.description(CONFIG))
+    return codegen.settings_source(sources.metadata(CONFIG), sources.description(CONFIG))
 
 
 def constant(text, name):
@@ -96,7 +97,7 @@ def test_twiddles_are_roots_of_one(settings):
 @pytest.mark.parametrize("remove_level", [True, False])
 def test_codes_quantize_as_the_normalization(remove_level):
     config = dataclasses.replace(CONFIG, remove_level=remove_level)
-    text = firmware.settings_source(sources.metadata(config), sources.description(config))
+    text = codegen.settings_source(sources.metadata(config), sources.description(config))
     offset, step = (number(text, name) for name in ("kCodeOffset", "kCodeStep"))
     rng = np.random.default_rng(0)
     log_mel = rng.uniform(-8, 5, (config.num_frames, config.num_mels))
@@ -110,17 +111,17 @@ def test_codes_quantize_as_the_normalization(remove_level):
 
 
 def test_metadata_is_known_by_its_hash(settings):
-    assert firmware.fnv1a(b"") == 0x811C9DC5 and firmware.fnv1a(b"foobar") == 0xBF9CF968  # from the algorithm's page
-    metadata = tflite.encode_metadata(sources.metadata(CONFIG))
-    assert int(constant(settings, "kMetadataHash"), 16) == firmware.fnv1a(metadata)
-    other = firmware.settings_source({**sources.metadata(CONFIG), "corpus": "x"}, sources.description(CONFIG))
+    assert codegen.fnv1a(b"") == 0x811C9DC5 and codegen.fnv1a(b"foobar") == 0xBF9CF968  # from the algorithm's page
+    metadata = model_file.encode_metadata(sources.metadata(CONFIG))
+    assert int(constant(settings, "kMetadataHash"), 16) == codegen.fnv1a(metadata)
+    other = codegen.settings_source({**sources.metadata(CONFIG), "corpus": "x"}, sources.description(CONFIG))
     assert constant(other, "kMetadataHash") != constant(settings, "kMetadataHash")
 
 
 def test_smoothing_is_the_metadatas_or_the_default(settings):
     assert [number(settings, name) for name in ("kFramesPerDecision", "kAverageDecisions", "kDwellDecisions")] == [50, 3, 2]
     smoothing = SmoothingConfig(decision_ms=250, average_ms=2000, hysteresis=0.3, dwell_ms=600, silence_dbfs=-50)
-    text = firmware.settings_source(
+    text = codegen.settings_source(
         {**sources.metadata(CONFIG), "smoothing": to_dict(smoothing)}, sources.description(CONFIG)
     )
     assert [number(text, name) for name in ("kFramesPerDecision", "kAverageDecisions", "kDwellDecisions")] == [25, 8, 3]
@@ -129,7 +130,7 @@ def test_smoothing_is_the_metadatas_or_the_default(settings):
 
 def test_labels_are_literals_in_ascii():
     labels = ("neutral", 'sa"d', "fröhlich", "what??/")
-    text = firmware.settings_source({**sources.metadata(CONFIG), "labels": labels}, sources.description(CONFIG))
+    text = codegen.settings_source({**sources.metadata(CONFIG), "labels": labels}, sources.description(CONFIG))
     assert r'"neutral", "sa\042d", "fr\303\266hlich", "what\077\077/"' in text
     assert text.isascii()
 
@@ -137,7 +138,7 @@ def test_labels_are_literals_in_ascii():
 def test_wide_features_are_kept_in_16_bits(settings):
     assert "using FeatureCode = std::int8_t;" in settings
     config = dataclasses.replace(CONFIG, log_floor=1e-9)
-    assert "std::int16_t;" in firmware.settings_source(sources.metadata(config), sources.description(config))
+    assert "std::int16_t;" in codegen.settings_source(sources.metadata(config), sources.description(config))
 
 
 def other_tensors(**changes):
@@ -159,7 +160,7 @@ def other_tensors(**changes):
 )
 def test_unfit_models_are_refused(metadata, description, message):
     with pytest.raises(ModelFileError, match=message):
-        firmware.settings_source({**sources.metadata(CONFIG), **metadata}, description)
+        codegen.settings_source({**sources.metadata(CONFIG), **metadata}, description)
 
 
 # --- Codes ------------------------------------------------------------------------------------------------------------
@@ -190,19 +191,18 @@ def of_ops(*ops):
 
 
 def test_only_the_models_ops_are_registered():
-    text = firmware.resolver_source(of_ops("CONV_2D", "BATCH_MATMUL", "FULLY_CONNECTED"))
+    text = codegen.resolver_source(of_ops("CONV_2D", "BATCH_MATMUL", "FULLY_CONNECTED"))
     assert re.findall(r"->(\w+)\(\)", text) == ["AddBatchMatMul", "AddConv2D", "AddFullyConnected"]
     assert number(text.replace("unsigned int", "int"), "kNumOps") == 3
 
 
 def test_own_ops_are_left_out():
-    text = firmware.resolver_source(of_ops("CONV_2D", "BATCH_MATMUL"), own_ops=["BATCH_MATMUL", "SOFTMAX"])
+    text = codegen.resolver_source(of_ops("CONV_2D", "BATCH_MATMUL"), own_ops=["BATCH_MATMUL", "SOFTMAX"])
     assert re.findall(r"->(\w+)\(\)", text) == ["AddConv2D"]
-    assert "kNumOps = 1;" in firmware.resolver_source(of_ops("SOFTMAX"), own_ops=["SOFTMAX"])
+    assert "kNumOps = 1;" in codegen.resolver_source(of_ops("SOFTMAX"), own_ops=["SOFTMAX"])
 
 
 def test_methods_are_those_of_tflm():
-
 
     if toolchain.tflm_directory() is None:
         pytest.skip("not installed: xmos-ai-tools, whose TFLM headers name the methods")
@@ -210,8 +210,8 @@ def test_methods_are_those_of_tflm():
     methods = set(re.findall(r"TfLiteStatus (Add\w+)\(", header.read_text()))
     ops = "ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED HARD_SWISH L2_NORMALIZATION LOGISTIC"
     ops += " MEAN MUL PAD PADV2 RESHAPE SLICE SOFTMAX SPLIT STRIDED_SLICE SUB SQUARED_DIFFERENCE RSQRT TANH TRANSPOSE"
-    assert {firmware.adder(op) for op in ops.split()} <= methods
-    assert firmware.adder("BATCH_MATMUL") == "AddBatchMatMul"
+    assert {codegen.adder(op) for op in ops.split()} <= methods
+    assert codegen.adder("BATCH_MATMUL") == "AddBatchMatMul"
 
 
 # --- Golden vectors ---------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_methods_are_those_of_tflm():
 def test_golden_vectors_are_written_as_they_are():
     rng = np.random.default_rng(0)
     values = rng.integers(-128, 128, (CONFIG.num_frames, CONFIG.num_mels)).astype(np.int8)
-    text = firmware.golden_source(values, np.int8([-128, 0, 1, 127]))
+    text = codegen.golden_source(values, np.int8([-128, 0, 1, 127]))
     np.testing.assert_array_equal(array(text, "kGoldenInput").astype(int), values.ravel())
     np.testing.assert_array_equal(array(text, "kGoldenLogits").astype(int), [-128, 0, 1, 127])
 
@@ -228,12 +228,12 @@ def test_golden_vectors_are_written_as_they_are():
 @pytest.mark.parametrize("values", [np.zeros((2, 3)), np.zeros(6, np.int8)])
 def test_golden_vectors_must_be_int8_of_their_form(values):
     with pytest.raises(ConfigError, match="Golden vectors are int8"):
-        firmware.golden_source(values, np.zeros(4, np.int8))
+        codegen.golden_source(values, np.zeros(4, np.int8))
 
 
 def test_the_golden_clip_exercises_every_band():
     config = FeatureConfig()
-    clip = firmware.golden_clip(config)
+    clip = codegen.golden_clip(config)
     assert clip.shape == (config.clip_samples,) and clip.dtype == np.int16
     assert 5000 < np.abs(clip.astype(int)).max() < 32767
     assert log_mel_numpy(clip / 32768, config).std(axis=0).min() > 0.3
@@ -243,18 +243,18 @@ def test_the_golden_clip_exercises_every_band():
 
 
 def test_memory_is_constants():
-    text = firmware.memory_source(9216, 4096)
+    text = codegen.memory_source(9216, 4096)
     assert constant(text, "kArenaBytes") == "9216" and constant(text, "kRingSamples") == "4096"
 
 
 def test_switches_are_those_of_the_ops():
     text = "// Why.\n#ifndef KSER_KERNEL_ADD\n#define KSER_KERNEL_ADD 1\n#endif\n#define KSER_KERNEL_L2_NORMALIZATION 1\n"
-    changed = firmware.switches_source(text, {"L2_NORMALIZATION"})
+    changed = codegen.switches_source(text, {"L2_NORMALIZATION"})
     assert changed == text.replace("KERNEL_ADD 1", "KERNEL_ADD 0")
-    assert firmware.switches_source(changed, {"ADD", "L2_NORMALIZATION"}) == text
+    assert codegen.switches_source(changed, {"ADD", "L2_NORMALIZATION"}) == text
 
 
 def test_golden_input_is_the_golden_clip_as_predict_hears_it():
-    values = firmware.golden_input(sources.metadata(CONFIG), sources.description(CONFIG))
+    values = codegen.golden_input(sources.metadata(CONFIG), sources.description(CONFIG))
     assert (values.dtype, values.shape) == (np.int8, (CONFIG.num_frames, CONFIG.num_mels))
-    np.testing.assert_array_equal(values, sources.board_input(firmware.golden_clip(CONFIG), CONFIG))
+    np.testing.assert_array_equal(values, sources.board_input(codegen.golden_clip(CONFIG), CONFIG))

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser import convert, project, tflite
-from kser.boards import BOARDS, find_board
+from kser.boards.catalog import BOARDS, find_board
 from kser.errors import ConfigError, KserError, ModelFileError
+from kser.export import convert
+from kser.firmware import project
+from kser.tflite import model_file
 from tests.micro import small_model, sources
 
 ARDUINO = ("nano33ble", "portenta_h7", "nicla_vision", "rp2040")
@@ -68,7 +70,7 @@ def test_own_kernels_are_those_of_the_board_and_the_library_has_all_others(proje
     library, own = library_of(projects[board]), find_board(board).library.kernels.own
     switches = dict(re.findall(r"#define KSER_KERNEL_(\w+) (\d)", library[SWITCHES].decode()))
     assert {op for op, on in switches.items() if on == "1"} == own
-    ops = set(tflite.describe(small_model.model_bytes()).ops)
+    ops = set(model_file.describe(small_model.model_bytes()).ops)
     added = len(re.findall(r"resolver->Add", library["kser_resolver.h"].decode()))
     assert added == len(ops - own) < len(ops)
 
@@ -101,7 +103,7 @@ def test_without_the_source_tree_it_is_told(monkeypatch, tmp_path):
 def test_a_model_that_is_not_int8_is_refused():
     inputs = keras.Input((small_model.FEATURES.num_frames, small_model.FEATURES.num_mels))
     network = keras.Model(inputs, keras.layers.Dense(len(sources.LABELS))(keras.layers.Flatten()(inputs)))
-    floats = tflite.add_metadata(convert.to_float_tflite(network), sources.metadata(small_model.FEATURES))
+    floats = model_file.add_metadata(convert.to_float_tflite(network), sources.metadata(small_model.FEATURES))
     with pytest.raises(ModelFileError, match="one int8 input and one int8 output"):
         project.project_files(floats, "esp32", small_model.figures("esp32"))
 
@@ -148,7 +150,7 @@ def test_golden_logits_are_those_of_tflm_for_the_golden_input(projects):
     )
     config = small_model.FEATURES
     assert golden.size == config.num_frames * config.num_mels and len(np.unique(golden)) > 50
-    interpreter = tflite.open_tflm(small_model.model_bytes())
+    interpreter = model_file.open_tflm(small_model.model_bytes())
     interpreter.set_input(golden.reshape(1, config.num_frames, config.num_mels), 0)
     interpreter.invoke()
     np.testing.assert_array_equal(interpreter.get_output(0)[0], logits)

@@ -10,8 +10,8 @@ import tty
 import numpy as np
 import pytest
 
-from kser.board_link import MAGIC, MAX_PAYLOAD_BYTES, Board, Frame, FrameDecoder, SerialPort
 from kser.errors import BoardError, ConfigError
+from kser.firmware.serial_link import MAGIC, MAX_PAYLOAD_BYTES, Board, Frame, FrameDecoder, SerialPort
 
 FRAMES = [Frame(1, 0), Frame(3, 255, bytes(range(256)) * 2), Frame(5, 7, MAGIC * 5), Frame(0x7F, 8, b"no")]
 WAIT = {"timeout_seconds": 0.3, "resend_seconds": 0.1}

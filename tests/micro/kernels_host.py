@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import tflite
+from kser.tflite import model_file
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "deploy" / "kser_micro" / "src" / "kernels"
 RUNNER = Path(__file__).with_name("kernels_runner.cpp")
 GEMMLOWP = Path("/usr/include/gemmlowp")
-CODES = {name: code for code, name in tflite.OP_NAMES.items()}
+CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 # Those with kernels of kser's; all but the last are in the library as well.
 OWN_OPS = ("LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX", "L2_NORMALIZATION", "MEAN", "ADD", "SUB", "MUL", "BATCH_MATMUL")
 
@@ -123,10 +123,10 @@ class HostTFLM:
 
 def run_wheel(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
     """What the tflite-micro wheel makes of the inputs of `HostTFLM.run`."""
-    graph = tflite.parse(model_bytes).subgraphs[0]
+    graph = model_file.parse(model_bytes).subgraphs[0]
     shapes = [tuple(graph.tensors[i].shape) for i in graph.inputs]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    interpreter = tflite.tflm.Interpreter.from_bytes(model_bytes, arena_size=4 << 20)
+    interpreter = model_file.tflm.Interpreter.from_bytes(model_bytes, arena_size=4 << 20)
     outputs = []
     for row in inputs:
         for index, part in enumerate(np.split(row, ends)):
@@ -169,7 +169,7 @@ def model_of(nodes: Sequence[tuple[str, list[int], int, object | None]], specs: 
     graph.inputs = np.array([i for i in range(num_inputs) if specs[i].values is None], np.int32)
     graph.outputs = np.array([len(specs) - 1], np.int32)
     graph.operators = [_operator(names.index(op), inputs, output, options) for op, inputs, output, options in nodes]
-    return tflite.pack(model)
+    return model_file.pack(model)
 
 
 def _operator_code(name: str) -> schema.OperatorCodeT:

@@ -11,7 +11,9 @@ import tty
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kser import convert, firmware, tflite
+from kser.export import convert
+from kser.firmware import codegen
+from kser.tflite import model_file
 
 # What passes every byte.
 CLEAN: Callable[[bytes], bytes] = bytes
@@ -19,11 +21,11 @@ CLEAN: Callable[[bytes], bytes] = bytes
 
 def write_sources(directory: Path, model_bytes: bytes, own_ops: Iterable[str]) -> None:
     """All that is generated for a model: settings, resolver without `own_ops`, and the model."""
-    description = tflite.describe(model_bytes)
+    description = model_file.describe(model_bytes)
     header, source = convert.cc_sources(model_bytes, "kser_model", "kser")
     texts = {
-        "kser_settings.h": firmware.settings_source(tflite.read_metadata(model_bytes), description),
-        "kser_resolver.h": firmware.resolver_source(description, own_ops),
+        "kser_settings.h": codegen.settings_source(model_file.read_metadata(model_bytes), description),
+        "kser_resolver.h": codegen.resolver_source(description, own_ops),
         "kser_model.h": header,
         "kser_model.cc": source,
     }

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kser import board_features, firmware
+from kser.audio import device_log_mel
+from kser.audio.log_mel import Normalization, feature_code
 from kser.config import FeatureConfig, to_dict
-from kser.features import Normalization, feature_code
-from kser.tflite import ModelDescription, TensorInfo
+from kser.firmware import codegen
+from kser.tflite.model_file import ModelDescription, TensorInfo
 
 LABELS = ("neutral", "happy", "sad", "angry")
 
@@ -32,9 +33,9 @@ def input_tensor(config: FeatureConfig) -> TensorInfo:
 def board_input(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """What a board with these settings makes of (clip_samples,) int16: (num_frames, num_mels) int8."""
     tensor, code = input_tensor(config), feature_code(config)
-    tables = board_features.input_tables(normalization(config), code, tensor.scale)
-    codes = board_features.board_codes(samples, config)
-    return board_features.board_input(codes, tables, tensor.zero_point, config.remove_level)
+    tables = device_log_mel.input_tables(normalization(config), code, tensor.scale)
+    codes = device_log_mel.board_codes(samples, config)
+    return device_log_mel.board_input(codes, tables, tensor.zero_point, config.remove_level)
 
 
 def description(config: FeatureConfig) -> ModelDescription:
@@ -45,5 +46,5 @@ def description(config: FeatureConfig) -> ModelDescription:
 def write_settings(directory: Path, config: FeatureConfig) -> Path:
     """kser_settings.h in `directory`, which is returned."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "kser_settings.h").write_text(firmware.settings_source(metadata(config), description(config)))
+    (directory / "kser_settings.h").write_text(codegen.settings_source(metadata(config), description(config)))
     return directory

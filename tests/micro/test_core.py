@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kser import audio, board_features, firmware, tflite
+from kser.audio import device_log_mel, reading
+from kser.audio.log_mel import log_mel_numpy
 from kser.config import FeatureConfig
-from kser.examine import Examiner
-from kser.features import log_mel_numpy
-from kser.predict import Predictor
+from kser.firmware import codegen
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor
+from kser.tflite.sandbox import Examiner
 from tests.micro import sources, toolchain
 from tests.micro.host_core import HostCore
 
@@ -94,8 +96,8 @@ def test_settings_that_contradict_themselves_do_not_compile(settings, tmp_path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_log_mel_is_that_of_numpy(name, settings, tmp_path):
     config = CONFIGS[name]
-    samples = firmware.golden_clip(config)
-    expected = log_mel_numpy(samples / audio.PCM16_FULL_SCALE, config)
+    samples = codegen.golden_clip(config)
+    expected = log_mel_numpy(samples / reading.PCM16_FULL_SCALE, config)
     # Roundings of float32, in bands some 60 dB below those beside them.
     np.testing.assert_allclose(build_core(tmp_path, settings[name], config).log_mel(samples), expected, atol=1e-4)
 
@@ -108,8 +110,8 @@ def test_the_board_is_computed_to_the_bit(name, flags, settings, tmp_path):
     library = toolchain.host_library(tmp_path / "core.so", settings[name], flags)
     core = HostCore(library, config, len(sources.LABELS))
     noise = np.random.default_rng(0).integers(-(2**15), 2**15, config.clip_samples).astype(np.int16)
-    for samples in (firmware.golden_clip(config), noise, np.zeros_like(noise), np.full_like(noise, -(2**15))):
-        np.testing.assert_array_equal(core.log_mel(samples), board_features.board_log_mel(samples, config))
+    for samples in (codegen.golden_clip(config), noise, np.zeros_like(noise), np.full_like(noise, -(2**15))):
+        np.testing.assert_array_equal(core.log_mel(samples), device_log_mel.board_log_mel(samples, config))
         with core.open_stream() as stream:
             stream.feed(samples)
             np.testing.assert_array_equal(stream.take(), sources.board_input(samples, config))
@@ -118,7 +120,7 @@ def test_the_board_is_computed_to_the_bit(name, flags, settings, tmp_path):
 def test_golden_clip_is_the_same_in_both_languages(settings, tmp_path):
     config = FeatureConfig(clip_seconds=60)  # in which all its periods end
     core = build_core(tmp_path, settings["default"], config)
-    np.testing.assert_array_equal(core.golden_clip(), firmware.golden_clip(config))
+    np.testing.assert_array_equal(core.golden_clip(), codegen.golden_clip(config))
 
 
 def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path):
@@ -127,10 +129,10 @@ def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path
     normalize, tensor = sources.normalization(config).apply, sources.input_tensor(config)
     differences = np.zeros(256, int)
     for path in speech:
-        clip = audio.fix_clip(audio.load(path), config)
-        expected = tflite.quantize(normalize(log_mel_numpy(clip, config)), tensor)
+        clip = reading.fix_clip(reading.load(path), config)
+        expected = model_file.quantize(normalize(log_mel_numpy(clip, config)), tensor)
         with core.open_stream() as stream:
-            assert stream.feed(audio.to_pcm16(clip))
+            assert stream.feed(reading.to_pcm16(clip))
             steps = np.abs(stream.take().astype(int) - expected)
             assert stream.lost_samples() == 0
         differences += np.bincount(steps.ravel(), minlength=256)
@@ -143,7 +145,7 @@ def test_features_of_real_clips_are_those_of_prediction(settings, speech, tmp_pa
     config = CONFIGS["default"]
     core = build_core(tmp_path, settings["default"], config)
     for path in speech:
-        samples = audio.to_pcm16(audio.fix_clip(audio.load(path), config))
+        samples = reading.to_pcm16(reading.fix_clip(reading.load(path), config))
         with core.open_stream() as stream:
             stream.feed(samples)
             np.testing.assert_array_equal(stream.take(), sources.board_input(samples, config))
@@ -157,7 +159,7 @@ def model_core(trained, tmp_path):
     """The tiny run's model, bin/predict's predictor of it, and the core with its settings."""
     model = trained.result.model_bytes
     (tmp_path / "settings").mkdir()
-    text = firmware.settings_source(tflite.read_metadata(model), tflite.describe(model))
+    text = codegen.settings_source(model_file.read_metadata(model), model_file.describe(model))
     (tmp_path / "settings" / "kser_settings.h").write_text(text)
     with Examiner() as examiner:
         predictor = Predictor(str(trained.model_file()), "tflm", examiner)
@@ -166,8 +168,8 @@ def model_core(trained, tmp_path):
 
 def device_label(core, model, predictor, path):
     """Ring, features and smoother in C++, the model in TFLM's wheel."""
-    samples = audio.to_pcm16(audio.fix_clip(audio.load(path, predictor.config.upper_hz), predictor.config))
-    interpreter = tflite.open_tflm(model)
+    samples = reading.to_pcm16(reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config))
+    interpreter = model_file.open_tflm(model)
     with core.open_stream() as stream:
         assert stream.feed(samples)
         interpreter.set_input(stream.take()[np.newaxis], 0)

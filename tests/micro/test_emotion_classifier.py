@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser import convert, firmware, tflite
 from kser.config import FeatureConfig
+from kser.export import convert
+from kser.firmware import codegen
+from kser.tflite import model_file
 from tests.micro import sources, toolchain
 
 REASON = toolchain.missing("g++") or toolchain.missing_tflm()
@@ -30,9 +32,9 @@ def network(config):
 
 def changed(model_bytes, change):
     """The model with `change` made to it and its main graph."""
-    model = tflite.parse(model_bytes)
+    model = model_file.parse(model_bytes)
     change(model, model.subgraphs[0])
-    return tflite.pack(model)
+    return model_file.pack(model)
 
 
 def of_schema_2(model, graph):
@@ -47,7 +49,7 @@ def of_another_scale(index):
 
 
 def tflm_output(model_bytes, values):
-    interpreter = tflite.open_tflm(model_bytes)
+    interpreter = model_file.open_tflm(model_bytes)
     interpreter.set_input(values[np.newaxis], 0)
     interpreter.invoke()
     return interpreter.get_output(0)[0]
@@ -59,21 +61,21 @@ def write_all(directory, config):
     clips = rng.standard_normal((20, config.num_frames, config.num_mels)).astype(np.float32)
     metadata = sources.metadata(config)
     bare = convert.to_int8_tflite(network(config), clips)
-    model = tflite.add_metadata(bare, metadata)
+    model = model_file.add_metadata(bare, metadata)
     models = {
         "kser_model": model,
         "without_metadata": bare,
-        "other_metadata": tflite.add_metadata(bare, {**metadata, "test_UA": 0.5}),
+        "other_metadata": model_file.add_metadata(bare, {**metadata, "test_UA": 0.5}),
         "other_schema": changed(model, of_schema_2),
         "other_input": changed(model, of_another_scale(lambda graph: graph.inputs[0])),
         "other_output": changed(model, of_another_scale(lambda graph: graph.outputs[0])),
     }
-    description = tflite.describe(model)
-    golden = firmware.golden_input(metadata, description)
+    description = model_file.describe(model)
+    golden = codegen.golden_input(metadata, description)
     texts = {
-        "kser_settings.h": firmware.settings_source(tflite.read_metadata(model), description),
-        "kser_resolver.h": firmware.resolver_source(description),
-        "kser_golden.h": firmware.golden_source(golden, tflm_output(model, golden)),
+        "kser_settings.h": codegen.settings_source(model_file.read_metadata(model), description),
+        "kser_resolver.h": codegen.resolver_source(description),
+        "kser_golden.h": codegen.golden_source(golden, tflm_output(model, golden)),
     }
     for name, content in models.items():
         namespace = "kser" if name == "kser_model" else name

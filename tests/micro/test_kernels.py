@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import audio
-from kser.backbones import BACKBONES, build_model, preset
+from kser.audio import reading
+from kser.audio.log_mel import log_mel_numpy
 from kser.config import FeatureConfig
-from kser.convert import to_int8_tflite
-from kser.deploy import deploy_model
-from kser.features import log_mel_numpy
+from kser.export.convert import to_int8_tflite
+from kser.export.rewrites import deploy_model
+from kser.models.presets import BACKBONES, build_model, preset
 from tests.micro import kernels_host as host
 from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
 
@@ -305,8 +305,8 @@ FEATURES = FeatureConfig(clip_seconds=1.0)
 def speech(speech_data_dir) -> np.ndarray:
     """(NUM_CLIPS, num_frames, num_mels) log-mel of RAVDESS clips of different speakers, each of mean 0 and deviation 1."""
     files = sorted((speech_data_dir / "ravdess_16k_flac").rglob("*.flac"))
-    clips = [audio.load(str(file)) for file in files[:: len(files) // NUM_CLIPS][:NUM_CLIPS]]
-    logs = np.array([log_mel_numpy(audio.fix_clip(clip, FEATURES), FEATURES) for clip in clips])
+    clips = [reading.load(str(file)) for file in files[:: len(files) // NUM_CLIPS][:NUM_CLIPS]]
+    logs = np.array([log_mel_numpy(reading.fix_clip(clip, FEATURES), FEATURES) for clip in clips])
     return ((logs - logs.mean()) / logs.std()).astype(np.float32)
 
 

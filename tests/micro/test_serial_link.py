@@ -17,14 +17,15 @@ import pytest
 import soundfile
 
 import kser
-from kser import convert, tflite
-from kser.board_link import Board, BoardError, Frame, FrameDecoder, SerialPort
-from kser.board_parity import Comparison, summary
-from kser.boards import OWN_OPS
+from kser.boards.catalog import OWN_OPS
 from kser.config import SAMPLE_RATE_HZ
-from kser.deploy import deploy_model
-from kser.examine import Examiner
-from kser.predict import Predictor
+from kser.export import convert
+from kser.export.rewrites import deploy_model
+from kser.firmware.board_parity import Comparison, summary
+from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, SerialPort
+from kser.tflite.model_file import add_metadata, pack, parse, smallest_arena_bytes
+from kser.tflite.predict import Predictor
+from kser.tflite.sandbox import Examiner
 from tests import networks, tiny
 from tests.cli.command_server import CommandServer, assert_told
 from tests.micro import serial_board, sources, toolchain
@@ -55,7 +56,7 @@ def kernels(tmp_path_factory):
 
 def model_bytes_of(backbone: str) -> bytes:
     model = deploy_model(networks.network(backbone), networks.clips()).model
-    return tflite.add_metadata(convert.to_int8_tflite(model, networks.clips()), sources.metadata(networks.FEATURES))
+    return add_metadata(convert.to_int8_tflite(model, networks.clips()), sources.metadata(networks.FEATURES))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_hello_tells_what_is_on_the_board(conformer):
     assert hello.kser_version == kser.__version__
     assert (hello.num_frames, hello.num_mels, hello.num_classes) == (config.num_frames, config.num_mels, len(sources.LABELS))
     assert (hello.window_samples, hello.hop_samples) == (config.window_samples, config.hop_samples)
-    assert tflite.smallest_arena_bytes(conformer.model_file.read_bytes()) < 2 * hello.arena_bytes
+    assert smallest_arena_bytes(conformer.model_file.read_bytes()) < 2 * hello.arena_bytes
 
 
 def test_decisions_have_what_the_model_gave(conformer):
@@ -329,18 +330,18 @@ def test_a_clip_that_cannot_be_read_stops_no_other(command, conformer, clips, tm
 
 
 def test_another_model_is_told(command, conformer, clips, tmp_path):
-    other = tflite.add_metadata(conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5})
+    other = add_metadata(conformer.model_file.read_bytes(), {**sources.metadata(networks.FEATURES), "test_UA": 0.5})
     (tmp_path / "other.tflite").write_bytes(other)
     outcome = command(SerialBoard(conformer.program), tmp_path / "other.tflite", clips[0])
     assert_told(outcome, "The board has another model", "flash the sketch")
 
 
 def test_other_weights_are_beyond_the_bounds(command, conformer, clips, tmp_path):
-    model = tflite.parse(conformer.model_file.read_bytes())
+    model = parse(conformer.model_file.read_bytes())
     contents = [buffer for buffer in model.buffers if buffer.data is not None and buffer.data[0] != ord("{")]
     largest = max(contents, key=lambda buffer: len(buffer.data))
     largest.data = np.roll(largest.data, 7)
-    (tmp_path / "model.tflite").write_bytes(tflite.pack(model))
+    (tmp_path / "model.tflite").write_bytes(pack(model))
     outcome = command(SerialBoard(conformer.program), tmp_path / "model.tflite", *clips[:2])
     assert outcome.status == 1 and "differ beyond the bounds on" in outcome.stderr
     assert "the model's logits differ for equal features" in outcome.stdout

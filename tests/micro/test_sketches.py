@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kser import convert, firmware, tflite
-from kser.atomic import write_tree
+from kser.export import convert
+from kser.files import write_tree
+from kser.firmware import codegen
+from kser.tflite import model_file
 from tests.micro import small_model, sources, toolchain
 
 REASON = toolchain.missing("g++") or toolchain.missing_tflm()
@@ -33,7 +35,7 @@ class Project:
     def __init__(self, directory: Path, board: str, builder: toolchain.ProjectBuilder):
         self._directory, self._shell, self._builder = directory / board, SHELLS[board], builder
         write_tree(str(self._directory), small_model.project_files(board))
-        (self.sources / "kser_memory.h").write_text(firmware.memory_source(HOST_ARENA_BYTES, RING_SAMPLES))
+        (self.sources / "kser_memory.h").write_text(codegen.memory_source(HOST_ARENA_BYTES, RING_SAMPLES))
 
     @property
     def sources(self) -> Path:
@@ -83,7 +85,7 @@ def sound(tmp_path):
 
 @pytest.fixture
 def speech(sound):
-    return sound(firmware.golden_clip(small_model.FEATURES))
+    return sound(codegen.golden_clip(small_model.FEATURES))
 
 
 def run(program: Path, sound: Path, stall_ms: int = 0, seconds: int = SECONDS) -> tuple[list[dict], str]:
@@ -171,7 +173,7 @@ def _changed(text: str, name: str, index: int) -> str:
 
 
 def test_a_model_that_the_settings_are_not_of_is_told_in_a_sentence(own_project, speech):
-    other = tflite.add_metadata(small_model.model_bytes(), {**sources.metadata(small_model.FEATURES), "test_UA": 0.5})
+    other = model_file.add_metadata(small_model.model_bytes(), {**sources.metadata(small_model.FEATURES), "test_UA": 0.5})
     (own_project.sources / "kser_model.cpp").write_text(convert.cc_sources(other, "kser_model")[1])
     lines, _ = run(own_project.program(), speech)
     assert lines == [{"error": "kser_settings.h was generated from another model; generate the project again."}]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.backbones import blocks, conformer
 from kser.config import FeatureConfig, ModelConfig
+from kser.models import blocks, conformer
 
 NUM_BLOCKS, NUM_TOKENS, HIDDEN_DIM = 2, 50, 32
 CONFIG = ModelConfig(num_layers=NUM_BLOCKS, hidden_dim=HIDDEN_DIM, num_heads=4, ffn_dim=128, kernel_size=15, norm="layer")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.backbones import build_model
 from kser.config import ModelConfig
-from kser.layers import LayerNorm, sinusoid
+from kser.models.layers import LayerNorm, sinusoid
+from kser.models.presets import build_model
 from tests import tiny
 
 CONFIG = ModelConfig(

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kser.backbones import PRESETS, build_model, plain
 from kser.config import FeatureConfig, HRFConfig
 from kser.errors import ConfigError
-from kser.fold import fold_model, prove
-from kser.inference import predict_logits
-from kser.layers import HRFDense
+from kser.export.fold import fold_model, prove
+from kser.models.inference import predict_logits
+from kser.models.layers import HRFDense
+from kser.models.presets import PRESETS, build_model, plain
 
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
 NUM_CLASSES = 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.inference import BATCH_CLIPS, mean_divergence, predict_logits, softmax
+from kser.models.inference import BATCH_CLIPS, mean_divergence, predict_logits, softmax
 
 
 def model_with_dropout() -> keras.Model:

@@ -9,7 +9,7 @@ import tf_keras as keras
 
 from kser.config import HRF_INIT
 from kser.errors import ConfigError
-from kser.layers import (
+from kser.models.layers import (
     AddPositions,
     AttentionProduct,
     Deviation,

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.backbones import BACKBONES, PRESETS, build_model, plain, preset
 from kser.config import HRF_INIT, FeatureConfig, HRFConfig, ModelConfig
-from kser.convert import to_int8_tflite
-from kser.deploy import DEPLOY_PASSES
 from kser.errors import ConfigError
-from kser.fold import fold_model
-from kser.graph import build_graph, read_graph
-from kser.layers import HRFDense, LayerNorm, RMSNorm
-from kser.tflite import TFLMRunner, describe, smallest_arena_bytes
+from kser.export.convert import to_int8_tflite
+from kser.export.fold import fold_model
+from kser.export.graph import build_graph, read_graph
+from kser.export.rewrites import DEPLOY_PASSES
+from kser.models.layers import HRFDense, LayerNorm, RMSNorm
+from kser.models.presets import BACKBONES, PRESETS, build_model, plain, preset
+from kser.tflite.model_file import TFLMRunner, describe, smallest_arena_bytes
 from tests import tiny
 
 NUM_CLASSES = 8

@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from kser.backbones import PRESETS, build_model
-from kser.backbones.size import multiply_accumulates, num_tokens
 from kser.config import FeatureConfig, HRFConfig
-from kser.convert import to_float_tflite
-from kser.tflite import multiply_accumulates as converted_multiply_accumulates
+from kser.export.convert import to_float_tflite
+from kser.models.presets import PRESETS, build_model
+from kser.models.size import multiply_accumulates, num_tokens
+from kser.tflite.model_file import multiply_accumulates as converted_multiply_accumulates
 
 FEATURES = FeatureConfig(clip_seconds=1)
 

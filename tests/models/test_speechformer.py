@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from kser import layers
-from kser.backbones import PRESETS, blocks, build_model, speechformer
 from kser.config import FeatureConfig, ModelConfig
+from kser.models import blocks, layers, speechformer
+from kser.models.presets import PRESETS, build_model
 
 # Float32 rounding in another order of operations, on outputs of order 1.
 TOLERANCE = 1e-4

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import convert, tflite
 from kser.errors import ConfigError, ModelFileError
-from kser.examine import Examiner, Limits
-from kser.guarded import CLIPS_PER_CALL, GuardedRunner
+from kser.export import convert
+from kser.tflite import model_file
+from kser.tflite.guarded import CLIPS_PER_CALL, GuardedRunner
+from kser.tflite.sandbox import Examiner, Limits
 from tests import damage, toy_model
 from tests.toy_model import NUM_CLASSES, NUM_FRAMES, NUM_MELS
 
@@ -23,7 +24,7 @@ NUM_FLIPPED = 500
 def model_bytes():
     """A healthy int8 model with metadata."""
     bare = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(10))
-    return tflite.add_metadata(bare, METADATA)
+    return model_file.add_metadata(bare, METADATA)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_child_computes_what_this_process_does(guarded, model_bytes, kind):
     runner = guarded(kind, model_bytes)
     logits = runner.logits(clips)
     assert logits.dtype == np.float32 and len(np.unique(logits)) > 10
-    np.testing.assert_array_equal(logits, tflite.open_runner(kind, model_bytes).logits(clips))
+    np.testing.assert_array_equal(logits, model_file.open_runner(kind, model_bytes).logits(clips))
     assert runner.shapes() == ((1, NUM_FRAMES, NUM_MELS), (1, NUM_CLASSES))
     assert runner.metadata() == METADATA
 
@@ -66,7 +67,7 @@ def test_a_child_computes_what_this_process_does(guarded, model_bytes, kind):
 def test_float_logits_come_back_to_the_bit(guarded):
     model_bytes = convert.to_float_tflite(toy_model.toy_model())
     clips = toy_model.features(3)
-    expected = tflite.open_runner("tflm", model_bytes).logits(clips)
+    expected = model_file.open_runner("tflm", model_bytes).logits(clips)
     np.testing.assert_array_equal(guarded("tflm", model_bytes).logits(clips), expected)
 
 
@@ -110,16 +111,16 @@ def test_flipped_bytes_never_take_this_process_down(guarded, tmp_path, model_byt
 
 @pytest.mark.parametrize(("kind", "words"), [("tflite", "the op Erf is missing"), ("tflm", "a custom op is missing")])
 def test_an_unknown_custom_op_is_told_of(guarded, model_bytes, kind, words):
-    model = tflite.parse(model_bytes)
+    model = model_file.parse(model_bytes)
     code = next(c for c in model.operatorCodes if c.builtinCode == schema.BuiltinOperator.SOFTMAX)
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
     code.customCode = "Erf"
     with pytest.raises(ModelFileError, match=f"m.tflite does not run in TensorFlow Lite.*: {words} there"):
-        guarded(kind, tflite.pack(model)).shapes()
+        guarded(kind, model_file.pack(model)).shapes()
 
 
 def test_a_model_that_crashes_at_a_clip_is_told_of(guarded, model_bytes, monkeypatch):
-    monkeypatch.setattr(tflite.TFLMRunner, "_invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
+    monkeypatch.setattr(model_file.TFLMRunner, "_invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
     runner = guarded("tflm", model_bytes)
     assert runner.shapes()
     with pytest.raises(ModelFileError, match=r"m.tflite is damaged: running it crashes \(SIGSEGV\); write it again\.$"):
@@ -127,8 +128,8 @@ def test_a_model_that_crashes_at_a_clip_is_told_of(guarded, model_bytes, monkeyp
 
 
 def test_logits_that_are_not_finite_are_refused(guarded, model_bytes):
-    model = tflite.parse(model_bytes)
+    model = model_file.parse(model_bytes)
     graph = model.subgraphs[0]
     graph.tensors[graph.outputs[0]].quantization.scale = np.array([np.inf], np.float32)
     with pytest.raises(ModelFileError, match="m.tflite is damaged: its logits are not finite"):
-        guarded("tflm", tflite.pack(model)).logits(toy_model.features(1))
+        guarded("tflm", model_file.pack(model)).logits(toy_model.features(1))

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser import convert, tflite
 from kser.errors import ConfigError, ModelFileError
-from kser.tflite import LiteRTRunner, TensorInfo, TFLMRunner
+from kser.export import convert
+from kser.tflite import model_file
+from kser.tflite.model_file import LiteRTRunner, TensorInfo, TFLMRunner
 from tests import toy_model
 from tests.toy_model import NUM_CLASSES, NUM_FRAMES, NUM_MELS
 
@@ -48,7 +49,7 @@ def test_tflm_and_reference_kernels_agree_bit_for_bit(int8_bytes):
 def test_float_model_runs_in_both(model, float_bytes):
     clips = toy_model.features(3, seed=1)
     for kind in ("tflite", "tflm"):
-        logits = tflite.open_runner(kind, float_bytes).logits(clips)
+        logits = model_file.open_runner(kind, float_bytes).logits(clips)
         np.testing.assert_allclose(logits, model(clips).numpy(), atol=1e-5)  # float32 sums in another order
 
 
@@ -68,20 +69,20 @@ def test_loud_clips_are_clipped_not_wrapped(int8_bytes):
 
 def test_quantize_rounds_clips_and_inverts():
     tensor = TensorInfo("x", (4,), "int8", scale=0.5, zero_point=10)
-    stored = tflite.quantize(np.array([0.0, 0.3, -1e9, 1e9], np.float32), tensor)
+    stored = model_file.quantize(np.array([0.0, 0.3, -1e9, 1e9], np.float32), tensor)
     assert stored.dtype == np.int8 and stored.tolist() == [10, 11, -128, 127]
-    assert tflite.dequantize(stored, tensor).tolist() == [0.0, 0.5, -69.0, 58.5]
+    assert model_file.dequantize(stored, tensor).tolist() == [0.0, 0.5, -69.0, 58.5]
 
 
 def test_interpreters_are_silent(int8_bytes, capfd):
     for kind in ("tflite", "tflm"):
-        tflite.open_runner(kind, int8_bytes).logits(toy_model.features(1))
+        model_file.open_runner(kind, int8_bytes).logits(toy_model.features(1))
     TFLMRunner(int8_bytes).arena()
     assert capfd.readouterr() == ("", "")
 
 
 def test_captured_log_gives_stderr_back(capfd):
-    with pytest.raises(KeyError), tflite.captured_log() as log:
+    with pytest.raises(KeyError), model_file.captured_log() as log:
         os.write(2, b"native noise")
         assert log() == "native noise"
         raise KeyError
@@ -99,7 +100,7 @@ def test_arena_is_measured(int8_bytes):
 
 
 def test_smallest_arena_is_enough_and_less_is_an_error(int8_bytes):
-    smallest = tflite.smallest_arena_bytes(int8_bytes)
+    smallest = model_file.smallest_arena_bytes(int8_bytes)
     assert smallest >= TFLMRunner(int8_bytes).arena().total
     clips = toy_model.features(2)
     fitting = TFLMRunner(int8_bytes, arena_bytes=smallest)
@@ -125,26 +126,26 @@ def test_op_missing_in_tflm_is_named(gelu_bytes):
 @pytest.mark.parametrize("kind", ["tflite", "tflm"])
 def test_unfit_features_are_refused(int8_bytes, kind, clips, message):
     with pytest.raises(ModelFileError, match=message):
-        tflite.open_runner(kind, int8_bytes, name="m.tflite").logits(clips)
+        model_file.open_runner(kind, int8_bytes, name="m.tflite").logits(clips)
 
 
 def test_unknown_interpreter_is_refused(int8_bytes):
     with pytest.raises(ConfigError, match="'onnx'; known: tflite, tflm"):
-        tflite.open_runner("onnx", int8_bytes)
+        model_file.open_runner("onnx", int8_bytes)
 
 
 def test_model_of_another_form_is_refused(int8_bytes):
-    model = tflite.parse(int8_bytes)
+    model = model_file.parse(int8_bytes)
     model.subgraphs[0].outputs = np.append(model.subgraphs[0].outputs, model.subgraphs[0].outputs)
     with pytest.raises(ModelFileError, match=r"must have one input .* outputs \[\(1, 4\), \(1, 4\)\]"):
-        TFLMRunner(tflite.pack(model))
+        TFLMRunner(model_file.pack(model))
 
 
 # --- Description
 
 
 def test_describe_counts_nodes(int8_bytes):
-    description = tflite.describe(int8_bytes)
+    description = model_file.describe(int8_bytes)
     # Conv2D: two in the stem, one after attention; a permutation that moves only a size of 1 is a RESHAPE.
     assert description.ops == {
         "RESHAPE": 6, "TRANSPOSE": 4, "FULLY_CONNECTED": 4, "CONV_2D": 3, "BATCH_MATMUL": 2,
@@ -155,10 +156,10 @@ def test_describe_counts_nodes(int8_bytes):
 
 
 def test_describe_tells_types(int8_bytes, float_bytes):
-    (stored,), (real,) = tflite.describe(int8_bytes).inputs, tflite.describe(float_bytes).inputs
+    (stored,), (real,) = model_file.describe(int8_bytes).inputs, model_file.describe(float_bytes).inputs
     assert (stored.dtype, stored.shape) == ("int8", (1, NUM_FRAMES, NUM_MELS)) and stored.scale > 0
     assert (real.dtype, real.scale, real.zero_point) == ("float32", 0.0, 0)
-    assert tflite.describe(float_bytes).float_islands == ()
+    assert model_file.describe(float_bytes).float_islands == ()
 
 
 def test_multiply_accumulates_are_those_of_the_layers(int8_bytes, float_bytes):
@@ -166,8 +167,8 @@ def test_multiply_accumulates_are_those_of_the_layers(int8_bytes, float_bytes):
     projections = 4 * 12 * 16 * 16
     products = 2 * (2 * 12 * 12 * 8)
     depthwise = 12 * 16 * 5
-    assert tflite.multiply_accumulates(int8_bytes) == stem + projections + products + depthwise + 16 * NUM_CLASSES
-    assert tflite.multiply_accumulates(float_bytes) == tflite.multiply_accumulates(int8_bytes)
+    assert model_file.multiply_accumulates(int8_bytes) == stem + projections + products + depthwise + 16 * NUM_CLASSES
+    assert model_file.multiply_accumulates(float_bytes) == model_file.multiply_accumulates(int8_bytes)
 
 
 # --- Metadata
@@ -177,34 +178,34 @@ METADATA = {"labels": ["ruhig", "fröhlich"], "features": {"hop_ms": 16.0}, "are
 
 
 def test_metadata_round_trip(int8_bytes):
-    tagged = tflite.add_metadata(int8_bytes, METADATA)
-    assert tflite.read_metadata(tagged) == METADATA
-    again = tflite.add_metadata(tagged, {"labels": []})
-    assert tflite.read_metadata(again) == {"labels": []}
+    tagged = model_file.add_metadata(int8_bytes, METADATA)
+    assert model_file.read_metadata(tagged) == METADATA
+    again = model_file.add_metadata(tagged, {"labels": []})
+    assert model_file.read_metadata(again) == {"labels": []}
     assert len(again) < len(tagged)
 
 
 def test_metadata_encodes_to_the_bytes_it_was_read_from(int8_bytes):
-    with_metadata = tflite.add_metadata(int8_bytes, {"labels": ["fröhlich"], "mean": [0.1, 1e-9], "n": 3})
-    assert tflite.encode_metadata(tflite.read_metadata(with_metadata)) in with_metadata
+    with_metadata = model_file.add_metadata(int8_bytes, {"labels": ["fröhlich"], "mean": [0.1, 1e-9], "n": 3})
+    assert model_file.encode_metadata(model_file.read_metadata(with_metadata)) in with_metadata
 
 
 def test_metadata_changes_no_output(int8_bytes):
     clips = toy_model.features(5, seed=1)
-    tagged = tflite.add_metadata(int8_bytes, METADATA)
+    tagged = model_file.add_metadata(int8_bytes, METADATA)
     for kind in ("tflite", "tflm"):
-        expected = tflite.open_runner(kind, int8_bytes).logits(clips)
-        np.testing.assert_array_equal(tflite.open_runner(kind, tagged).logits(clips), expected)
+        expected = model_file.open_runner(kind, int8_bytes).logits(clips)
+        np.testing.assert_array_equal(model_file.open_runner(kind, tagged).logits(clips), expected)
 
 
 def test_stock_interpreter_loads_a_tagged_model(int8_bytes):
-    interpreter = tf.lite.Interpreter(model_content=tflite.add_metadata(int8_bytes, METADATA))
+    interpreter = tf.lite.Interpreter(model_content=model_file.add_metadata(int8_bytes, METADATA))
     interpreter.allocate_tensors()
     assert interpreter.get_input_details()[0]["shape"].tolist() == [1, NUM_FRAMES, NUM_MELS]
 
 
 def test_buffers_are_aligned(int8_bytes, float_bytes):
-    for content in (int8_bytes, float_bytes, tflite.add_metadata(int8_bytes, METADATA)):
+    for content in (int8_bytes, float_bytes, model_file.add_metadata(int8_bytes, METADATA)):
         model = schema.Model.GetRootAs(content, 0)
         buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
         starts = [b._tab.Vector(b._tab.Offset(4)) for b in buffers if b.DataLength()]  # 4: the field `data`
@@ -213,23 +214,23 @@ def test_buffers_are_aligned(int8_bytes, float_bytes):
 
 def test_model_without_metadata_is_refused(int8_bytes):
     with pytest.raises(ModelFileError, match="^other.tflite has no kser metadata"):
-        tflite.read_metadata(int8_bytes, name="other.tflite")
+        model_file.read_metadata(int8_bytes, name="other.tflite")
 
 
 def test_newer_metadata_is_refused(int8_bytes, monkeypatch):
-    monkeypatch.setattr(tflite, "METADATA_VERSION", 2)
-    newer = tflite.add_metadata(int8_bytes, METADATA)
+    monkeypatch.setattr(model_file, "METADATA_VERSION", 2)
+    newer = model_file.add_metadata(int8_bytes, METADATA)
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="version 2, this kser reads up to 1; update kser"):
-        tflite.read_metadata(newer)
+        model_file.read_metadata(newer)
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"{", b"[]", b"{}", b'{"schema_version": null}'])
 def test_damaged_metadata_is_refused(int8_bytes, content):
-    model = tflite.parse(tflite.add_metadata(int8_bytes, METADATA))
+    model = model_file.parse(model_file.add_metadata(int8_bytes, METADATA))
     model.buffers[model.metadata[-1].buffer].data = np.frombuffer(content, np.uint8)
     with pytest.raises(ModelFileError, match="damaged kser metadata"):
-        tflite.read_metadata(tflite.pack(model))
+        model_file.read_metadata(model_file.pack(model))
 
 
 # --- Files
@@ -238,7 +239,7 @@ def test_damaged_metadata_is_refused(int8_bytes, content):
 def test_read_model_file(int8_bytes, tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(int8_bytes)
-    assert tflite.read_model_file(str(path)) == int8_bytes
+    assert model_file.read_model_file(str(path)) == int8_bytes
 
 
 @pytest.mark.parametrize(
@@ -253,13 +254,13 @@ def test_read_model_file(int8_bytes, tmp_path):
 )
 def test_what_is_no_model_is_refused(content, message):
     with pytest.raises(ModelFileError, match=f"^other.tflite {message}"):
-        tflite.parse(content, "other.tflite")
+        model_file.parse(content, "other.tflite")
 
 
 def test_missing_file_and_folder_are_refused(tmp_path):
     for path, message in ((tmp_path / "none.tflite", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(ModelFileError, match=f"{path} cannot be read: {message}"):
-            tflite.read_model_file(str(path))
+            model_file.read_model_file(str(path))
 
 
 def test_longest_file_and_endless_file_are_refused_unread(tmp_path):
@@ -269,19 +270,19 @@ def test_longest_file_and_endless_file_are_refused_unread(tmp_path):
         file.truncate(2 << 30)
     for name in (str(path), "/dev/zero"):
         with pytest.raises(ModelFileError, match=f"^{name} is longer than 64 MB"):
-            tflite.read_model_file(name)
+            model_file.read_model_file(name)
 
 
 def test_every_truncation_is_refused(int8_bytes):
     size = len(int8_bytes)
     for length in [*range(8, size, size // 50), *range(size - 64, size)]:
         with pytest.raises(ModelFileError, match="truncated or damaged"):
-            tflite.parse(int8_bytes[:length])
+            model_file.parse(int8_bytes[:length])
 
 
 @pytest.mark.parametrize("field", ["buffer", "input", "output", "opcode"])
 def test_index_to_nowhere_is_refused(int8_bytes, field):
-    model = tflite.parse(int8_bytes)
+    model = model_file.parse(int8_bytes)
     graph = model.subgraphs[0]
     if field == "buffer":
         graph.tensors[3].buffer = 9999
@@ -292,4 +293,4 @@ def test_index_to_nowhere_is_refused(int8_bytes, field):
     else:
         graph.operators[0].opcodeIndex = 9999
     with pytest.raises(ModelFileError, match="damaged"):
-        tflite.open_runner("tflm", tflite.pack(model))
+        model_file.open_runner("tflm", model_file.pack(model))

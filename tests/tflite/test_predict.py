@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from kser import rundir, tflite
 from kser.config import SAMPLE_RATE_HZ
 from kser.errors import AudioError, ConfigError, ModelFileError
-from kser.examine import Examiner, Limits
-from kser.inference import predict_logits, softmax
-from kser.predict import Predictor, audio_files
+from kser.models.inference import predict_logits, softmax
+from kser.tflite import model_file
+from kser.tflite.predict import Predictor, audio_files
+from kser.tflite.sandbox import Examiner, Limits
+from kser.training import run_directory
 from tests import tiny
 
 
@@ -34,10 +35,10 @@ def write_model(trained, tmp_path):
     """A function that writes the tiny run's int8 model with changed metadata, and returns its path."""
 
     def write(change=lambda metadata: None, model_bytes: bytes = trained.result.model_bytes) -> str:
-        metadata = tflite.read_metadata(trained.result.model_bytes)
+        metadata = model_file.read_metadata(trained.result.model_bytes)
         change(metadata)
         path = tmp_path / "changed.tflite"
-        path.write_bytes(tflite.add_metadata(model_bytes, metadata))
+        path.write_bytes(model_file.add_metadata(model_bytes, metadata))
         return str(path)
 
     return write
@@ -56,10 +57,10 @@ def clip(trained):
 
 def test_int8_predictions_are_the_runs(trained, predictor, clip):
     utterance, features = clip
-    logits = tflite.TFLMRunner(trained.result.model_bytes).logits(features)
+    logits = model_file.TFLMRunner(trained.result.model_bytes).logits(features)
     # The NumPy front end differs from the graph's by up to 1e-4: a few inputs may round to the next of 256 steps, and so
     # may an output or two after them.
-    step = tflite.describe(trained.result.model_bytes).outputs[0].scale
+    step = model_file.describe(trained.result.model_bytes).outputs[0].scale
     prediction = predictor.predict(utterance.path)
     np.testing.assert_allclose(prediction.probabilities, softmax(logits)[0], atol=2 * step)
     assert prediction.path == utterance.path
@@ -69,7 +70,7 @@ def test_int8_predictions_are_the_runs(trained, predictor, clip):
 def test_float_predictions_are_keras_own(trained, write_model, clip, open_predictor):
     utterance, features = clip
     predictor = open_predictor(write_model(model_bytes=trained.result.float_model), "tflite")
-    expected = softmax(predict_logits(rundir.load_model(trained.run), features))[0]
+    expected = softmax(predict_logits(run_directory.load_model(trained.run), features))[0]
     # Front ends 1e-4 apart, divided by standard deviations of order 1, through a network of gain of order 1.
     np.testing.assert_allclose(predictor.predict(utterance.path).probabilities, expected, atol=1e-3)
 
@@ -92,7 +93,7 @@ def test_predicting_again_or_after_another_clip_changes_nothing(trained, predict
 def test_a_recording_of_another_format_gives_nearly_the_same(trained, predictor, tmp_path):
     samples = tiny.tone(0, 0, 0)
     soundfile.write(tmp_path / "24bit.flac", np.stack([samples, samples], axis=1), SAMPLE_RATE_HZ, subtype="PCM_24")
-    step = tflite.describe(trained.result.model_bytes).outputs[0].scale
+    step = model_file.describe(trained.result.model_bytes).outputs[0].scale
     expected = predictor.predict(trained.corpus.utterances[0].path).probabilities  # the same tone in 16 bits, mono
     np.testing.assert_allclose(predictor.predict(str(tmp_path / "24bit.flac")).probabilities, expected, atol=4 * step)
 

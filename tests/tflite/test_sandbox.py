@@ -9,7 +9,7 @@ import time
 import pytest
 
 from kser.errors import KserError, ModelFileError
-from kser.examine import ExaminationError, Examiner, Limits
+from kser.tflite.sandbox import ExaminationError, Examiner, Limits
 
 BRIEF = Limits(seconds=20, cpu_seconds=5, memory_bytes=1 << 30)
 

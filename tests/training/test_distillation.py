@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kser import rundir, workflow
-from kser import train as training
+from kser import workflow
+from kser.audio.log_mel import Normalization
 from kser.config import AUGMENT_OFF, DataPaths
 from kser.datasets.labels import LABEL_SETS
 from kser.datasets.protocols import make_split
 from kser.errors import ConfigError, RunError
-from kser.features import Normalization
-from kser.inference import predict_logits, softmax
-from kser.pipeline import TrainingData
-from kser.teachers import mean_answer, open_teachers
+from kser.models.inference import predict_logits, softmax
+from kser.training import run_directory
+from kser.training import trainer as training
+from kser.training.distillation import mean_answer, open_teachers
+from kser.training.input_pipeline import TrainingData
 from tests import tiny, tiny_run
 from tests.tiny_run import Quiet
 
@@ -74,9 +75,9 @@ def test_the_answer_is_the_mean_of_what_each_says_of_the_clips_as_it_knows_them(
     raw = np.random.default_rng(0).normal(-3, 2, (5, num_frames, num_mels)).astype(np.float32)
     expected = []
     for path in teachers:
-        run = rundir.load(path)
+        run = run_directory.load(path)
         own = dataclasses.replace(run.normalization, remove_level=False)
-        expected.append(softmax(predict_logits(rundir.load_model(run), own.apply(raw))))
+        expected.append(softmax(predict_logits(run_directory.load_model(run), own.apply(raw))))
     answer = mean_answer(open_on_first_split(corpus, teachers), given)
     found = answer(tf.constant(given.apply(raw))).numpy()
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-5)
@@ -87,7 +88,7 @@ def test_the_answer_is_the_mean_of_what_each_says_of_the_clips_as_it_knows_them(
 def test_targets_share_out_between_smoothed_labels_and_the_answer(tmp_path, share):
     config = tiny.run_config(teacher_share=share, label_smoothing=0.3)
     normalization = Normalization(np.zeros(16, np.float32), np.ones(16, np.float32))
-    run = rundir.Run(str(tmp_path), config, DataPaths(), "", tiny.LABELS, (), (), normalization)
+    run = run_directory.Run(str(tmp_path), config, DataPaths(), "", tiny.LABELS, (), (), normalization)
     data = TrainingData(np.zeros((1, 1, 1)), np.zeros(1, int), np.zeros(1, int), 3, normalization, np.ones(3))
     labels, answer = tf.constant([[0.0, 1.0, 0.0]]), tf.constant([[0.2, 0.5, 0.3]])
     smoothed = np.array([[0.1, 0.8, 0.1]])
@@ -99,7 +100,7 @@ def test_targets_share_out_between_smoothed_labels_and_the_answer(tmp_path, shar
 def test_a_pupil_of_nothing_but_answers_comes_closer_to_its_teacher_than_one_of_labels(train, teachers):
     def distance(run) -> float:
         clips = np.random.default_rng(0).normal(size=(64, tiny.FEATURES.num_frames, tiny.FEATURES.num_mels))
-        models = [rundir.load_model(run), rundir.load_model(rundir.load(teachers[0]))]
+        models = [run_directory.load_model(run), run_directory.load_model(run_directory.load(teachers[0]))]
         ours, theirs = (softmax(predict_logits(model, clips.astype(np.float32))) for model in models)
         return float(np.abs(ours - theirs).mean())
 
@@ -126,13 +127,13 @@ def test_a_run_records_its_teachers_and_resumes_with_them_to_the_same_bits(train
     whole, _ = train("whole", teachers)
     recorded = json.loads((tmp_path / "whole" / "config.json").read_text())["teachers"]
     assert [teacher["run_dir"] for teacher in recorded] == teachers
-    assert rundir.load(whole.path).teachers == whole.teachers and len(set(whole.teachers)) == 2
+    assert run_directory.load(whole.path).teachers == whole.teachers and len(set(whole.teachers)) == 2
     with pytest.raises(KeyboardInterrupt):
         train("killed", teachers, KilledAtStep(3))
     killed, _ = workflow.resume(str(tmp_path / "killed"), DataPaths(cache_dir=cache_dir), Quiet())
-    assert rundir.read_history(whole, 2) == rundir.read_history(killed, 2)
+    assert run_directory.read_history(whole, 2) == run_directory.read_history(killed, 2)
     alone, _ = train("alone")
-    assert alone.teachers == () and rundir.read_history(alone, 2) != rundir.read_history(whole, 2)
+    assert alone.teachers == () and run_directory.read_history(alone, 2) != run_directory.read_history(whole, 2)
 
 
 def test_a_run_from_before_there_were_teachers_has_none(train, tmp_path):
@@ -141,7 +142,9 @@ def test_a_run_from_before_there_were_teachers_has_none(train, tmp_path):
     values = json.loads(path.read_text())
     del values["teachers"], values["config"]["train"]["teacher_share"]
     path.write_text(json.dumps(values))
-    assert dataclasses.replace(rundir.load(run.path), normalization=None) == dataclasses.replace(run, normalization=None)
+    assert dataclasses.replace(run_directory.load(run.path), normalization=None) == dataclasses.replace(
+        run, normalization=None
+    )
 
 
 @pytest.mark.parametrize("change", ["overwritten", "removed", "gone"])
@@ -155,7 +158,7 @@ def test_a_teacher_that_is_not_what_it_was_is_told_on_resuming(train, teachers, 
     elif change == "removed":
         weights.unlink()
     else:
-        with open(rundir.load(teachers[0]).file("weights.h5"), "rb") as other:
+        with open(run_directory.load(teachers[0]).file("weights.h5"), "rb") as other:
             weights.write_bytes(other.read())
     words = {"overwritten": "has other weights than when", "removed": "has no weights.h5", "gone": "is gone; bring it back"}
     with pytest.raises(RunError, match=words[change]):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from kser.errors import RunError
-from kser.evaluate import (
+from kser.models.inference import softmax
+from kser.training.evaluation import (
     DECIDED_BY,
     Predictions,
     evaluate_predictions,
@@ -20,8 +21,7 @@ from kser.evaluate import (
     read_predictions,
     write_predictions,
 )
-from kser.inference import softmax
-from kser.metrics import METRICS, decide_by_speaker, intervals, score
+from kser.training.metrics import METRICS, decide_by_speaker, intervals, score
 
 LABELS = ("calm", "angry", "never said")
 NAMES = ("plain", "with, comma", 'a "quoted" one', "größer/你好.wav", "caf\udce9.wav", "two\nlines", " spaces ", "")

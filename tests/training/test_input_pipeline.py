@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kser import pipeline
+from kser.audio.log_mel import Normalization, clip_moments, estimate_normalization
 from kser.config import AUGMENT_OFF, AugmentConfig, RunConfig, TrainConfig
 from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.feature_cache import Features
 from kser.datasets.protocols import make_split
-from kser.feature_cache import Features
-from kser.features import Normalization, clip_moments, estimate_normalization
+from kser.training import input_pipeline
 from tests import tiny
 
 CONFIG = tiny.FEATURES
@@ -55,11 +55,11 @@ def run_config(remove_level: bool = False, **train) -> RunConfig:
 def test_normalization_is_estimated_on_the_training_part_only(remove_level):
     split = split_of(2)
     values = random_features().values
-    data = pipeline.training_data(CORPUS, features_of(values), split, run_config(remove_level))
+    data = input_pipeline.training_data(CORPUS, features_of(values), split, run_config(remove_level))
     np.testing.assert_array_equal(data.clip(np.arange(len(split.train))), values[list(split.train)])
     expected = estimate_normalization(clip_moments(values[list(split.train)]), remove_level)
     values[[*split.validation, *split.test]] += 100
-    again = pipeline.training_data(CORPUS, features_of(values), split, run_config(remove_level)).normalization
+    again = input_pipeline.training_data(CORPUS, features_of(values), split, run_config(remove_level)).normalization
     for normalization in (data.normalization, again):
         np.testing.assert_array_equal(normalization.mean, expected.mean)
         np.testing.assert_array_equal(normalization.std, expected.std)
@@ -68,7 +68,7 @@ def test_normalization_is_estimated_on_the_training_part_only(remove_level):
 
 def test_the_training_part_has_its_labels_and_copies_no_features():
     split, features = split_of(2), random_features()
-    data = pipeline.training_data(CORPUS, features, split, run_config())
+    data = input_pipeline.training_data(CORPUS, features, split, run_config())
     assert [tiny.LABELS[i] for i in data.labels] == [CORPUS.utterances[i].label for i in split.train]
     assert data.features is features.values and data.variants is None
 
@@ -76,8 +76,8 @@ def test_the_training_part_has_its_labels_and_copies_no_features():
 def test_evaluation_parts_are_normalized_clips_with_their_labels():
     split = split_of(2)
     features = random_features()
-    data = pipeline.training_data(CORPUS, features, split, run_config())
-    part = pipeline.evaluation_part(CORPUS, features, split.test, data.normalization)
+    data = input_pipeline.training_data(CORPUS, features, split, run_config())
+    part = input_pipeline.evaluation_part(CORPUS, features, split.test, data.normalization)
     np.testing.assert_array_equal(part.features, data.normalization.apply(features.values[list(split.test)]))
     chosen = [CORPUS.utterances[i] for i in split.test]
     assert [tiny.LABELS[i] for i in part.labels] == [u.label for u in chosen]
@@ -86,7 +86,7 @@ def test_evaluation_parts_are_normalized_clips_with_their_labels():
 
 
 def test_label_indices_follow_the_order_of_the_label_names():
-    names = [CORPUS.labels[i] for i in pipeline.label_indices(CORPUS)]
+    names = [CORPUS.labels[i] for i in input_pipeline.label_indices(CORPUS)]
     assert names == [u.label for u in CORPUS.utterances]
 
 
@@ -94,46 +94,46 @@ LABELS = np.array([0] * 8 + [1] * 2 + [2] * 2)
 
 
 def test_class_weights_of_power_0_weigh_all_alike():
-    np.testing.assert_array_equal(pipeline.class_weights(LABELS, 3, 0.0), [1, 1, 1])
+    np.testing.assert_array_equal(input_pipeline.class_weights(LABELS, 3, 0.0), [1, 1, 1])
 
 
 def test_class_weights_of_power_1_balance_the_classes():
-    weights = pipeline.class_weights(LABELS, 3, 1.0)
+    weights = input_pipeline.class_weights(LABELS, 3, 1.0)
     np.testing.assert_allclose(weights, [0.5, 2, 2])  # 12 clips / 3 classes / count
     np.testing.assert_allclose(weights * np.bincount(LABELS), 4)
 
 
 def test_class_weights_of_power_half_lie_between():
-    weights = pipeline.class_weights(LABELS, 3, 0.5)
+    weights = input_pipeline.class_weights(LABELS, 3, 0.5)
     assert weights[1] / weights[0] == pytest.approx(2)  # sqrt(8 / 2)
     assert weights[LABELS].mean() == pytest.approx(1)
     assert weights.dtype == np.float32
 
 
 def test_class_weights_of_a_class_without_clips_are_finite():
-    weights = pipeline.class_weights(LABELS, 4, 1.0)
+    weights = input_pipeline.class_weights(LABELS, 4, 1.0)
     assert np.isfinite(weights).all()
-    np.testing.assert_array_equal(weights[:3], pipeline.class_weights(LABELS, 3, 1.0))
+    np.testing.assert_array_equal(weights[:3], input_pipeline.class_weights(LABELS, 3, 1.0))
 
 
 def test_the_power_is_the_configured_one():
     split = split_of(1)
     uneven = dataclasses.replace(split, train=split.train[2:])
-    data = pipeline.training_data(CORPUS, random_features(), uneven, run_config(class_weight_power=0.5))
-    np.testing.assert_array_equal(data.class_weights, pipeline.class_weights(data.labels, 3, 0.5))
+    data = input_pipeline.training_data(CORPUS, random_features(), uneven, run_config(class_weight_power=0.5))
+    np.testing.assert_array_equal(data.class_weights, input_pipeline.class_weights(data.labels, 3, 0.5))
     assert len(set(data.class_weights)) == 2
 
 
 # Batches.
 
 
-def numbered_data(num_clips: int) -> pipeline.TrainingData:
+def numbered_data(num_clips: int) -> input_pipeline.TrainingData:
     """Training clip i is i in all its cells, its label i % 3; between them lie clips of -1, which are of other parts."""
     numbers = np.stack([np.arange(num_clips), np.full(num_clips, -1)], axis=1).ravel()[::-1].astype(np.float32)
     rows = np.arange(2 * num_clips)[::-2]
     normalization = Normalization(np.zeros(CONFIG.num_mels, np.float32), np.ones(CONFIG.num_mels, np.float32))
     weights = np.array([0.5, 1.0, 2.0], np.float32)
-    return pipeline.TrainingData(filled(numbers), rows, np.arange(num_clips) % 3, 3, normalization, weights)
+    return input_pipeline.TrainingData(filled(numbers), rows, np.arange(num_clips) % 3, 3, normalization, weights)
 
 
 def filled(numbers: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def filled(numbers: np.ndarray) -> np.ndarray:
 
 def batches(data, augmentation=AUGMENT_OFF, batch_size=4, seed=0, epoch=0):
     """The epoch as a list of (clips, targets, weights) arrays."""
-    dataset = pipeline.training_batches(data, CONFIG, augmentation, batch_size, seed, epoch)
+    dataset = input_pipeline.training_batches(data, CONFIG, augmentation, batch_size, seed, epoch)
     return [tuple(t.numpy() for t in batch) for batch in dataset]
 
 
@@ -153,9 +153,9 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(a, b)
 
 
-def augmented_data() -> pipeline.TrainingData:
+def augmented_data() -> input_pipeline.TrainingData:
     """Of split 1, with two variants of every training clip."""
-    data = pipeline.training_data(CORPUS, random_features(), split_of(1), run_config())
+    data = input_pipeline.training_data(CORPUS, random_features(), split_of(1), run_config())
     clips = data.clip(np.arange(len(data.rows)))
     return dataclasses.replace(data, variants=np.stack([clips + 1, clips - 1], axis=1))
 
@@ -191,8 +191,8 @@ def test_the_epochs_order_differs_and_so_does_that_of_another_seed():
 def test_without_augmentation_clips_are_normalized_as_in_evaluation(remove_level):
     split = split_of(1)
     features = random_features()
-    data = pipeline.training_data(CORPUS, features, split, run_config(remove_level))
-    part = pipeline.evaluation_part(CORPUS, features, split.train, data.normalization)
+    data = input_pipeline.training_data(CORPUS, features, split, run_config(remove_level))
+    part = input_pipeline.evaluation_part(CORPUS, features, split.train, data.normalization)
     clips = np.concatenate([clips for clips, _, _ in batches(data, batch_size=1)])
     order = np.random.default_rng([0, 0])
     order.integers(2**31)

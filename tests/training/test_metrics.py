@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from kser.metrics import METRICS, confusions, decide_by_speaker, intervals, score
+from kser.training.metrics import METRICS, confusions, decide_by_speaker, intervals, score
 
 LABELS = [0, 0, 0, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, 1, 2, 2]

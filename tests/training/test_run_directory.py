@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kser import __version__, rundir
+from kser import __version__
+from kser.audio.log_mel import Normalization
 from kser.config import DataPaths, HRFConfig
 from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.protocols import make_split
 from kser.errors import KserError, RunError
-from kser.features import Normalization
+from kser.training import run_directory
 from tests import tiny
 from tests.limits import files_at_most
 
@@ -31,13 +32,13 @@ NUM_MELS = tiny.FEATURES.num_mels
 NORMALIZATION = Normalization(np.linspace(-9, 0.1, NUM_MELS, dtype=np.float32), np.full(NUM_MELS, 0.3, np.float32))
 
 
-def create(path, config=None) -> rundir.Run:
+def create(path, config=None) -> run_directory.Run:
     split = make_split(CORPUS, num_validation_speakers=1)
-    return rundir.create(str(path), config or tiny.run_config(), PATHS, CORPUS, split, NORMALIZATION)
+    return run_directory.create(str(path), config or tiny.run_config(), PATHS, CORPUS, split, NORMALIZATION)
 
 
 @pytest.fixture
-def run(tmp_path) -> rundir.Run:
+def run(tmp_path) -> run_directory.Run:
     return create(tmp_path / "run")
 
 
@@ -56,7 +57,7 @@ def contents(directory) -> dict[str, bytes]:
 
 
 def test_a_run_is_read_back_as_it_was_made(run):
-    loaded = rundir.load(run.path)
+    loaded = run_directory.load(run.path)
     assert dataclasses.replace(loaded, normalization=None) == dataclasses.replace(run, normalization=None)
     np.testing.assert_array_equal(loaded.normalization.mean, NORMALIZATION.mean)
     np.testing.assert_array_equal(loaded.normalization.std, NORMALIZATION.std)
@@ -65,14 +66,14 @@ def test_a_run_is_read_back_as_it_was_made(run):
 
 def test_config_json_holds_all_it_takes_to_repeat_the_run(run):
     values = json.loads(Path(run.file("config.json")).read_text(encoding="utf-8"))
-    assert values["format"] == rundir.FORMAT and values["kser"] == __version__
+    assert values["format"] == run_directory.FORMAT and values["kser"] == __version__
     assert {"python", "tensorflow", "tf_keras", "numpy", "tflite-micro"} <= set(values["versions"])
     assert values["corpus"] == CORPUS.fingerprint() and values["config"]["data"]["dataset"] == "tiny"
 
 
 def test_a_run_remembers_where_its_corpus_lies_but_no_cache(run):
     places = DataPaths(os.path.abspath("data"), "", "", os.path.abspath("corpus.jsonl"))
-    assert run.paths == rundir.load(run.path).paths == places
+    assert run.paths == run_directory.load(run.path).paths == places
 
 
 def test_an_empty_directory_may_become_a_run(tmp_path):
@@ -99,7 +100,7 @@ def test_what_else_is_there_is_left_alone(tmp_path):
 
 def test_no_path():
     with pytest.raises(RunError, match="--run_dir"):
-        rundir.require_free("")
+        run_directory.require_free("")
 
 
 def test_a_run_that_cannot_be_written_is_told(tmp_path):
@@ -116,7 +117,7 @@ def test_a_run_that_cannot_be_written_is_told(tmp_path):
 # --- load -------------------------------------------------------------------------------------------------------------
 
 
-def edit(run: rundir.Run, change) -> None:
+def edit(run: run_directory.Run, change) -> None:
     """Rewrites config.json with `change` made to its values."""
     path = Path(run.file("config.json"))
     values = json.loads(path.read_text(encoding="utf-8"))
@@ -127,7 +128,7 @@ def edit(run: rundir.Run, change) -> None:
 @pytest.mark.parametrize("path", ["", "missing", "."])
 def test_no_run_there(path, tmp_path):
     with pytest.raises(RunError, match="is no run directory") as error:
-        rundir.load(path and str(tmp_path / path))
+        run_directory.load(path and str(tmp_path / path))
     assert_one_sentence(error, "config.json", "--run_dir")
 
 
@@ -135,7 +136,7 @@ def test_no_run_there(path, tmp_path):
 def test_damaged_json(run, content):
     Path(run.file("config.json")).write_bytes(content)
     with pytest.raises(RunError, match="is damaged") as error:
-        rundir.load(run.path)
+        run_directory.load(run.path)
     assert_one_sentence(error, run.file("config.json"), "train again")
 
 
@@ -162,15 +163,15 @@ CHANGES = {
 def test_damaged_settings(run, change):
     edit(run, change)
     with pytest.raises(RunError, match="is damaged") as error:
-        rundir.load(run.path)
+        run_directory.load(run.path)
     assert_one_sentence(error, run.file("config.json"), "train again")
 
 
-@pytest.mark.parametrize("version", [0, rundir.FORMAT - 1, rundir.FORMAT + 1, str(rundir.FORMAT), None])
+@pytest.mark.parametrize("version", [0, run_directory.FORMAT - 1, run_directory.FORMAT + 1, str(run_directory.FORMAT), None])
 def test_another_format(run, version):
     edit(run, lambda values: values.update(format=version, kser="9.9"))
     with pytest.raises(RunError, match="kser 9.9") as error:
-        rundir.load(run.path)
+        run_directory.load(run.path)
     assert_one_sentence(error, f"format {version!r}", __version__)
 
 
@@ -181,14 +182,14 @@ def test_another_format(run, version):
 def trained(tmp_path_factory):
     """A run with weights, and the network they are of."""
     run = create(tmp_path_factory.mktemp("trained") / "run")
-    model = rundir.new_model(run)
+    model = run_directory.new_model(run)
     rng = np.random.default_rng(0)
     model.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()])
-    rundir.save_weights(run, model)
+    run_directory.save_weights(run, model)
     return run, model
 
 
-def copy_of(trained, tmp_path) -> rundir.Run:
+def copy_of(trained, tmp_path) -> run_directory.Run:
     """A run of its own for a test that does harm to it."""
     run = create(tmp_path / "run")
     Path(run.file("weights.h5")).write_bytes(Path(trained[0].file("weights.h5")).read_bytes())
@@ -197,13 +198,13 @@ def copy_of(trained, tmp_path) -> rundir.Run:
 
 def test_weights_are_read_back_exactly(trained):
     run, model = trained
-    for a, b in zip(rundir.load_model(run).get_weights(), model.get_weights(), strict=True):
+    for a, b in zip(run_directory.load_model(run).get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_missing_weights(run):
     with pytest.raises(RunError, match="has no weights.h5 yet; finish it with bin/train --resume") as error:
-        rundir.load_model(run)
+        run_directory.load_model(run)
     assert_one_sentence(error, run.path)
 
 
@@ -222,7 +223,7 @@ def test_damaged_weights(trained, tmp_path, damage):
     path = Path(run.file("weights.h5"))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(RunError, match="weights.h5 is damaged or of another network") as error:
-        rundir.load_model(run)
+        run_directory.load_model(run)
     assert_one_sentence(error)
 
 
@@ -231,7 +232,7 @@ def test_weights_of_another_network(trained, tmp_path, changes):
     run = copy_of(trained, tmp_path)
     config = dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, **changes))
     with pytest.raises(RunError, match="weights.h5 is damaged or of another network"):
-        rundir.load_model(dataclasses.replace(run, config=config))
+        run_directory.load_model(dataclasses.replace(run, config=config))
 
 
 def test_weights_of_an_empty_h5_file(trained, tmp_path):
@@ -240,14 +241,14 @@ def test_weights_of_an_empty_h5_file(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     h5py.File(run.file("weights.h5"), "w").close()
     with pytest.raises(RunError, match="weights.h5 is damaged or of another network"):
-        rundir.load_model(run)
+        run_directory.load_model(run)
 
 
 def test_weights_that_do_not_fit_on_the_disk_leave_the_old_ones(trained, tmp_path):
     run = copy_of(trained, tmp_path)
     before = contents(run.path)
     with files_at_most(8192), pytest.raises(KserError, match="Cannot write .*weights.h5") as error:
-        rundir.save_weights(run, trained[1])
+        run_directory.save_weights(run, trained[1])
     assert_one_sentence(error)
     assert contents(run.path) == before
 
@@ -261,20 +262,20 @@ ROWS = [
 
 
 def test_history_makes_the_exact_round_trip(run):
-    rundir.write_history(run, ROWS)
-    assert rundir.read_history(run, 2) == ROWS
-    assert rundir.read_history(run, 1) == ROWS[:1]
-    assert [type(v) for v in rundir.read_history(run, 1)[0].values()] == [int, float, float, float, float]
+    run_directory.write_history(run, ROWS)
+    assert run_directory.read_history(run, 2) == ROWS
+    assert run_directory.read_history(run, 1) == ROWS[:1]
+    assert [type(v) for v in run_directory.read_history(run, 1)[0].values()] == [int, float, float, float, float]
 
 
 def test_no_history_is_needed_for_no_epoch(run):
-    assert rundir.read_history(run, 0) == []
+    assert run_directory.read_history(run, 0) == []
 
 
 def test_history_shorter_than_the_checkpoint(run):
-    rundir.write_history(run, ROWS)
+    run_directory.write_history(run, ROWS)
     with pytest.raises(RunError, match="has 2 epochs where the checkpoint has 3") as error:
-        rundir.read_history(run, 3)
+        run_directory.read_history(run, 3)
     assert_one_sentence(error)
 
 
@@ -283,12 +284,12 @@ def test_missing_or_damaged_history(run, content):
     if content is not None:
         Path(run.file("history.csv")).write_text(content)
     with pytest.raises(RunError, match="is missing or damaged") as error:
-        rundir.read_history(run, 1)
+        run_directory.read_history(run, 1)
     assert_one_sentence(error, run.file("history.csv"))
 
 
 def test_history_that_does_not_fit_on_the_disk_leaves_the_old_one(run):
-    rundir.write_history(run, ROWS)
+    run_directory.write_history(run, ROWS)
     with files_at_most(200), pytest.raises(KserError, match="Cannot write .*history.csv"):
-        rundir.write_history(run, 50 * ROWS)
-    assert rundir.read_history(run, 2) == ROWS
+        run_directory.write_history(run, 50 * ROWS)
+    assert run_directory.read_history(run, 2) == ROWS

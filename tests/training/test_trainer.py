@@ -11,13 +11,14 @@ import pytest
 import tensorflow as tf
 import tf_keras as keras
 
-from kser import rundir, workflow
-from kser import train as training
+from kser import workflow
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.datasets.corpus import HeldOut, Protocol
 from kser.errors import DatasetError, RunError
-from kser.layers import HRFDense
-from kser.train import (
+from kser.models.layers import HRFDense
+from kser.training import run_directory
+from kser.training import trainer as training
+from kser.training.trainer import (
     BATCHES_AHEAD,
     best_row,
     decay_kernels,
@@ -71,8 +72,10 @@ def test_a_killed_run_resumes_to_the_same_bits(train_tiny, monkeypatch):
     progress = Silent()
     killed, killed_scores = train_tiny("killed", progress, resume=True)
     assert progress.done == 1  # the first epoch was not done again
-    assert rundir.read_history(whole, 3) == rundir.read_history(killed, 3)
-    for a, b in zip(rundir.load_model(whole).get_weights(), rundir.load_model(killed).get_weights(), strict=True):
+    assert run_directory.read_history(whole, 3) == run_directory.read_history(killed, 3)
+    for a, b in zip(
+        run_directory.load_model(whole).get_weights(), run_directory.load_model(killed).get_weights(), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
     assert whole_scores.to_dict() == killed_scores.to_dict()
 
@@ -91,13 +94,13 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     last, _ = train_tiny("last", Silent(), select="last")
     assert learned_from == [(18, 9), (27, None)]
     assert last.validation_speakers == () and last.test_speakers == ("a",)
-    assert [sorted(row) for row in rundir.read_history(last, 3)] == 3 * [["epoch", "learning_rate", "loss"]]
+    assert [sorted(row) for row in run_directory.read_history(last, 3)] == 3 * [["epoch", "learning_rate", "loss"]]
     metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
     material = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
     again = training.Trainer(last, workflow.training_data(material.corpus, material.features, material.split, last.config))
     assert again.restore() == 3
-    for a, b in zip(rundir.load_model(last).get_weights(), again.model.get_weights(), strict=True):
+    for a, b in zip(run_directory.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -123,19 +126,19 @@ def test_a_killed_run_without_validation_resumes_to_the_same_bits(train_tiny):
     with pytest.raises(KeyboardInterrupt):
         train_tiny("killed", Silent(break_at_step=5), select="last")
     killed, killed_scores = train_tiny("killed", Silent(), resume=True)
-    assert rundir.read_history(whole, 3) == rundir.read_history(killed, 3)
+    assert run_directory.read_history(whole, 3) == run_directory.read_history(killed, 3)
     assert whole_scores.to_dict() == killed_scores.to_dict()
 
 
 def test_another_seed_gives_another_run(train_tiny):
     first, _ = train_tiny("first", Silent(), epochs=1)
     second, _ = train_tiny("second", Silent(), epochs=1, seed=1)
-    assert rundir.read_history(first, 1)[0]["loss"] != rundir.read_history(second, 1)[0]["loss"]
+    assert run_directory.read_history(first, 1)[0]["loss"] != run_directory.read_history(second, 1)[0]["loss"]
 
 
 def test_the_tones_are_learned(train_tiny):
     run, _ = train_tiny("run", Silent(), augment=AUGMENT_OFF, epochs=10, batch_size=4, learning_rate=1e-2)
-    losses = [row["loss"] for row in rundir.read_history(run, 10)]
+    losses = [row["loss"] for row in run_directory.read_history(run, 10)]
     assert losses[-1] < 0.6 * losses[0]
 
 

@@ -6,7 +6,7 @@
 
 namespace kser {
 
-// Sample after sample of `golden_clip` in kser/firmware.py: a sawtooth whose pitch wanders, over noise of a linear
+// Sample after sample of `golden_clip` in kser/firmware/codegen.py: a sawtooth whose pitch wanders, over noise of a linear
 // congruential generator, both swelling and falling.
 class GoldenClip {
  public:

@@ -1,4 +1,4 @@
-// The log-mel front end, frame by frame: ln(|STFT|^2 mel + kLogFloor), as kser/features.py defines it.
+// The log-mel front end, frame by frame: ln(|STFT|^2 mel + kLogFloor), as kser/audio/log_mel.py defines it.
 #ifndef KSER_LOG_MEL_H_
 #define KSER_LOG_MEL_H_
 

@@ -11,12 +11,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from kser.arena import aligned, tensor_bytes, tensors_of
-from kser.cost import Node, Tensor
+from kser.boards.cost_model import Node, Tensor
+from kser.boards.memory_planner import aligned, tensor_bytes, tensors_of
 from kser.errors import KserError
-from kser.graph import Graph, Ref
-from kser.graph import Node as Layer
-from kser.layers import block_size
+from kser.export.graph import Graph, Ref
+from kser.export.graph import Node as Layer
+from kser.models.layers import block_size
 
 Shape = tuple[int, ...]
 # Bytes of a .tflite beside its constants: the frame, the entry of an activation with its op, that of a constant, one more
@@ -123,7 +123,7 @@ def output_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
 def _lowered(b: _Lowering, layer: Layer, inputs: Sequence[Tensor], reshaped: bool = False) -> tuple[Tensor, ...]:
     """Appends the ops of a layer, which reads what a Reshape layer has `reshaped`; returns its outputs."""
     if layer.kind not in LOWERINGS:
-        raise KserError(f"Layer '{layer.name}' is a {layer.kind}, whose ops kser.lowering does not know.")
+        raise KserError(f"Layer '{layer.name}' is a {layer.kind}, whose ops kser.boards.search.lowering does not know.")
     b.input_is_reshaped = reshaped
     outputs = LOWERINGS[layer.kind](b, layer, *inputs)
     return outputs if isinstance(outputs, tuple) else (outputs,)
@@ -353,7 +353,7 @@ def _deviation(b: _Lowering, layer: Layer, mean: Tensor, square: Tensor) -> Tens
 
 
 def _blocks(b: _Lowering, name: str, x: Tensor, block: int) -> Tensor:
-    """kser.layers.blocks_of."""
+    """kser.models.layers.blocks_of."""
     num_heads, num_tokens, dim = x.shape[1:]
     missing = -num_tokens % block
     if missing:
@@ -362,7 +362,7 @@ def _blocks(b: _Lowering, name: str, x: Tensor, block: int) -> Tensor:
 
 
 def _key_blocks(b: _Lowering, name: str, x: Tensor, block: int, window: int) -> Tensor:
-    """kser.layers.key_blocks."""
+    """kser.models.layers.key_blocks."""
     num_heads, num_tokens, dim = x.shape[1:]
     overlap, before, num_blocks = window - 1, (window - 1) // 2, -(-num_tokens // block)
     length = block + overlap if num_blocks == 1 else (num_blocks + 1) * block

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import tf_keras as keras
 
-from kser.backbones import BACKBONES, plain
-from kser.backbones.blocks import Builder
+from kser.boards.search.lowering import output_shape
 from kser.config import FeatureConfig, ModelConfig
-from kser.graph import Graph, Node, Ref
-from kser.lowering import output_shape
+from kser.export.graph import Graph, Node, Ref
+from kser.models.blocks import Builder
+from kser.models.presets import BACKBONES, plain
 
 INPUT_NAME = "log_mel"
 

@@ -1,7 +1,7 @@
 """Which network fits a board? Sizes of the backbones with arena, time and flash of each, none of them trained or converted.
 
 A network's graph is sketched from its settings, rewritten as for deployment, lowered to the ops of its .tflite, and judged
-as kser.doctor judges a converted model. benchmarks/fit.py holds the predictions against conversions.
+as kser.boards.doctor judges a converted model. benchmarks/fit.py holds the predictions against conversions.
 
 How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
 its multiply-accumulates. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames
@@ -20,16 +20,16 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kser.arena import smallest_arena_bytes, tensors_of
-from kser.backbones import BACKBONES, PRESETS, preset
-from kser.boards import KIB, Board, find_board
+from kser.boards.catalog import KIB, Board, find_board
+from kser.boards.cost_model import multiply_accumulates
+from kser.boards.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Findings, Measurement, Problem, diagnose
+from kser.boards.memory_planner import smallest_arena_bytes, tensors_of
+from kser.boards.search.lowering import file_bytes, lower
+from kser.boards.search.outline import sketch
 from kser.config import FeatureConfig, ModelConfig
-from kser.cost import multiply_accumulates
-from kser.deploy import DEPLOY_PASSES
-from kser.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Findings, Measurement, Problem, diagnose
 from kser.errors import ConfigError
-from kser.lowering import file_bytes, lower
-from kser.sketch import sketch
+from kser.export.rewrites import DEPLOY_PASSES
+from kser.models.presets import BACKBONES, PRESETS, preset
 
 BASE_PRESET = "micro"
 # kser's metadata in a .tflite: settings, labels and origin, and for each mel band a mean and a deviation.

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser import convert, tflite
-from kser.backbones import PRESETS
+from kser.boards.cost_model import Tensor, graph_nodes, multiply_accumulates
+from kser.boards.search.lowering import lower, output_shape
+from kser.boards.search.outline import sketch
 from kser.config import FeatureConfig
-from kser.cost import Tensor, graph_nodes, multiply_accumulates
-from kser.deploy import DEPLOY_PASSES
 from kser.errors import KserError
-from kser.graph import Graph, new_node, read_graph
-from kser.layers import L2Norm
-from kser.lowering import lower, output_shape
-from kser.sketch import sketch
+from kser.export import convert
+from kser.export.graph import Graph, new_node, read_graph
+from kser.export.rewrites import DEPLOY_PASSES
+from kser.models.layers import L2Norm
+from kser.models.presets import PRESETS
+from kser.tflite import model_file
 
 FRAMES, MELS = 12, 8
 
@@ -27,7 +28,7 @@ def convert_and_lower(*layers) -> tuple[list, list]:
         x = layer(x)
     model = keras.Model(inputs, keras.layers.Dense(3, bias_initializer="ones")(keras.layers.GlobalAveragePooling2D()(x)))
     clips = np.random.default_rng(0).standard_normal((2, FRAMES, MELS)).astype(np.float32)
-    real = graph_nodes(tflite.parse(convert.to_int8_tflite(model, clips)))
+    real = graph_nodes(model_file.parse(convert.to_int8_tflite(model, clips)))
     return shapes(real), shapes(lower(read_graph(model)))
 
 

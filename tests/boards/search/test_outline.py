@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.backbones import BACKBONES, PRESETS, build_model, plain, preset
+from kser.boards.search.outline import sketch
 from kser.config import FeatureConfig, HRFConfig
 from kser.errors import ConfigError
-from kser.graph import Graph, read_graph
-from kser.sketch import sketch
+from kser.export.graph import Graph, read_graph
+from kser.models.presets import BACKBONES, PRESETS, build_model, plain, preset
 from tests.random_networks import random_network
 
 FEATURES = FeatureConfig(clip_seconds=1.0, hop_ms=16.0)

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kser import doctor, fit
-from kser.arena import buffers
-from kser.backbones import BACKBONES, build_model, preset
-from kser.boards import CMSIS_NN, OWN_OPS, find_board
+from kser.boards import doctor
+from kser.boards.catalog import CMSIS_NN, OWN_OPS, find_board
+from kser.boards.cost_model import graph_nodes
+from kser.boards.memory_planner import buffers
+from kser.boards.search import search
 from kser.config import FeatureConfig
-from kser.cost import graph_nodes
 from kser.errors import ConfigError
-from kser.tflite import TFLMRunner, parse, smallest_arena_bytes
+from kser.models.presets import BACKBONES, build_model, preset
+from kser.tflite.model_file import TFLMRunner, parse, smallest_arena_bytes
 from tests.random_networks import converted, random_network
 
 NUM_CLASSES = 4
@@ -42,7 +43,7 @@ def ops(nodes) -> tuple:
 def test_a_prediction_is_what_a_conversion_measures(backbone, seed):
     rng = np.random.default_rng(seed)
     model, features = random_network(rng, backbone)
-    findings, parameters = fit.predict(model, features, NUM_CLASSES)
+    findings, parameters = search.predict(model, features, NUM_CLASSES)
     model_bytes = converted(model, features, NUM_CLASSES, rng)
     parsed = parse(model_bytes)
     assert ops(findings.nodes) == ops(graph_nodes(parsed))
@@ -55,7 +56,7 @@ def test_a_prediction_is_what_a_conversion_measures(backbone, seed):
 
 def test_the_doctor_says_the_same_of_the_converted_model():
     model, features = preset("conformer", "micro"), FeatureConfig(clip_seconds=1.0)
-    findings, _ = fit.predict(model, features, NUM_CLASSES)
+    findings, _ = search.predict(model, features, NUM_CLASSES)
     told = doctor.diagnose(findings, find_board("generic_m4"))
     model_bytes = converted(model, features, NUM_CLASSES, np.random.default_rng(0))
     (found,) = doctor.examine(model_bytes, ["generic_m4"])
@@ -72,7 +73,7 @@ def test_the_doctor_says_the_same_of_the_converted_model():
 @pytest.fixture(scope="module")
 def found():
     """ConvTransformers for half a budget."""
-    return fit.search(fit.make_budget("esp32", 60, 120, 500), ("convtransformer",), hops_ms=HOP)
+    return search.search(search.make_budget("esp32", 60, 120, 500), ("convtransformer",), hops_ms=HOP)
 
 
 def test_what_is_found_fits(found):
@@ -86,21 +87,21 @@ def test_what_is_found_fits(found):
 def test_nothing_that_fits_is_passed_over(found):
     """A network that is larger in some size and smaller in none than one too large does not fit either."""
     features, fitting = FeatureConfig(hop_ms=20.0), []
-    models = [model for family in fit.grid("convtransformer") for model in family]
+    models = [model for family in search.grid("convtransformer") for model in family]
     assert found.tried < len(models)
     for model in models:
-        figures = doctor.diagnose(fit.predict(model, features, 8)[0], found.budget.board).figures
+        figures = doctor.diagnose(search.predict(model, features, 8)[0], found.budget.board).figures
         if max(found.budget.shares(figures).values()) <= 1:
             fitting.append(model)
     best = max(found.frontier, key=lambda c: c.capacity).model
     assert best in fitting and {c.model for c in found.frontier} <= set(fitting)
-    again = fit.explore(fit._Family(found.budget, tuple(models), features, 8))
+    again = search.explore(search._Family(found.budget, tuple(models), features, 8))
     assert {c.model for c in again if c.fits} == set(fitting)
 
 
 def test_processes_find_the_same(found):
     told = []
-    again = fit.search(
+    again = search.search(
         found.budget, ("convtransformer",), hops_ms=HOP, jobs=2, progress=lambda done, total: told.append((done, total))
     )
     assert again == found
@@ -110,12 +111,12 @@ def test_processes_find_the_same(found):
 def test_the_frontier_is_of_each_backbone_and_hop(found):
     for one in found.frontier:
         for other in found.frontier:
-            better = other.capacity >= one.capacity and fit._costs(other) <= fit._costs(one)
+            better = other.capacity >= one.capacity and search._costs(other) <= search._costs(one)
             assert other is one or not (better and other.figures.ram_bytes <= one.figures.ram_bytes)
     slow = dataclasses.replace(found.best, features=FeatureConfig(), load=1.0)
     slow = dataclasses.replace(slow, figures=dataclasses.replace(slow.figures, ram_bytes=slow.figures.ram_bytes + 1))
-    assert slow in fit.frontier([found.best, slow])
-    assert fit.frontier([found.best, dataclasses.replace(slow, features=found.best.features)]) == [found.best]
+    assert slow in search.frontier([found.best, slow])
+    assert search.frontier([found.best, dataclasses.replace(slow, features=found.best.features)]) == [found.best]
 
 
 def candidate(hop_ms: float, parameters: int, layers: int) -> SimpleNamespace:
@@ -127,23 +128,23 @@ def candidate(hop_ms: float, parameters: int, layers: int) -> SimpleNamespace:
 def test_frames_and_depth_are_given_up_last():
     fine, coarse, coarsest, flat = (candidate(*c) for c in ((10.0, 20, 2), (16.0, 60, 2), (20.0, 90, 2), (10.0, 95, 1)))
     candidates = [coarsest, flat, fine, coarse]
-    assert fit.choose(candidates, parameters=20, layers=2) is fine
-    assert fit.choose(candidates, parameters=50, layers=2) is coarse
-    assert fit.choose(candidates, parameters=50, layers=1) is flat
-    assert fit.choose(candidates, parameters=500, layers=2) is flat
+    assert search.choose(candidates, parameters=20, layers=2) is fine
+    assert search.choose(candidates, parameters=50, layers=2) is coarse
+    assert search.choose(candidates, parameters=50, layers=1) is flat
+    assert search.choose(candidates, parameters=500, layers=2) is flat
 
 
 def test_the_first_backbone_that_fits_is_chosen():
-    budget = fit.make_budget("generic_m55", None, 30, 500)
-    both = fit.search(budget, ("speechformer", "convtransformer"), hops_ms=HOP)
+    budget = search.make_budget("generic_m55", None, 30, 500)
+    both = search.search(budget, ("speechformer", "convtransformer"), hops_ms=HOP)
     assert both.best.model.backbone == "speechformer"
     assert {c.model.backbone for c in both.frontier} == {"speechformer", "convtransformer"}
 
 
 def test_given_settings_hold():
-    budget = fit.make_budget("generic_m4", None, 40, 500)
+    budget = search.make_budget("generic_m4", None, 40, 500)
     features = FeatureConfig(num_mels=20, clip_seconds=0.8, window_ms=16.0)
-    found = fit.search(budget, ("conformer",), features, model_settings={"activation": "relu"}, num_classes=3)
+    found = search.search(budget, ("conformer",), features, model_settings={"activation": "relu"}, num_classes=3)
     assert {c.features.hop_ms for c in found.frontier} == {10.0, 16.0}  # no hop is longer than the window
     for c in found.frontier:
         assert c.model.activation == "relu"
@@ -152,7 +153,7 @@ def test_given_settings_hold():
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_small_presets_are_in_the_grid(backbone):
-    models = [model for family in fit.grid(backbone) for model in family]
+    models = [model for family in search.grid(backbone) for model in family]
     assert len(set(models)) == len(models)
     assert {preset(backbone, "micro"), preset(backbone, "light")} <= set(models)
 
@@ -163,9 +164,9 @@ def test_the_small_presets_are_in_the_grid(backbone):
 def test_a_budget_is_at_most_what_leaves_the_board_fit():
     board = find_board("esp32")
     free = 0.85 * board.free_ram_bytes
-    assert fit.make_budget("esp32", None, None, 500.0) == fit.Budget(board, free, 400.0, 500.0)
-    assert fit.make_budget("esp32", 50, 30, 200.0) == fit.Budget(board, 50 * 1024, 30, 200.0)
-    assert fit.make_budget("esp32", 1e6, None, 500.0).ram_bytes == free
+    assert search.make_budget("esp32", None, None, 500.0) == search.Budget(board, free, 400.0, 500.0)
+    assert search.make_budget("esp32", 50, 30, 200.0) == search.Budget(board, 50 * 1024, 30, 200.0)
+    assert search.make_budget("esp32", 1e6, None, 500.0).ram_bytes == free
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_budget_is_at_most_what_leaves_the_board_fit():
 )
 def test_unfit_budgets_are_told(arguments, message):
     with pytest.raises(ConfigError, match=message):
-        fit.make_budget(*arguments)
+        search.make_budget(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +194,9 @@ def test_unfit_budgets_are_told(arguments, message):
     ],
 )
 def test_what_comes_nearest_is_told(ram_kb, latency_ms, words):
-    budget = fit.make_budget("esp32", ram_kb, latency_ms, 500.0)
+    budget = search.make_budget("esp32", ram_kb, latency_ms, 500.0)
     with pytest.raises(ConfigError, match="^No network fits ESP32: the nearest, convtransformer with hidden_dim") as error:
-        fit.search(budget, ("convtransformer",), hops_ms=HOP)
+        search.search(budget, ("convtransformer",), hops_ms=HOP)
     assert all(word in str(error.value) for word in words)
 
 
@@ -205,25 +206,25 @@ def test_what_needs_more_flash_or_time_than_there_is_is_told():
         ({"flash_bytes": board.reserved_flash_bytes + 180_000}, "kB of flash of 176"),
         ({"clock_mhz": 5.0}, "of the 500 ms between two decisions"),
     ):
-        budget = fit.Budget(dataclasses.replace(board, **change), ROOMY * 1024, ROOMY, 500.0)
+        budget = search.Budget(dataclasses.replace(board, **change), ROOMY * 1024, ROOMY, 500.0)
         with pytest.raises(ConfigError, match=words):
-            fit.search(budget, ("conformer",), hops_ms=HOP)
+            search.search(budget, ("conformer",), hops_ms=HOP)
 
 
 def test_backbones_without_kernels_are_left_out(monkeypatch):
     lacking = dataclasses.replace(find_board("esp32").library, kernels=CMSIS_NN)
     lacking = dataclasses.replace(lacking, ops=lacking.ops - {"AVERAGE_POOL_2D", "SLICE"})
     board = dataclasses.replace(find_board("generic_m55"), library=lacking)
-    budget = fit.Budget(board, 60 * 1024, 60, 500.0)
-    assert fit.search(budget, ("speechformer", "convtransformer"), hops_ms=HOP).best.model.backbone == "convtransformer"
+    budget = search.Budget(board, 60 * 1024, 60, 500.0)
+    assert search.search(budget, ("speechformer", "convtransformer"), hops_ms=HOP).best.model.backbone == "convtransformer"
     with pytest.raises(ConfigError, match=r"^No speechformer runs on .*: .* has no kernel for (SLICE|AVERAGE_POOL_2D); "):
-        fit.search(budget, ("speechformer",), hops_ms=HOP)
+        search.search(budget, ("speechformer",), hops_ms=HOP)
     assert not OWN_OPS & {"AVERAGE_POOL_2D", "SLICE"}
 
 
 def test_settings_that_make_no_network_are_told():
     with pytest.raises(ConfigError, match="no backbone 'perceiver'"):
-        fit.search(fit.make_budget("esp32", None, None, 500.0), ("perceiver",))
+        search.search(search.make_budget("esp32", None, None, 500.0), ("perceiver",))
 
 
 def test_small_networks_are_held_to_what_loads_them():
@@ -232,6 +233,6 @@ def test_small_networks_are_held_to_what_loads_them():
     model = dataclasses.replace(preset("conformer", "micro"), num_layers=3)
     features = FeatureConfig(num_mels=16, clip_seconds=0.6)
     model_bytes = converted(model, features, NUM_CLASSES, rng)
-    needed = fit.predict(model, features, NUM_CLASSES)[0].measurement.arena_bytes
+    needed = search.predict(model, features, NUM_CLASSES)[0].measurement.arena_bytes
     assert needed > 1.1 * TFLMRunner(model_bytes).arena().total
     assert needed == pytest.approx(smallest_arena_bytes(model_bytes), rel=ARENA_ERROR)
