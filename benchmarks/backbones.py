@@ -16,7 +16,8 @@ from kser.config import FeatureConfig
 from kser.export.convert import to_int8_tflite
 from kser.export.rewrites import deploy_model
 from kser.models.presets import BACKBONES, build_model, preset
-from kser.tflite.model_file import TFLMRunner, describe, multiply_accumulates
+from kser.tflite.interpreter import TFLMRunner
+from kser.tflite.op_graph import describe
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("presets", "micro,light", "Presets to convert.")
@@ -32,7 +33,7 @@ def row(backbone: str, name: str) -> str:
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((NUM_CLIPS, features.num_frames, features.num_mels)).astype(np.float32)
     model_bytes = to_int8_tflite(deploy_model(model, clips).model, clips)
-    figures = [model.count_params(), multiply_accumulates(model_bytes), describe(model_bytes).num_nodes, len(model_bytes)]
+    figures = [model.count_params(), describe(model_bytes).multiply_accumulates, describe(model_bytes).num_nodes, len(model_bytes)]
     return f"| {' | '.join(map(str, [backbone, name, *figures, TFLMRunner(model_bytes).arena().total]))} |"
 
 

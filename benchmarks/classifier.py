@@ -17,7 +17,7 @@ from kser.boards.catalog import OWN_OPS
 from kser.datasets.files import find_audio
 from kser.firmware.board_parity import Comparison, summary
 from kser.firmware.serial_link import Board, SerialPort
-from kser.tflite import model_file
+from kser.tflite import model_file, op_graph
 from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests.micro import serial_board, toolchain
@@ -56,7 +56,7 @@ def print_row(path: str, kernels: str, own_ops, paths: list[str]) -> None:
             board = Board(port)
             comparison = Comparison(board, Predictor(path, "tflm", examiner))
             found = summary([comparison.compare(clip) for clip in paths])
-    cells = [Path(path).parent.name, kernels, model_file.describe(model_bytes).num_nodes, board.hello.arena_bytes]
+    cells = [Path(path).parent.name, kernels, op_graph.describe(model_bytes).num_nodes, board.hello.arena_bytes]
     cells += [f"{found['logits_equal']} of {found['clips']}", found["logit_steps"]]
     cells += [f"{found['other_inputs']} of {found['inputs']}"]
     cells += [f"{found[name]} of {found['clips']}" for name in ("heard_logits_equal", "labels_equal")]

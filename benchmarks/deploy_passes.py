@@ -14,7 +14,7 @@ from kser.export import convert
 from kser.export.fold import fold_model
 from kser.export.rewrites import DEPLOY_PASSES, deploy_model
 from kser.models.inference import predict_logits
-from kser.tflite import model_file
+from kser.tflite import interpreter, op_graph
 from kser.training import run_directory
 
 FLAGS = flags.FLAGS
@@ -26,11 +26,11 @@ flags.DEFINE_integer("representative_clips", 200, "Training clips the ranges of 
 def row(label: str, model, difference: float, representative: np.ndarray, clips: np.ndarray, logits: np.ndarray) -> str:
     """The costs of a network in int8, and how its decisions and logits agree with the float network's."""
     model_bytes = convert.to_int8_tflite(model, representative)
-    runner = model_file.TFLMRunner(model_bytes)
+    runner = interpreter.TFLMRunner(model_bytes)
     int8_logits = runner.logits(clips)
     agreement = np.mean(int8_logits.argmax(1) == logits.argmax(1))
-    costs = [model_file.describe(model_bytes).num_nodes, runner.arena().total, len(model_bytes)]
-    costs.append(model_file.multiply_accumulates(model_bytes))
+    costs = [op_graph.describe(model_bytes).num_nodes, runner.arena().total, len(model_bytes)]
+    costs.append(op_graph.describe(model_bytes).multiply_accumulates)
     cells = [label, f"{difference:.1e}", *costs, f"{agreement:.4f}", f"{np.abs(int8_logits - logits).mean():.3f}"]
     return f"| {' | '.join(map(str, cells))} |"
 

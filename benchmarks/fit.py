@@ -15,11 +15,12 @@ import sys
 import numpy as np
 from absl import app, flags
 
-from kser.boards.cost_model import Node, graph_nodes
 from kser.boards.memory_planner import arena_bytes, buffers
 from kser.boards.search.search import predict
 from kser.models.presets import BACKBONES
-from kser.tflite.model_file import TFLMRunner, parse, smallest_arena_bytes
+from kser.tflite.interpreter import TFLMRunner, smallest_arena_bytes
+from kser.tflite.model_file import parse
+from kser.tflite.op_graph import Node, graph_nodes
 from tests.random_networks import converted, random_network
 
 FLAGS = flags.FLAGS

@@ -18,9 +18,10 @@ from absl import app, flags
 
 from kser import workflow
 from kser.boards.catalog import CMSIS_NN, OWN_OPS, REFERENCE
-from kser.boards.cost_model import graph_nodes, instructions
+from kser.boards.cost_model import instructions
 from kser.config import DataPaths
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
+from kser.tflite.op_graph import graph_nodes
 from tests.measured_network import network
 from tests.micro import kernels_host, kernels_m4
 
@@ -64,7 +65,7 @@ def print_network(runner: kernels_host.HostTFLM, run_dir: str) -> None:
     """Clips whose int8 logits are those of the wheel, with own kernels and with the library's; nodes, arena, estimates."""
     model_bytes = model_file.read_model_file(str(Path(run_dir) / workflow.MODEL_FILE))
     clips = clips_of(run_dir)
-    inputs = model_file.quantize(clips, model_file.describe(model_bytes).inputs[0]).reshape(len(clips), -1)
+    inputs = interpreter.quantize(clips, op_graph.describe(model_bytes).inputs[0]).reshape(len(clips), -1)
     own, library = runner.run(model_bytes, inputs), runner.run(model_bytes, inputs, ["BATCH_MATMUL"])
     wheel = kernels_host.run_wheel(model_bytes, inputs)
     same = [int(np.all(a == b, axis=1).sum()) for a, b in ((own.outputs, wheel), (own.outputs, library.outputs))]

@@ -17,7 +17,7 @@ from kser.audio import reading
 from kser.audio.log_mel import log_mel_numpy
 from kser.datasets.files import find_audio
 from kser.firmware import codegen
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests.micro import toolchain
@@ -31,7 +31,7 @@ flags.DEFINE_integer("clips", 480, "Clips, from all of the directory.", lower_bo
 
 def open_core(directory: Path, model_bytes: bytes, predictor: Predictor) -> HostCore:
     """The core with the model's settings."""
-    settings = codegen.settings_source(model_file.read_metadata(model_bytes), model_file.describe(model_bytes))
+    settings = codegen.settings_source(model_file.read_metadata(model_bytes), op_graph.describe(model_bytes))
     (directory / "kser_settings.h").write_text(settings)
     library = toolchain.host_library(directory / "core.so", directory)
     return HostCore(library, predictor.config, len(predictor.labels))
@@ -45,8 +45,8 @@ def main(_) -> None:
 
 def compare(model_bytes: bytes, predictor: Predictor) -> None:
     """Prints how far the firmware's features and labels are from those of training and of bin/predict."""
-    tensor = model_file.describe(model_bytes).inputs[0]
-    interpreter = model_file.open_tflm(model_bytes)
+    tensor = op_graph.describe(model_bytes).inputs[0]
+    tflm = interpreter.open_tflm(model_bytes)
     paths = list(find_audio(FLAGS.data_dir))
     paths = paths[:: max(1, len(paths) // FLAGS.clips)][: FLAGS.clips]
     steps, others, same = np.zeros(256, int), 0, 0
@@ -59,12 +59,12 @@ def compare(model_bytes: bytes, predictor: Predictor) -> None:
             with core.open_stream() as stream:
                 stream.feed(samples)
                 values = stream.take()
-                interpreter.set_input(values[np.newaxis], 0)
-                interpreter.invoke()
-                label, _ = stream.decide(interpreter.get_output(0)[0])
-            difference = np.abs(values.astype(int) - model_file.quantize(trained_on, tensor))
+                tflm.set_input(values[np.newaxis], 0)
+                tflm.invoke()
+                label, _ = stream.decide(tflm.get_output(0)[0])
+            difference = np.abs(values.astype(int) - interpreter.quantize(trained_on, tensor))
             steps += np.bincount(difference.ravel(), minlength=256)
-            others += np.count_nonzero(values != model_file.quantize(predictor.features(samples), tensor))
+            others += np.count_nonzero(values != interpreter.quantize(predictor.features(samples), tensor))
             same += predictor.labels[label] == predictor.predict(path).label
     shares = ", ".join(f"{step}: {count / steps.sum():.4%}" for step, count in enumerate(steps) if count)
     print(f"{len(paths)} clips, {steps.sum()} inputs; steps between the firmware's and those of training: {shares}")

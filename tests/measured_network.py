@@ -6,7 +6,7 @@ of stride 2; written down as ops and shapes, as the architecture gives them.
 
 from __future__ import annotations
 
-from kser.boards.cost_model import Node, Tensor
+from kser.tflite.op_graph import Node, Tensor
 
 TOKENS, WIDTH, HEADS, FFN, KERNEL, CLASSES = 50, 32, 4, 128, 15, 8
 TABLES = frozenset({"LOGISTIC", "SOFTMAX"})

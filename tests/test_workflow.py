@@ -23,7 +23,7 @@ from kser.datasets.manifest import manifest_text
 from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFileError, RunError
 from kser.export import fold, weight_compression
 from kser.firmware import project
-from kser.tflite import model_file
+from kser.tflite import model_file, op_graph
 from kser.training import material, run_directory
 from kser.training.evaluation import evaluate_predictions, read_predictions
 from kser.training.material import load_material
@@ -86,8 +86,8 @@ def test_the_written_models_are_the_conversions_result(trained):
     assert report == trained.result.report
     assert report["sha256"] == hashlib.sha256(files["model.tflite"]).hexdigest()
     assert f"{len(files['model.tflite'])} bytes" in files["kser_model.cc"].decode()
-    assert model_file.describe(files["model.tflite"]).inputs[0].dtype == "int8"
-    assert model_file.describe(files["model_float.tflite"]).inputs[0].dtype == "float32"
+    assert op_graph.describe(files["model.tflite"]).inputs[0].dtype == "int8"
+    assert op_graph.describe(files["model_float.tflite"]).inputs[0].dtype == "float32"
 
 
 def test_metrics_are_of_the_best_epoch_and_the_held_out_speakers(trained):
@@ -118,7 +118,7 @@ def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
     assert json.loads(contents(mine.path)["parity.json"]) == result.parity
     assert result.parity["first_beyond_bound"] is None
     dtype = {"int16x8": "int16", "float": "float32"}.get(kind, "int8")
-    assert model_file.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
+    assert op_graph.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
     assert model_file.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind
     assert result.report["scores"]["tflm"]["UA"] == workflow.evaluate(mine.path, "tflm", mine.paths)[1].scores.UA
     epochs = [row["epoch"] for row in result.report.get("qat", ())]

@@ -15,146 +15,20 @@ states of flash, caches, dual issue, other instruction sets).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.boards.catalog import Board, Kernels
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
-from kser.tflite.model_file import OP_NAMES, TYPE_NAMES
+from kser.tflite.op_graph import Node
 
 # Relative error of the model: the measured totals are met within MEASURED_ERROR.
 MEASURED_ERROR, ASSUMED_ERROR = 0.15, 0.5
-
-MAX_TEXT = 160
 
 # Dispatch of a node and the kernel's own start: assumed, and small beside any kernel's work.
 NODE_INSTRUCTIONS = 1000
 # One float32 network took 27.1 M instructions where int8 with reference kernels took 61.4 M. int16 was not measured.
 FLOAT_FACTOR, INT16_FACTOR, SOFT_FLOAT_FACTOR = 0.44, 1.5, 10.0
-
-
-# --- The graph --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """What the cost and the checks of an op need to know of a tensor.
-
-    Attributes:
-      constant: its values are in the file.
-      num_scales: 0 not quantized, 1 per tensor, more per channel; `scale` and `zero_point` are the first's.
-      dynamic: the converter left a dimension open, which `shape` gives as it was traced.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str = "int8"
-    name: str = ""
-    constant: bool = False
-    num_scales: int = 1
-    scale: float = 0.0
-    zero_point: int = 0
-    dynamic: bool = False
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True)
-class Node:
-    """An op with its tensors. A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's."""
-
-    op: str
-    inputs: tuple[Tensor | None, ...]
-    outputs: tuple[Tensor, ...]
-    version: int = 1
-    custom: bool = False
-    adj_x: bool = False
-    adj_y: bool = False
-
-    @property
-    def dtype(self) -> str:
-        """The type of the activations, by the first input or output that is computed."""
-        computed = [t for t in (*self.inputs, *self.outputs) if t is not None and not t.constant]
-        return computed[0].dtype if computed else ""
-
-
-def graph_nodes(model: schema.ModelT) -> tuple[Node, ...]:
-    """The nodes of all subgraphs, the main graph's first."""
-    return tuple(node for graph in model.subgraphs for node in _subgraph_nodes(model, graph))
-
-
-def _subgraph_nodes(model: schema.ModelT, graph: schema.SubGraphT) -> list[Node]:
-    tensors = [_tensor(model, t) for t in graph.tensors or ()]
-    return [_node(model.operatorCodes[op.opcodeIndex], op, tensors) for op in graph.operators or ()]
-
-
-def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor]) -> Node:
-    # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
-    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-    custom = builtin == schema.BuiltinOperator.CUSTOM
-    return Node(
-        op=_text(code.customCode) if custom else OP_NAMES.get(builtin, f"BUILTIN_{builtin}"),
-        inputs=tuple(tensors[i] if i >= 0 else None for i in _numbers(op.inputs)),
-        outputs=tuple(tensors[i] for i in _numbers(op.outputs)),
-        version=code.version,
-        custom=custom,
-        adj_x=bool(getattr(op.builtinOptions, "adjX", False)),
-        adj_y=bool(getattr(op.builtinOptions, "adjY", False)),
-    )
-
-
-def _tensor(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
-    quantization = tensor.quantization
-    zero_points = _numbers(quantization.zeroPoint) if quantization else ()
-    scales = () if quantization is None or quantization.scale is None else quantization.scale
-    buffer = model.buffers[tensor.buffer]
-    return Tensor(
-        shape=_numbers(tensor.shape),
-        dtype=TYPE_NAMES.get(tensor.type, f"type_{tensor.type}").lower(),
-        name=_text(tensor.name),
-        constant=buffer.data is not None and len(buffer.data) > 0,
-        num_scales=len(scales),
-        scale=float(scales[0]) if len(scales) else 0.0,
-        zero_point=zero_points[0] if zero_points else 0,
-        dynamic=any(size < 0 for size in _numbers(tensor.shapeSignature)),
-    )
-
-
-def _numbers(vector) -> tuple[int, ...]:
-    return () if vector is None else tuple(int(item) for item in vector)
-
-
-def printable(text: str) -> str:
-    """A text from a file nobody vouches for, without what could steer a terminal, and not too long."""
-    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
-
-
-def _text(content: bytes | None) -> str:
-    return printable((content or b"?").decode("utf-8", errors="replace"))
-
-
-def multiply_accumulates(nodes: Iterable[Node]) -> int:
-    """Those of one inference in the matrix ops; tflite.multiply_accumulates for nodes that need not be well formed."""
-    return sum(_work(node) * _depth(node) for node in nodes)
-
-
-def _depth(node: Node) -> int:
-    """Multiply-accumulates for an element of a matrix op's output; 0 for other ops, and where shapes are missing."""
-    if len(node.inputs) < 2 or not all(t is not None and t.shape for t in node.inputs[:2]):
-        return 0
-    return _DEPTHS[node.op](node) if node.op in _DEPTHS else 0
-
-
-# Kernels are stored as (out, in), (out, height, width, in) and (1, height, width, out).
-_DEPTHS: dict[str, Callable[[Node], int]] = {
-    "FULLY_CONNECTED": lambda node: node.inputs[1].shape[-1],
-    "CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:]),
-    "DEPTHWISE_CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:3]),
-    "BATCH_MATMUL": lambda node: node.inputs[0].shape[-2:][0 if node.adj_x else -1],
-}
 
 
 # --- Instructions -----------------------------------------------------------------------------------------------------
@@ -314,9 +188,9 @@ def _own(node: Node, kernels: Kernels) -> float:
 
 def _own_work(node: Node) -> tuple[int, float]:
     """Elements and rows, or multiply-accumulates and sums, of an op with a kernel of kser's own."""
-    outputs, source = _work(node), next(iter(node.inputs), None)
+    outputs, source = node.output_elements, next(iter(node.inputs), None)
     if node.op == "BATCH_MATMUL":
-        return outputs * _depth(node), outputs
+        return outputs * node.depth, outputs
     if node.op == "MEAN":
         return (source.elements if source else 1), outputs
     return outputs, outputs / max(1, source.shape[-1]) if source and source.shape else 1
@@ -328,15 +202,11 @@ def _kernel(node: Node, kernels: Kernels) -> Estimate:
     if node.op in _MATRIX:
         return Estimate(measured=_matrix(node, _MATRIX[node.op], kernels))
     if node.op == "DEPTHWISE_CONV_2D":
-        return Estimate(measured=_work(node) * _depth(node) * _price(node, _DEPTHWISE, kernels))
+        return Estimate(measured=node.output_elements * node.depth * _price(node, _DEPTHWISE, kernels))
     cost = _PER_ELEMENT.get(node.op, _COPYING if node.op in _COPIES else _UNKNOWN)
-    work = (node.inputs[0].elements if node.inputs and node.inputs[0] else 1) if cost.of_input else _work(node)
+    work = (node.inputs[0].elements if node.inputs and node.inputs[0] else 1) if cost.of_input else node.output_elements
     amount = work * _price(node, cost, kernels)
     return Estimate(measured=amount) if cost.measured else Estimate(assumed=amount)
-
-
-def _work(node: Node) -> int:
-    return sum(t.elements for t in node.outputs)
 
 
 def _shapes(node: Node) -> set[tuple[int, ...]]:
@@ -357,7 +227,7 @@ def _matrix(node: Node, cost: MatrixCost, kernels: Kernels) -> float:
     a, b = cost.optimised if optimised else cost.reference
     if optimised and node.op == "FULLY_CONNECTED" and len(node.outputs[0].shape) == 2:
         b += _RANK_2_OUTPUT
-    return _work(node) * (a * _depth(node) + b) * (kernels.scale if optimised else 1)
+    return node.output_elements * (a * node.depth + b) * (kernels.scale if optimised else 1)
 
 
 # --- The front end ----------------------------------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from kser.boards.catalog import Board, Kernels, find_board
-from kser.boards.cost_model import Band, Node, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
+from kser.boards.cost_model import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
 from kser.boards.cost_model import Estimate as InstructionEstimate
 from kser.boards.findings import Findings, Measurement, find, measure
 from kser.boards.op_support import Problem, check, runs_in_own_kernel
 from kser.errors import ConfigError, ModelFileError
+from kser.tflite.op_graph import Node
 from kser.tflite.sandbox import ExaminationError, Examiner, Limits
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from kser.boards.cost_model import Node, graph_nodes, multiply_accumulates, printable
 from kser.config import FeatureConfig, from_dict
 from kser.errors import ConfigError, ModelFileError
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
+from kser.tflite.op_graph import Node, float_islands, graph_inputs, graph_nodes, multiply_accumulates, printable
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,11 @@ def find(model_bytes: bytes, measurement: Measurement, name: str = "The model") 
         num_bytes=len(model_bytes),
         nodes=nodes,
         multiply_accumulates=multiply_accumulates(nodes),
-        float_islands=_float_islands(model, nodes),
+        float_islands=float_islands(graph_inputs(model), nodes),
         num_graphs=len(model.subgraphs),
         features=_features(model_bytes),
         measurement=measurement,
     )
-
-
-def _float_islands(model, nodes: Sequence[Node]) -> tuple[str, ...]:
-    """Names of float tensors computed inside a model whose inputs are integers."""
-    graph = model.subgraphs[0]
-    inputs = () if graph.inputs is None else graph.inputs
-    if any(model_file.TYPE_NAMES.get(graph.tensors[i].type, "").startswith("FLOAT") for i in inputs):
-        return ()
-    return tuple(t.name for node in nodes for t in node.outputs if t.dtype.startswith("float"))
 
 
 def _features(model_bytes: bytes) -> FeatureConfig | None:
@@ -84,7 +75,7 @@ def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
       ModelFileError: no TensorFlow Lite model.
     """
     model = model_file.parse(model_bytes, name)
-    with model_file.captured_log() as log:
+    with interpreter.captured_log() as log:
         try:
             used, eval_tensors = _load_and_run(model_bytes, model, log)
             return Measurement("", _smallest_arena(model_bytes, used), eval_tensors)
@@ -94,15 +85,11 @@ def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
 
 def _load_and_run(model_bytes: bytes, model, log: Callable[[], str]) -> tuple[int, int]:
     """Bytes of arena in use, and the number of TfLiteEvalTensors, once it has run on zeros."""
-    interpreter = model_file.open_tflm(model_bytes)
-    graph = model.subgraphs[0]
-    for position, index in enumerate(() if graph.inputs is None else graph.inputs):
-        tensor = graph.tensors[index]
-        dtype = model_file.TYPE_NAMES.get(tensor.type, "").lower()
-        shape = () if tensor.shape is None else tuple(tensor.shape)
-        interpreter.set_input(np.zeros(shape, dtype), position)
-    interpreter.invoke()
-    interpreter.print_allocations()
+    tflm = interpreter.open_tflm(model_bytes)
+    for position, tensor in enumerate(graph_inputs(model)):
+        tflm.set_input(np.zeros(tensor.shape, tensor.dtype), position)
+    tflm.invoke()
+    tflm.print_allocations()
     used = re.search(r"Arena allocation total (\d+) bytes", log())
     tensors = re.search(r"'TfLiteEvalTensor data' used .* for (\d+) ", log())
     if not (used and tensors):
@@ -113,17 +100,17 @@ def _load_and_run(model_bytes: bytes, model, log: Callable[[], str]) -> tuple[in
 def _smallest_arena(model_bytes: bytes, used: int) -> int:
     def loads(arena_bytes: int) -> bool:
         try:
-            model_file.open_tflm(model_bytes, arena_bytes)
+            interpreter.open_tflm(model_bytes, arena_bytes)
         except RuntimeError:
             return False
         return True
 
-    return model_file.smallest_that_loads(used, loads)
+    return interpreter.smallest_that_loads(used, loads)
 
 
 def _reason(log: str) -> str:
     """The first complaint in TFLM's log, as the end of a sentence."""
     if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
-        return f"it needs an arena of more than {model_file.DEFAULT_ARENA_BYTES >> 20} MB"
+        return f"it needs an arena of more than {interpreter.DEFAULT_ARENA_BYTES >> 20} MB"
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     return f"TFLM says '{printable(lines[0]).rstrip('.')}'" if lines else "TFLM does not say why"

@@ -16,7 +16,7 @@ import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kser.boards.cost_model import Node, Tensor
+from kser.tflite.op_graph import Node, Tensor
 
 ALIGNMENT = 16
 _ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kser.boards.catalog import OWN_OPS, Board, Kernels
-from kser.boards.cost_model import Node, Tensor, instructions
+from kser.boards.cost_model import instructions
 from kser.boards.findings import Findings
+from kser.tflite.op_graph import Node, Tensor
 
 MAX_NAMES = 3
 COSTLY_SHARE = 0.2

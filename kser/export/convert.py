@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from kser.errors import ConfigError, KserError
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 
 
 def to_float_tflite(model) -> bytes:
@@ -83,7 +83,7 @@ def _check_representative(model, representative: np.ndarray) -> None:
 
 
 def _convert(converter: tf.lite.TFLiteConverter, name: str) -> bytes:
-    with model_file.captured_log():
+    with interpreter.captured_log():
         try:
             model_bytes = converter.convert()
         except (ConverterError, RuntimeError, ValueError) as error:
@@ -98,7 +98,7 @@ def _reason(message: str) -> str:
 
 
 def _check_fully_quantized(model_bytes: bytes, name: str) -> None:
-    islands = model_file.describe(model_bytes).float_islands
+    islands = op_graph.describe(model_bytes).float_islands
     if islands:
         raise KserError(f"Model '{name}' does not convert to int8 throughout; left in float: {', '.join(islands)}.")
 

@@ -23,7 +23,7 @@ from kser.export.parity import Bound, Stage
 from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
 from kser.models.inference import predict_logits
 from kser.models.presets import build_model, plain
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.training import run_directory
 from kser.training.input_pipeline import Part
 from kser.training.metrics import METRICS
@@ -89,13 +89,13 @@ def export(
     source = deploy_model(model, test.features, passes) if settings.quantize == "qat_hrf" else deployed
     integers = _FORMS[settings.quantize](source.model, representative, test.features, settings, tune)
     certificate = _certificate(proof, deployed, integers)
-    tflm = model_file.TFLMRunner(integers.model_bytes)
+    tflm = interpreter.TFLMRunner(integers.model_bytes)
     stages = [
         Stage("keras", predict_logits(model, test.features)),
         Stage("folded", predict_logits(folded, test.features), _exact(MAX_FOLD_DIFFERENCE)),
         Stage("deployed", predict_logits(deployed.model, test.features), _exact(_passes_bound(deployed))),
         *integers.stages,
-        Stage("tflite", model_file.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
+        Stage("tflite", interpreter.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
         Stage("tflm", tflm.logits(test.features), integers.tflm_bound),
     ]
     found = parity.compare(stages, test.labels)
@@ -103,7 +103,7 @@ def export(
     found["worst_layers"] = [dataclasses.asdict(error) for error in worst]
     arena = {
         **dataclasses.asdict(tflm.arena()),
-        "smallest_that_loads": model_file.smallest_arena_bytes(integers.model_bytes),
+        "smallest_that_loads": interpreter.smallest_arena_bytes(integers.model_bytes),
     }
     metadata = model_metadata(run, settings, found["stages"][-1]["UA"], arena["total"], certificate)
     model_bytes = model_file.add_metadata(integers.model_bytes, metadata)
@@ -216,12 +216,18 @@ def certificate_json(certificate: dict) -> str:
 
 
 def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
-    if not np.array_equal(model_file.TFLMRunner(model_bytes).logits(features), logits):
+    if not np.array_equal(interpreter.TFLMRunner(model_bytes).logits(features), logits):
         raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
 
 
-def _tensor(info: model_file.TensorInfo) -> dict:
-    return {**dataclasses.asdict(info), "shape": list(info.shape)}
+def _tensor(info: op_graph.Tensor) -> dict:
+    return {
+        "name": info.name,
+        "shape": list(info.shape),
+        "dtype": info.dtype,
+        "scale": info.scale,
+        "zero_point": info.zero_point,
+    }
 
 
 def _report(
@@ -233,12 +239,12 @@ def _report(
     num_representative: int,
     notes: dict,
 ) -> dict:
-    description = model_file.describe(model_bytes)
+    description = op_graph.describe(model_bytes)
     return {
         "sha256": hashlib.sha256(model_bytes).hexdigest(),
         "bytes": description.num_bytes,
         "parameters": proof.parameters_after,
-        "multiply_accumulates": model_file.multiply_accumulates(model_bytes),
+        "multiply_accumulates": description.multiply_accumulates,
         "nodes": description.num_nodes,
         "ops": description.ops,
         "input": _tensor(description.inputs[0]),

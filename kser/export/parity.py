@@ -17,7 +17,7 @@ import tf_keras as keras
 from kser.export.graph import Graph, build_graph
 from kser.export.quantize import STEPS, Ranges, fake_quantized, is_moved
 from kser.models.inference import predict_logits, softmax
-from kser.tflite.model_file import ComputedTensor, LiteRTRunner
+from kser.tflite.interpreter import ComputedTensor, LiteRTRunner
 from kser.training.metrics import METRICS, calibration_error, score
 
 # Rounding errors are no random draws: those of one clip go the same way, those of neighbouring tokens too.

@@ -22,7 +22,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tflite_micro import compression
 
 from kser.errors import ConfigError, ModelFileError
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.training.metrics import score
 
 spec = compression.spec
@@ -86,17 +86,17 @@ def compress_and_measure(model_bytes: bytes, bits: int, features: np.ndarray, la
 
 
 def _check_decoding(compressed: bytes, clustered: bytes, features: np.ndarray) -> None:
-    if not np.array_equal(*(model_file.TFLMRunner(content).logits(features) for content in (compressed, clustered))):
+    if not np.array_equal(*(interpreter.TFLMRunner(content).logits(features) for content in (compressed, clustered))):
         raise ModelFileError("TFLM decodes other weights than were encoded; convert without compression.")
 
 
 def _figures(model_bytes: bytes, features: np.ndarray, labels: np.ndarray) -> dict:
-    runner = model_file.TFLMRunner(model_bytes)
+    runner = interpreter.TFLMRunner(model_bytes)
     logits = runner.logits(features)
     return {
         "bytes": len(model_bytes),
         "arena_bytes": runner.arena().total,
-        "kernels": model_file.describe(model_bytes).ops.get("TFLM_DECODE", 0),
+        "kernels": op_graph.describe(model_bytes).ops.get("TFLM_DECODE", 0),
         "UA": score(labels, logits.argmax(1), logits.shape[1]).UA,
     }
 
@@ -129,7 +129,7 @@ def _kernels(model: schema.ModelT, bits: int) -> dict[int, schema.TensorT]:
 def _weights(model: schema.ModelT) -> Iterator[tuple[int, schema.TensorT]]:
     graph = model.subgraphs[0]
     for op in graph.operators:
-        if model_file.op_name(model, op) in _WEIGHTED:
+        if op_graph.op_name(model, op) in _WEIGHTED:
             tensor = graph.tensors[op.inputs[1]]
             constant = model.buffers[tensor.buffer].data is not None
             if constant and tensor.type == schema.TensorType.INT8:

@@ -12,7 +12,7 @@ from kser.audio import reading
 from kser.errors import BoardError, ModelFileError
 from kser.firmware import codegen
 from kser.firmware.serial_link import SILENCE, Board
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
 from kser.tflite.predict import Predictor
 
 # With an FFT of another library a board rounds a log-mel value differently once in tens of thousands; one step of its 8 bits
@@ -113,7 +113,7 @@ class Comparison:
         """The model's input (num_frames, num_mels) and output (num_classes,), int8 as stored."""
         features = self._predictor.features(samples)
         logits = self._predictor.logits(features[np.newaxis])[0]
-        return model_file.quantize(features, self._predictor.input), model_file.quantize(logits, self._predictor.output)
+        return interpreter.quantize(features, self._predictor.input), interpreter.quantize(logits, self._predictor.output)
 
     def _label(self, index: int) -> str:
         if not SILENCE <= index < len(self._predictor.labels):

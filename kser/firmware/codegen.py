@@ -14,7 +14,7 @@ from kser.audio.device_log_mel import board_codes, board_input, input_tables, me
 from kser.audio.log_mel import FeatureCode, Normalization, analysis_window, feature_code
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig, from_dict
 from kser.errors import ConfigError, KserError, ModelFileError
-from kser.tflite import model_file
+from kser.tflite import model_file, op_graph
 
 LINE_COLUMNS = 118
 
@@ -66,11 +66,11 @@ class _Model:
     normalization: Normalization
     smoothing: SmoothingConfig
     labels: tuple[str, ...]
-    input: model_file.TensorInfo
-    output: model_file.TensorInfo
+    input: op_graph.Tensor
+    output: op_graph.Tensor
 
 
-def _model(metadata: dict, description: model_file.ModelDescription) -> _Model:
+def _model(metadata: dict, description: op_graph.ModelDescription) -> _Model:
     try:
         features = from_dict(FeatureConfig, metadata["features"])
         normalization = Normalization.from_dict(metadata["normalization"], features)
@@ -86,7 +86,7 @@ def _model(metadata: dict, description: model_file.ModelDescription) -> _Model:
     return _Model(features, normalization, smoothing, labels, *tensors)
 
 
-def settings_source(metadata: dict, description: model_file.ModelDescription) -> str:
+def settings_source(metadata: dict, description: op_graph.ModelDescription) -> str:
     """The text of kser_settings.h: constants and tables of the front end, normalization, quantization, smoothing, labels.
 
     Args:
@@ -183,7 +183,7 @@ def _quantization_tables(model: _Model, code: FeatureCode) -> str:
 _WORDS = {"2D": "2D", "3D": "3D", "MATMUL": "MatMul", "PADV2": "PadV2"}
 
 
-def resolver_source(description: model_file.ModelDescription, own_ops: Collection[str] = ()) -> str:
+def resolver_source(description: op_graph.ModelDescription, own_ops: Collection[str] = ()) -> str:
     """The text of kser_resolver.h: a function that adds the ops of this model, and no others, to a resolver of TFLM's.
 
     Args:
@@ -253,7 +253,7 @@ def golden_source(input_values: np.ndarray, logits: np.ndarray) -> str:
     return _header("golden", "golden vectors of a model.", ("<cstdint>", '"kser_settings.h"'), body)
 
 
-def golden_input(metadata: dict, description: model_file.ModelDescription) -> np.ndarray:
+def golden_input(metadata: dict, description: op_graph.ModelDescription) -> np.ndarray:
     """(num_frames, num_mels) int8: the golden clip's features as the model's input stores them."""
     model = _model(metadata, description)
     codes = board_codes(golden_clip(model.features), model.features)

@@ -19,7 +19,7 @@ from kser.config import SAMPLE_RATE_HZ
 from kser.errors import ConfigError, KserError
 from kser.export import convert
 from kser.firmware import codegen
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SWITCHES = "kernels/switches.h"
@@ -101,7 +101,7 @@ def _folder(name: str) -> dict[str, bytes]:
 
 def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[str, str]:
     """The generated files, by path in the folder of the library's sources."""
-    metadata, description = model_file.read_metadata(model_bytes), model_file.describe(model_bytes)
+    metadata, description = model_file.read_metadata(model_bytes), op_graph.describe(model_bytes)
     own_ops = board.library.kernels.own
     golden = codegen.golden_input(metadata, description)
     header, source = convert.cc_sources(model_bytes, "kser_model")
@@ -137,7 +137,7 @@ def ring_samples(figures: Figures) -> int:
 
 def _logits(model_bytes: bytes, golden: np.ndarray) -> np.ndarray:
     """(num_classes,) int8 of the golden input."""
-    interpreter = model_file.open_tflm(model_bytes)
-    interpreter.set_input(golden[np.newaxis], 0)
-    interpreter.invoke()
-    return interpreter.get_output(0)[0]
+    tflm = interpreter.open_tflm(model_bytes)
+    tflm.set_input(golden[np.newaxis], 0)
+    tflm.invoke()
+    return tflm.get_output(0)[0]

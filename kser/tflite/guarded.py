@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kser.errors import ModelFileError
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.sandbox import ExaminationError, Examiner
 
 # So many share the time limit of one call; a clip takes tens of milliseconds.
@@ -32,7 +32,7 @@ class GuardedRunner:
     """
 
     def __init__(self, kind: str, path: str, examiner: Examiner):
-        model_file.require_interpreter(kind)
+        interpreter.require_interpreter(kind)
         self._path, self._examiner = path, examiner
         self._model = (kind, model_file.read_model_file(path), path)
 
@@ -44,9 +44,9 @@ class GuardedRunner:
         """Those of the input, (1, num_frames, num_mels), and of the output, (1, num_classes)."""
         return tuple(map(tuple, self._run(_shapes)))
 
-    def tensors(self) -> tuple[model_file.TensorInfo, model_file.TensorInfo]:
+    def tensors(self) -> tuple[op_graph.Tensor, op_graph.Tensor]:
         """The input and the output."""
-        return tuple(model_file.TensorInfo(**{**info, "shape": tuple(info["shape"])}) for info in self._run(_tensors))
+        return tuple(op_graph.Tensor(**{**info, "shape": tuple(info["shape"])}) for info in self._run(_tensors))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32, all finite, of n >= 1 features (n, num_frames, num_mels) float32."""
@@ -68,7 +68,7 @@ class GuardedRunner:
 
 
 # The interpreter stays open from one call to the next.
-_open = functools.lru_cache(maxsize=1)(model_file.open_runner)
+_open = functools.lru_cache(maxsize=1)(interpreter.open_runner)
 
 
 def _metadata(kind: str, model_bytes: bytes, name: str) -> dict:

@@ -15,7 +15,7 @@ from kser.config import FeatureConfig, from_dict
 from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
 from kser.models.inference import softmax
-from kser.tflite import model_file
+from kser.tflite import interpreter
 from kser.tflite.guarded import GuardedRunner
 from kser.tflite.sandbox import Examiner
 
@@ -80,7 +80,7 @@ class Predictor:
             return self.normalization.apply(code.decode(codes))
         tables = input_tables(self.normalization, code, self.input.scale)
         stored = board_input(codes, tables, self.input.zero_point, self.config.remove_level)
-        return model_file.dequantize(stored, self.input)
+        return interpreter.dequantize(stored, self.input)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, num_classes) float32 of features (n, num_frames, num_mels) float32."""

@@ -9,7 +9,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from kser.boards import catalog
 from kser.boards.catalog import ARDUINO, BOARDS, LIBRARIES, UPSTREAM, find_board
 from kser.errors import ConfigError
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
 
 CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 NO_KERNEL = "REDUCE_PROD"
@@ -53,9 +53,9 @@ def _operator(index: int, name: str) -> schema.OperatorT:
 
 def has_kernel(name: str, custom: bool = False) -> bool:
     """Whether the TFLM installed here finds a kernel for it."""
-    with model_file.captured_log() as log:
+    with interpreter.captured_log() as log:
         with pytest.raises(RuntimeError) as error:
-            model_file.tflm.Interpreter.from_bytes(two_ops(name, custom), arena_size=1 << 16)
+            interpreter.tflm.Interpreter.from_bytes(two_ops(name, custom), arena_size=1 << 16)
         told = f"{log()}{error.value}"
     if custom:
         return NO_KERNEL in told

@@ -10,19 +10,16 @@ from kser.boards import cost_model, doctor
 from kser.boards.catalog import CMSIS_NN, MVE, OWN_OPS, REFERENCE, find_board
 from kser.boards.cost_model import (
     Estimate,
-    Node,
-    Tensor,
     front_end_instructions,
     front_end_ram_bytes,
-    graph_nodes,
     instructions,
     milliseconds,
-    multiply_accumulates,
     node_instructions,
 )
 from kser.config import FeatureConfig
 from kser.export import convert
-from kser.tflite import model_file
+from kser.tflite import model_file, op_graph
+from kser.tflite.op_graph import Node, Tensor, graph_nodes, multiply_accumulates
 from tests import toy_model
 from tests.measured_network import (
     MEASURED_M4,
@@ -212,12 +209,12 @@ def test_front_end_grows_with_its_settings():
 def test_a_file_is_read_as_its_description_says():
     model_bytes = convert.to_int8_tflite(toy_model.toy_model(), toy_model.features(5))
     nodes = graph_nodes(model_file.parse(model_bytes))
-    description = model_file.describe(model_bytes)
+    description = op_graph.describe(model_bytes)
     assert len(nodes) == description.num_nodes and {n.op for n in nodes} == set(description.ops)
-    assert multiply_accumulates(nodes) == model_file.multiply_accumulates(model_bytes)
+    assert multiply_accumulates(nodes) == op_graph.describe(model_bytes).multiply_accumulates
     first = next(n for n in nodes if n.op == "CONV_2D")
     assert first.inputs[0].dtype == "int8" and not first.inputs[0].constant
     assert first.inputs[1].constant and first.inputs[1].num_scales == 8
     assert all(n.adj_y for n in nodes if n.op == "BATCH_MATMUL") and {n.dtype for n in nodes} == {"int8"}
     estimate = instructions(nodes, CMSIS_NN)
-    assert estimate.measured > 3 * model_file.multiply_accumulates(model_bytes)
+    assert estimate.measured > 3 * op_graph.describe(model_bytes).multiply_accumulates

@@ -14,13 +14,14 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.boards import catalog, doctor, op_support
 from kser.boards.catalog import BOARDS, find_board
-from kser.boards.cost_model import Node, Tensor, front_end_ram_bytes
+from kser.boards.cost_model import front_end_ram_bytes
 from kser.boards.doctor import Diagnosis
 from kser.boards.findings import Measurement
 from kser.config import FeatureConfig, to_dict
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
+from kser.tflite.op_graph import Node, Tensor
 from kser.tflite.sandbox import Examiner, Limits
 from tests import damage, toy_model
 
@@ -75,8 +76,8 @@ def test_a_small_model_fits(model_bytes, findings):
     figures = diagnosis.figures
     assert diagnosis.verdict == "fits" and {p.severity for p in diagnosis.problems} <= {"hint"}
     assert figures.model_bytes == len(model_bytes) and figures.nodes == len(findings.nodes)
-    assert figures.multiply_accumulates == model_file.multiply_accumulates(model_bytes)
-    assert figures.host_arena_bytes == model_file.smallest_arena_bytes(model_bytes)
+    assert figures.multiply_accumulates == op_graph.describe(model_bytes).multiply_accumulates
+    assert figures.host_arena_bytes == interpreter.smallest_arena_bytes(model_bytes)
     assert figures.host_arena_bytes / 2 < figures.arena_bytes < figures.host_arena_bytes
     assert figures.ram_bytes == figures.arena_bytes + front_end_ram_bytes(FEATURES)
     assert figures.flash_bytes == len(model_bytes) + catalog.UPSTREAM.code_bytes
@@ -269,8 +270,8 @@ def test_a_product_that_keeps_a_copy_is_a_hint(findings):
 
 
 def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, findings):
-    runner = model_file.TFLMRunner(model_bytes)
-    with model_file.captured_log() as log:
+    runner = interpreter.TFLMRunner(model_bytes)
+    with interpreter.captured_log() as log:
         runner._interpreter.print_allocations()
         told = log()
     sizes = {

@@ -13,7 +13,7 @@ import tf_keras as keras
 
 from kser.errors import ConfigError, KserError
 from kser.export import convert
-from kser.tflite import model_file
+from kser.tflite import interpreter, op_graph
 from tests import toy_model
 from tests.toy_model import NUM_CLASSES, NUM_FRAMES, NUM_MELS
 
@@ -32,22 +32,22 @@ def int8_bytes(model):
 
 def test_float_model_computes_what_keras_computes(model):
     clips = toy_model.features(8, seed=1)
-    logits = model_file.LiteRTRunner(convert.to_float_tflite(model)).logits(clips)
+    logits = interpreter.LiteRTRunner(convert.to_float_tflite(model)).logits(clips)
     # The same float32 sums in another order, over at most 128 terms of order 1.
     np.testing.assert_allclose(logits, model(clips).numpy(), atol=1e-5)
 
 
 def test_int8_model_is_close_to_keras(model, int8_bytes):
     clips = toy_model.features(20, seed=1)
-    runner = model_file.LiteRTRunner(int8_bytes)
+    runner = interpreter.LiteRTRunner(int8_bytes)
     # Rounding a tensor moves it by at most half a step, 1/510 of its range. If no later layer enlarges that share of
     # the range, n nodes move the logits by at most n/510 of theirs: n/2 steps of the output.
-    bound = model_file.describe(int8_bytes).num_nodes / 2 * runner.output.scale
+    bound = op_graph.describe(int8_bytes).num_nodes / 2 * runner.output.scale
     assert np.abs(runner.logits(clips) - model(clips).numpy()).max() <= bound
 
 
 def test_int8_model_is_int8_throughout(int8_bytes):
-    description = model_file.describe(int8_bytes)
+    description = op_graph.describe(int8_bytes)
     assert description.float_islands == ()
     assert [t.dtype for t in (*description.inputs, *description.outputs)] == ["int8", "int8"]
     assert description.inputs[0].shape == (1, NUM_FRAMES, NUM_MELS)
@@ -55,7 +55,7 @@ def test_int8_model_is_int8_throughout(int8_bytes):
 
 
 def test_no_shape_arithmetic_is_left(int8_bytes):
-    assert set(model_file.describe(int8_bytes).ops) == {
+    assert set(op_graph.describe(int8_bytes).ops) == {
         "ADD", "BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "RESHAPE", "SOFTMAX", "TRANSPOSE",
     }  # fmt: skip
 

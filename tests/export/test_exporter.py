@@ -14,7 +14,7 @@ from kser.export import exporter
 from kser.export.fold import fold_model
 from kser.export.rewrites import deploy_model
 from kser.models.inference import predict_logits
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.training import run_directory
 from kser.training.metrics import METRICS, score
 from tests import tiny
@@ -30,11 +30,11 @@ def part(trained):
 
 def test_the_report_is_what_the_file_says(trained):
     model_bytes, report = trained.result.model_bytes, trained.result.report
-    description = model_file.describe(model_bytes)
+    description = op_graph.describe(model_bytes)
     assert report["sha256"] == hashlib.sha256(model_bytes).hexdigest()
     assert report["bytes"] == len(model_bytes)
     assert report["nodes"] == description.num_nodes and report["ops"] == description.ops
-    assert report["multiply_accumulates"] == model_file.multiply_accumulates(model_bytes) > 0
+    assert report["multiply_accumulates"] == op_graph.describe(model_bytes).multiply_accumulates > 0
     assert report["quantization"]["representative_clips"] == NUM_REPRESENTATIVE
     assert report == json.loads(json.dumps(report))
 
@@ -48,10 +48,12 @@ def test_the_report_is_what_the_fold_proved(trained):
 
 def test_the_arena_is_the_models(trained):
     arena = trained.result.report["arena_bytes"]
-    assert arena["total"] == arena["head"] + arena["tail"] == model_file.TFLMRunner(trained.result.model_bytes).arena().total
-    assert model_file.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"])
+    assert (
+        arena["total"] == arena["head"] + arena["tail"] == interpreter.TFLMRunner(trained.result.model_bytes).arena().total
+    )
+    assert interpreter.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"])
     with pytest.raises(ModelFileError, match="arena is too small"):
-        model_file.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"] - 16)
+        interpreter.TFLMRunner(trained.result.model_bytes, arena_bytes=arena["smallest_that_loads"] - 16)
 
 
 def test_scores_are_of_each_form(trained, part):
@@ -60,8 +62,8 @@ def test_scores_are_of_each_form(trained, part):
         "keras": predict_logits(model, part.features),
         "folded": predict_logits(fold_model(model), part.features),
         "deployed": predict_logits(deploy_model(fold_model(model), part.features).model, part.features),
-        "tflite": model_file.LiteRTRunner(trained.result.model_bytes).logits(part.features),
-        "tflm": model_file.TFLMRunner(trained.result.model_bytes).logits(part.features),
+        "tflite": interpreter.LiteRTRunner(trained.result.model_bytes).logits(part.features),
+        "tflm": interpreter.TFLMRunner(trained.result.model_bytes).logits(part.features),
     }
     assert list(report["scores"]) == [row["stage"] for row in trained.result.parity["stages"]] == FORMS
     for form, values in logits.items():
@@ -74,7 +76,7 @@ def test_scores_are_of_each_form(trained, part):
 
 def test_int8_is_close_to_float(trained, part):
     logits = predict_logits(run_directory.load_model(trained.run), part.features)
-    difference = np.abs(model_file.TFLMRunner(trained.result.model_bytes).logits(part.features) - logits)
+    difference = np.abs(interpreter.TFLMRunner(trained.result.model_bytes).logits(part.features) - logits)
     # A sound int8 conversion of so small a network is off by a few steps of its output, a broken one by its range.
     assert difference.mean() < 0.1 * np.ptp(logits)
     assert trained.result.report["mean_logit_difference_from_keras"]["tflm"] == pytest.approx(difference.mean(), rel=1e-6)
@@ -82,7 +84,7 @@ def test_int8_is_close_to_float(trained, part):
 
 def test_the_float_model_computes_as_keras(trained, part):
     logits = predict_logits(run_directory.load_model(trained.run), part.features)
-    np.testing.assert_allclose(model_file.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
+    np.testing.assert_allclose(interpreter.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
 
 
 def test_the_metadata_tells_all_that_prediction_needs(trained):

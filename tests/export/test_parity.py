@@ -12,7 +12,7 @@ from kser.export.parity import Bound, Stage, compare, rounding_bound, worst_laye
 from kser.export.quantize import fake_quantized, measure_ranges, one_operation_each, rounded_kernels
 from kser.export.rewrites import deploy_model
 from kser.models.inference import predict_logits, softmax
-from kser.tflite import model_file
+from kser.tflite import interpreter
 from kser.training.metrics import calibration_error
 from tests.networks import clips, network
 
@@ -77,7 +77,7 @@ def test_rounding_stays_within_its_bound_and_a_wrong_scale_does_not(quantized):
     exact = predict_logits(build_graph(graph), clips())
     simulated = predict_logits(fake_quantized(rounded, ranges), clips())
     assert difference(simulated, exact) <= bound.value < 0.3 * np.ptp(exact)
-    assert difference(model_file.TFLMRunner(model_bytes).logits(clips()), simulated) <= bound.value
+    assert difference(interpreter.TFLMRunner(model_bytes).logits(clips()), simulated) <= bound.value
     name = max((n for n in ranges if n.endswith("_add")), key=lambda n: ranges[n][1])
     wrong = {**ranges, name: tuple(0.2 * end for end in ranges[name])}
     assert difference(predict_logits(fake_quantized(rounded, wrong), clips()), exact) > bound.value

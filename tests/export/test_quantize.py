@@ -31,7 +31,7 @@ from kser.export.rewrites import DEPLOY_PASSES, deploy_model
 from kser.models import layers
 from kser.models.inference import predict_logits
 from kser.models.presets import PRESETS, build_model
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from tests.networks import NETWORKS, NUM_CLASSES, clips, network
 
 HRF = HRFConfig(2)
@@ -162,7 +162,7 @@ def test_the_device_has_the_scales_that_were_measured(method):
     graph = graph_of("conformer")
     ranges = measure_ranges(graph, clips(), method)
     model_bytes = to_int8_tflite(fake_quantized(rounded_kernels(graph, {}), ranges), clips(2))
-    computed = model_file.LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips(1))
+    computed = interpreter.LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips(1))
     scales = {
         found.tensor.name.split("/")[1]: found.tensor.scale for found in computed if found.op in ("ADD", "BATCH_MATMUL")
     }
@@ -177,7 +177,7 @@ def test_int8_integers_are_close_to_the_rounded_network(backbone, changes):
     """Within a few steps of the logits: both round alike, and fixed-point arithmetic comes on top."""
     graph = graph_of(backbone, **changes)
     simulated = fake_quantized(rounded_kernels(graph, {}), measure_ranges(graph, clips()))
-    runner = model_file.TFLMRunner(to_int8_tflite(simulated, clips(4)))
+    runner = interpreter.TFLMRunner(to_int8_tflite(simulated, clips(4)))
     difference = np.abs(runner.logits(clips()) - predict_logits(simulated, clips()))
     assert difference.mean() < 4 * runner.output.scale
 
@@ -185,7 +185,7 @@ def test_int8_integers_are_close_to_the_rounded_network(backbone, changes):
 @pytest.mark.parametrize(("backbone", "changes"), NETWORKS)
 def test_int16_activations_leave_little_but_the_rounding_of_kernels(backbone, changes):
     graph = written_out_norms(graph_of(backbone, **{**changes, "activation": "swish"}))
-    runner = model_file.TFLMRunner(to_int16x8_tflite(build_graph(graph), clips()))
+    runner = interpreter.TFLMRunner(to_int16x8_tflite(build_graph(graph), clips()))
     assert runner.input.dtype == runner.output.dtype == "int16"
     exact = logits(rounded_kernels(graph, {}))
     assert np.abs(runner.logits(clips()) - exact).mean() < 0.02 * np.ptp(exact)
@@ -200,7 +200,7 @@ def test_a_scale_for_every_output_channel(conformer):
     model = model_file.parse(to_int8_tflite(fake_quantized(graph, ranges), clips(2)))
     main, ops = model.subgraphs[0], {}
     for op in main.operators:
-        ops.setdefault(model_file.op_name(model, op), []).append(op)
+        ops.setdefault(op_graph.op_name(model, op), []).append(op)
     assert len(ops["FULLY_CONNECTED"]) == 1
     for op in ops["CONV_2D"]:
         kernel = main.tensors[op.inputs[1]]

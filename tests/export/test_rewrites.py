@@ -16,7 +16,8 @@ from kser.export.rewrites import DEPLOY_PASSES, deploy_model
 from kser.models.inference import predict_logits
 from kser.models.layers import AddPositions, HRFDense, L2Norm, LayerNorm, RMSNorm
 from kser.models.presets import build_model
-from kser.tflite.model_file import TFLMRunner, describe
+from kser.tflite.interpreter import TFLMRunner
+from kser.tflite.op_graph import describe
 from tests.networks import NETWORKS, clips, network, perturb
 
 

@@ -8,7 +8,7 @@ import tf_keras as keras
 
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert, weight_compression
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from tests import toy_model
 
 METADATA = {"labels": ["a", "b"]}
@@ -40,20 +40,20 @@ def test_tflm_decodes_what_was_clustered_to_the_bit(model_bytes, bits, num_decod
     """Of four kernels the first is too short for any, the depthwise one pays only with 2 bits."""
     clips = toy_model.features(20, seed=1)
     clustered, compressed = weight_compression.cluster(model_bytes, bits), weight_compression.compress(model_bytes, bits)
-    expected = model_file.LiteRTRunner(clustered).logits(clips)
-    np.testing.assert_array_equal(model_file.TFLMRunner(compressed).logits(clips), expected)
-    assert model_file.describe(compressed).ops["TFLM_DECODE"] == num_decoded and len(compressed) < len(model_bytes)
+    expected = interpreter.LiteRTRunner(clustered).logits(clips)
+    np.testing.assert_array_equal(interpreter.TFLMRunner(compressed).logits(clips), expected)
+    assert op_graph.describe(compressed).ops["TFLM_DECODE"] == num_decoded and len(compressed) < len(model_bytes)
     assert model_file.read_metadata(compressed) == METADATA
 
 
 def test_less_bits_are_less_bytes_and_more_error(model_bytes):
     clips = toy_model.features(20, seed=1)
-    exact = model_file.TFLMRunner(model_bytes).logits(clips)
+    exact = interpreter.TFLMRunner(model_bytes).logits(clips)
     sizes, errors = [], []
     for bits in (2, 4, 6):
         compressed = weight_compression.compress(model_bytes, bits)
         sizes.append(len(compressed))
-        errors.append(np.abs(model_file.TFLMRunner(compressed).logits(clips) - exact).mean())
+        errors.append(np.abs(interpreter.TFLMRunner(compressed).logits(clips) - exact).mean())
     assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
 
 
@@ -104,9 +104,9 @@ def test_models_are_measured_side_by_side(model_bytes):
     before, after = found.report["before"], found.report["after"]
     assert found.pays and (before["kernels"], after["kernels"]) == (0, 2)
     assert after["bytes"] == len(found.model) < before["bytes"] == len(model_bytes)
-    assert after["arena_bytes"] == model_file.TFLMRunner(found.model).arena().total > before["arena_bytes"]
+    assert after["arena_bytes"] == interpreter.TFLMRunner(found.model).arena().total > before["arena_bytes"]
     for content, figures in ((model_bytes, before), (found.model, after)):
-        decided = model_file.TFLMRunner(content).logits(clips).argmax(1)
+        decided = interpreter.TFLMRunner(content).logits(clips).argmax(1)
         recalls = [np.mean(decided[LABELS == label] == label) for label in np.unique(LABELS)]
         assert figures["UA"] == pytest.approx(np.mean(recalls))
     told = model_file.read_metadata(found.model)

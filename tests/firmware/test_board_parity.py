@@ -21,7 +21,7 @@ from kser.firmware.board_parity import (
     summary,
 )
 from kser.firmware.serial_link import SILENCE, BoardDecision, Hello
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
 from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests import tiny
@@ -42,7 +42,7 @@ class MadeUpBoard:
         self._heard = []
 
     def play(self, samples):
-        self._inputs = model_file.quantize(self._predictor.features(samples), self._predictor.input)
+        self._inputs = interpreter.quantize(self._predictor.features(samples), self._predictor.input)
         return [1.0]
 
     def decide(self):
@@ -54,8 +54,8 @@ class MadeUpBoard:
         return self.features_change(self._inputs)
 
     def classify(self, inputs):
-        features = model_file.dequantize(inputs, self._predictor.input)[np.newaxis]
-        logits = model_file.quantize(self._predictor.logits(features)[0], self._predictor.output).astype(int)
+        features = interpreter.dequantize(inputs, self._predictor.input)[np.newaxis]
+        logits = interpreter.quantize(self._predictor.logits(features)[0], self._predictor.output).astype(int)
         logits += np.where(logits > 0, -self.logit_steps, self.logit_steps)
         return logits.astype(np.int8), 5
 

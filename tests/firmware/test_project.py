@@ -14,7 +14,7 @@ from kser.boards.catalog import BOARDS, find_board
 from kser.errors import ConfigError, KserError, ModelFileError
 from kser.export import convert
 from kser.firmware import project
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from tests.micro import small_model, sources
 
 ARDUINO = ("nano33ble", "portenta_h7", "nicla_vision", "rp2040")
@@ -70,7 +70,7 @@ def test_own_kernels_are_those_of_the_board_and_the_library_has_all_others(proje
     library, own = library_of(projects[board]), find_board(board).library.kernels.own
     switches = dict(re.findall(r"#define KSER_KERNEL_(\w+) (\d)", library[SWITCHES].decode()))
     assert {op for op, on in switches.items() if on == "1"} == own
-    ops = set(model_file.describe(small_model.model_bytes()).ops)
+    ops = set(op_graph.describe(small_model.model_bytes()).ops)
     added = len(re.findall(r"resolver->Add", library["kser_resolver.h"].decode()))
     assert added == len(ops - own) < len(ops)
 
@@ -150,10 +150,10 @@ def test_golden_logits_are_those_of_tflm_for_the_golden_input(projects):
     )
     config = small_model.FEATURES
     assert golden.size == config.num_frames * config.num_mels and len(np.unique(golden)) > 50
-    interpreter = model_file.open_tflm(small_model.model_bytes())
-    interpreter.set_input(golden.reshape(1, config.num_frames, config.num_mels), 0)
-    interpreter.invoke()
-    np.testing.assert_array_equal(interpreter.get_output(0)[0], logits)
+    tflm = interpreter.open_tflm(small_model.model_bytes())
+    tflm.set_input(golden.reshape(1, config.num_frames, config.num_mels), 0)
+    tflm.invoke()
+    np.testing.assert_array_equal(tflm.get_output(0)[0], logits)
 
 
 def test_templates_have_no_carriage_returns_and_end_in_a_newline():

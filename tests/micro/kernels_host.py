@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "deploy" / "kser_micro" / "src" / "kernels"
@@ -126,13 +126,13 @@ def run_wheel(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
     graph = model_file.parse(model_bytes).subgraphs[0]
     shapes = [tuple(graph.tensors[i].shape) for i in graph.inputs]
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    interpreter = model_file.tflm.Interpreter.from_bytes(model_bytes, arena_size=4 << 20)
+    tflm = interpreter.tflm.Interpreter.from_bytes(model_bytes, arena_size=4 << 20)
     outputs = []
     for row in inputs:
         for index, part in enumerate(np.split(row, ends)):
-            interpreter.set_input(part.reshape(shapes[index]), index)
-        interpreter.invoke()
-        outputs.append(interpreter.get_output(0).ravel())
+            tflm.set_input(part.reshape(shapes[index]), index)
+        tflm.invoke()
+        outputs.append(tflm.get_output(0).ravel())
     return np.array(outputs)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kser.export import convert
 from kser.firmware import codegen
-from kser.tflite import model_file
+from kser.tflite import model_file, op_graph
 
 # What passes every byte.
 CLEAN: Callable[[bytes], bytes] = bytes
@@ -21,7 +21,7 @@ CLEAN: Callable[[bytes], bytes] = bytes
 
 def write_sources(directory: Path, model_bytes: bytes, own_ops: Iterable[str]) -> None:
     """All that is generated for a model: settings, resolver without `own_ops`, and the model."""
-    description = model_file.describe(model_bytes)
+    description = op_graph.describe(model_bytes)
     header, source = convert.cc_sources(model_bytes, "kser_model", "kser")
     texts = {
         "kser_settings.h": codegen.settings_source(model_file.read_metadata(model_bytes), description),

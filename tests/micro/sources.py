@@ -10,7 +10,7 @@ from kser.audio import device_log_mel
 from kser.audio.log_mel import Normalization, feature_code
 from kser.config import FeatureConfig, to_dict
 from kser.firmware import codegen
-from kser.tflite.model_file import ModelDescription, TensorInfo
+from kser.tflite.op_graph import ModelDescription, Tensor
 
 LABELS = ("neutral", "happy", "sad", "angry")
 
@@ -26,8 +26,8 @@ def metadata(config: FeatureConfig) -> dict:
     return {"labels": LABELS, "features": to_dict(config), "normalization": normalization(config).to_dict()}
 
 
-def input_tensor(config: FeatureConfig) -> TensorInfo:
-    return TensorInfo("features", (1, config.num_frames, config.num_mels), "int8", float(np.float32(0.0347)), -19)
+def input_tensor(config: FeatureConfig) -> Tensor:
+    return Tensor((1, config.num_frames, config.num_mels), name="features", scale=float(np.float32(0.0347)), zero_point=-19)
 
 
 def board_input(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
@@ -39,8 +39,8 @@ def board_input(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 
 def description(config: FeatureConfig) -> ModelDescription:
-    output = TensorInfo("logits", (1, len(LABELS)), "int8", float(np.float32(0.03)), -42)
-    return ModelDescription(0, 0, {}, (input_tensor(config),), (output,), ())
+    output = Tensor((1, len(LABELS)), name="logits", scale=float(np.float32(0.03)), zero_point=-42)
+    return ModelDescription(0, 0, {}, (input_tensor(config),), (output,), (), 0)
 
 
 def write_settings(directory: Path, config: FeatureConfig) -> Path:

@@ -9,7 +9,7 @@ from kser.audio import device_log_mel, reading
 from kser.audio.log_mel import log_mel_numpy
 from kser.config import FeatureConfig
 from kser.firmware import codegen
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests.micro import sources, toolchain
@@ -130,7 +130,7 @@ def test_features_of_real_clips_are_those_of_training(settings, speech, tmp_path
     differences = np.zeros(256, int)
     for path in speech:
         clip = reading.fix_clip(reading.load(path), config)
-        expected = model_file.quantize(normalize(log_mel_numpy(clip, config)), tensor)
+        expected = interpreter.quantize(normalize(log_mel_numpy(clip, config)), tensor)
         with core.open_stream() as stream:
             assert stream.feed(reading.to_pcm16(clip))
             steps = np.abs(stream.take().astype(int) - expected)
@@ -159,7 +159,7 @@ def model_core(trained, tmp_path):
     """The tiny run's model, bin/predict's predictor of it, and the core with its settings."""
     model = trained.result.model_bytes
     (tmp_path / "settings").mkdir()
-    text = codegen.settings_source(model_file.read_metadata(model), model_file.describe(model))
+    text = codegen.settings_source(model_file.read_metadata(model), op_graph.describe(model))
     (tmp_path / "settings" / "kser_settings.h").write_text(text)
     with Examiner() as examiner:
         predictor = Predictor(str(trained.model_file()), "tflm", examiner)
@@ -169,12 +169,12 @@ def model_core(trained, tmp_path):
 def device_label(core, model, predictor, path):
     """Ring, features and smoother in C++, the model in TFLM's wheel."""
     samples = reading.to_pcm16(reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config))
-    interpreter = model_file.open_tflm(model)
+    tflm = interpreter.open_tflm(model)
     with core.open_stream() as stream:
         assert stream.feed(samples)
-        interpreter.set_input(stream.take()[np.newaxis], 0)
-        interpreter.invoke()
-        label, probabilities = stream.decide(interpreter.get_output(0)[0])
+        tflm.set_input(stream.take()[np.newaxis], 0)
+        tflm.invoke()
+        label, probabilities = stream.decide(tflm.get_output(0)[0])
     return predictor.labels[label], probabilities
 
 

@@ -9,7 +9,7 @@ import tf_keras as keras
 from kser.config import FeatureConfig
 from kser.export import convert
 from kser.firmware import codegen
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from tests.micro import sources, toolchain
 
 REASON = toolchain.missing("g++") or toolchain.missing_tflm()
@@ -49,10 +49,10 @@ def of_another_scale(index):
 
 
 def tflm_output(model_bytes, values):
-    interpreter = model_file.open_tflm(model_bytes)
-    interpreter.set_input(values[np.newaxis], 0)
-    interpreter.invoke()
-    return interpreter.get_output(0)[0]
+    tflm = interpreter.open_tflm(model_bytes)
+    tflm.set_input(values[np.newaxis], 0)
+    tflm.invoke()
+    return tflm.get_output(0)[0]
 
 
 def write_all(directory, config):
@@ -70,7 +70,7 @@ def write_all(directory, config):
         "other_input": changed(model, of_another_scale(lambda graph: graph.inputs[0])),
         "other_output": changed(model, of_another_scale(lambda graph: graph.outputs[0])),
     }
-    description = model_file.describe(model)
+    description = op_graph.describe(model)
     golden = codegen.golden_input(metadata, description)
     texts = {
         "kser_settings.h": codegen.settings_source(model_file.read_metadata(model), description),

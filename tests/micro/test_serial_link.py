@@ -23,7 +23,8 @@ from kser.export import convert
 from kser.export.rewrites import deploy_model
 from kser.firmware.board_parity import Comparison, summary
 from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, SerialPort
-from kser.tflite.model_file import add_metadata, pack, parse, smallest_arena_bytes
+from kser.tflite.interpreter import smallest_arena_bytes
+from kser.tflite.model_file import add_metadata, pack, parse
 from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests import networks, tiny

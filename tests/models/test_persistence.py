@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 import tf_keras as keras
-from tests.backbones.test_hrf import SMALL, clips, small_model
 
 from kser.config import HRFConfig
 from kser.export.fold import fold_model
 from kser.export.rewrites import deploy_model
 from kser.models.inference import predict_logits
+from tests.models.test_hrf import SMALL, clips, small_model
 
 HRF = HRFConfig(2, ("both", "attention", "classifier"), depth=2, inner_bias=True)
 

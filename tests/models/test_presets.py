@@ -17,7 +17,8 @@ from kser.export.graph import build_graph, read_graph
 from kser.export.rewrites import DEPLOY_PASSES
 from kser.models.layers import HRFDense, LayerNorm, RMSNorm
 from kser.models.presets import BACKBONES, PRESETS, build_model, plain, preset
-from kser.tflite.model_file import TFLMRunner, describe, smallest_arena_bytes
+from kser.tflite.interpreter import TFLMRunner, smallest_arena_bytes
+from kser.tflite.op_graph import describe
 from tests import tiny
 
 NUM_CLASSES = 8

@@ -10,7 +10,7 @@ from kser.config import FeatureConfig, HRFConfig
 from kser.export.convert import to_float_tflite
 from kser.models.presets import PRESETS, build_model
 from kser.models.size import multiply_accumulates, num_tokens
-from kser.tflite.model_file import multiply_accumulates as converted_multiply_accumulates
+from kser.tflite.op_graph import describe
 
 FEATURES = FeatureConfig(clip_seconds=1)
 

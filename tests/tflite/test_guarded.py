@@ -9,7 +9,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file
 from kser.tflite.guarded import CLIPS_PER_CALL, GuardedRunner
 from kser.tflite.sandbox import Examiner, Limits
 from tests import damage, toy_model
@@ -59,7 +59,7 @@ def test_a_child_computes_what_this_process_does(guarded, model_bytes, kind):
     runner = guarded(kind, model_bytes)
     logits = runner.logits(clips)
     assert logits.dtype == np.float32 and len(np.unique(logits)) > 10
-    np.testing.assert_array_equal(logits, model_file.open_runner(kind, model_bytes).logits(clips))
+    np.testing.assert_array_equal(logits, interpreter.open_runner(kind, model_bytes).logits(clips))
     assert runner.shapes() == ((1, NUM_FRAMES, NUM_MELS), (1, NUM_CLASSES))
     assert runner.metadata() == METADATA
 
@@ -67,7 +67,7 @@ def test_a_child_computes_what_this_process_does(guarded, model_bytes, kind):
 def test_float_logits_come_back_to_the_bit(guarded):
     model_bytes = convert.to_float_tflite(toy_model.toy_model())
     clips = toy_model.features(3)
-    expected = model_file.open_runner("tflm", model_bytes).logits(clips)
+    expected = interpreter.open_runner("tflm", model_bytes).logits(clips)
     np.testing.assert_array_equal(guarded("tflm", model_bytes).logits(clips), expected)
 
 
@@ -120,7 +120,7 @@ def test_an_unknown_custom_op_is_told_of(guarded, model_bytes, kind, words):
 
 
 def test_a_model_that_crashes_at_a_clip_is_told_of(guarded, model_bytes, monkeypatch):
-    monkeypatch.setattr(model_file.TFLMRunner, "_invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
+    monkeypatch.setattr(interpreter.TFLMRunner, "_invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
     runner = guarded("tflm", model_bytes)
     assert runner.shapes()
     with pytest.raises(ModelFileError, match=r"m.tflite is damaged: running it crashes \(SIGSEGV\); write it again\.$"):

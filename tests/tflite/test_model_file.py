@@ -9,8 +9,9 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
-from kser.tflite import model_file
-from kser.tflite.model_file import LiteRTRunner, TensorInfo, TFLMRunner
+from kser.tflite import interpreter, model_file, op_graph
+from kser.tflite.interpreter import LiteRTRunner, TFLMRunner
+from kser.tflite.op_graph import Tensor
 from tests import toy_model
 from tests.toy_model import NUM_CLASSES, NUM_FRAMES, NUM_MELS
 
@@ -49,7 +50,7 @@ def test_tflm_and_reference_kernels_agree_bit_for_bit(int8_bytes):
 def test_float_model_runs_in_both(model, float_bytes):
     clips = toy_model.features(3, seed=1)
     for kind in ("tflite", "tflm"):
-        logits = model_file.open_runner(kind, float_bytes).logits(clips)
+        logits = interpreter.open_runner(kind, float_bytes).logits(clips)
         np.testing.assert_allclose(logits, model(clips).numpy(), atol=1e-5)  # float32 sums in another order
 
 
@@ -68,21 +69,21 @@ def test_loud_clips_are_clipped_not_wrapped(int8_bytes):
 
 
 def test_quantize_rounds_clips_and_inverts():
-    tensor = TensorInfo("x", (4,), "int8", scale=0.5, zero_point=10)
-    stored = model_file.quantize(np.array([0.0, 0.3, -1e9, 1e9], np.float32), tensor)
+    tensor = Tensor((4,), "int8", scale=0.5, zero_point=10)
+    stored = interpreter.quantize(np.array([0.0, 0.3, -1e9, 1e9], np.float32), tensor)
     assert stored.dtype == np.int8 and stored.tolist() == [10, 11, -128, 127]
-    assert model_file.dequantize(stored, tensor).tolist() == [0.0, 0.5, -69.0, 58.5]
+    assert interpreter.dequantize(stored, tensor).tolist() == [0.0, 0.5, -69.0, 58.5]
 
 
 def test_interpreters_are_silent(int8_bytes, capfd):
     for kind in ("tflite", "tflm"):
-        model_file.open_runner(kind, int8_bytes).logits(toy_model.features(1))
+        interpreter.open_runner(kind, int8_bytes).logits(toy_model.features(1))
     TFLMRunner(int8_bytes).arena()
     assert capfd.readouterr() == ("", "")
 
 
 def test_captured_log_gives_stderr_back(capfd):
-    with pytest.raises(KeyError), model_file.captured_log() as log:
+    with pytest.raises(KeyError), interpreter.captured_log() as log:
         os.write(2, b"native noise")
         assert log() == "native noise"
         raise KeyError
@@ -100,7 +101,7 @@ def test_arena_is_measured(int8_bytes):
 
 
 def test_smallest_arena_is_enough_and_less_is_an_error(int8_bytes):
-    smallest = model_file.smallest_arena_bytes(int8_bytes)
+    smallest = interpreter.smallest_arena_bytes(int8_bytes)
     assert smallest >= TFLMRunner(int8_bytes).arena().total
     clips = toy_model.features(2)
     fitting = TFLMRunner(int8_bytes, arena_bytes=smallest)
@@ -126,12 +127,12 @@ def test_op_missing_in_tflm_is_named(gelu_bytes):
 @pytest.mark.parametrize("kind", ["tflite", "tflm"])
 def test_unfit_features_are_refused(int8_bytes, kind, clips, message):
     with pytest.raises(ModelFileError, match=message):
-        model_file.open_runner(kind, int8_bytes, name="m.tflite").logits(clips)
+        interpreter.open_runner(kind, int8_bytes, name="m.tflite").logits(clips)
 
 
 def test_unknown_interpreter_is_refused(int8_bytes):
     with pytest.raises(ConfigError, match="'onnx'; known: tflite, tflm"):
-        model_file.open_runner("onnx", int8_bytes)
+        interpreter.open_runner("onnx", int8_bytes)
 
 
 def test_model_of_another_form_is_refused(int8_bytes):
@@ -145,7 +146,7 @@ def test_model_of_another_form_is_refused(int8_bytes):
 
 
 def test_describe_counts_nodes(int8_bytes):
-    description = model_file.describe(int8_bytes)
+    description = op_graph.describe(int8_bytes)
     # Conv2D: two in the stem, one after attention; a permutation that moves only a size of 1 is a RESHAPE.
     assert description.ops == {
         "RESHAPE": 6, "TRANSPOSE": 4, "FULLY_CONNECTED": 4, "CONV_2D": 3, "BATCH_MATMUL": 2,
@@ -156,10 +157,10 @@ def test_describe_counts_nodes(int8_bytes):
 
 
 def test_describe_tells_types(int8_bytes, float_bytes):
-    (stored,), (real,) = model_file.describe(int8_bytes).inputs, model_file.describe(float_bytes).inputs
+    (stored,), (real,) = op_graph.describe(int8_bytes).inputs, op_graph.describe(float_bytes).inputs
     assert (stored.dtype, stored.shape) == ("int8", (1, NUM_FRAMES, NUM_MELS)) and stored.scale > 0
     assert (real.dtype, real.scale, real.zero_point) == ("float32", 0.0, 0)
-    assert model_file.describe(float_bytes).float_islands == ()
+    assert op_graph.describe(float_bytes).float_islands == ()
 
 
 def test_multiply_accumulates_are_those_of_the_layers(int8_bytes, float_bytes):
@@ -167,8 +168,8 @@ def test_multiply_accumulates_are_those_of_the_layers(int8_bytes, float_bytes):
     projections = 4 * 12 * 16 * 16
     products = 2 * (2 * 12 * 12 * 8)
     depthwise = 12 * 16 * 5
-    assert model_file.multiply_accumulates(int8_bytes) == stem + projections + products + depthwise + 16 * NUM_CLASSES
-    assert model_file.multiply_accumulates(float_bytes) == model_file.multiply_accumulates(int8_bytes)
+    assert op_graph.describe(int8_bytes).multiply_accumulates == stem + projections + products + depthwise + 16 * NUM_CLASSES
+    assert op_graph.describe(float_bytes).multiply_accumulates == op_graph.describe(int8_bytes).multiply_accumulates
 
 
 # --- Metadata
@@ -194,8 +195,8 @@ def test_metadata_changes_no_output(int8_bytes):
     clips = toy_model.features(5, seed=1)
     tagged = model_file.add_metadata(int8_bytes, METADATA)
     for kind in ("tflite", "tflm"):
-        expected = model_file.open_runner(kind, int8_bytes).logits(clips)
-        np.testing.assert_array_equal(model_file.open_runner(kind, tagged).logits(clips), expected)
+        expected = interpreter.open_runner(kind, int8_bytes).logits(clips)
+        np.testing.assert_array_equal(interpreter.open_runner(kind, tagged).logits(clips), expected)
 
 
 def test_stock_interpreter_loads_a_tagged_model(int8_bytes):
@@ -293,4 +294,4 @@ def test_index_to_nowhere_is_refused(int8_bytes, field):
     else:
         graph.operators[0].opcodeIndex = 9999
     with pytest.raises(ModelFileError, match="damaged"):
-        model_file.open_runner("tflm", model_file.pack(model))
+        interpreter.open_runner("tflm", model_file.pack(model))

@@ -11,7 +11,7 @@ import soundfile
 from kser.config import SAMPLE_RATE_HZ
 from kser.errors import AudioError, ConfigError, ModelFileError
 from kser.models.inference import predict_logits, softmax
-from kser.tflite import model_file
+from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor, audio_files
 from kser.tflite.sandbox import Examiner, Limits
 from kser.training import run_directory
@@ -57,10 +57,10 @@ def clip(trained):
 
 def test_int8_predictions_are_the_runs(trained, predictor, clip):
     utterance, features = clip
-    logits = model_file.TFLMRunner(trained.result.model_bytes).logits(features)
+    logits = interpreter.TFLMRunner(trained.result.model_bytes).logits(features)
     # The NumPy front end differs from the graph's by up to 1e-4: a few inputs may round to the next of 256 steps, and so
     # may an output or two after them.
-    step = model_file.describe(trained.result.model_bytes).outputs[0].scale
+    step = op_graph.describe(trained.result.model_bytes).outputs[0].scale
     prediction = predictor.predict(utterance.path)
     np.testing.assert_allclose(prediction.probabilities, softmax(logits)[0], atol=2 * step)
     assert prediction.path == utterance.path
@@ -93,7 +93,7 @@ def test_predicting_again_or_after_another_clip_changes_nothing(trained, predict
 def test_a_recording_of_another_format_gives_nearly_the_same(trained, predictor, tmp_path):
     samples = tiny.tone(0, 0, 0)
     soundfile.write(tmp_path / "24bit.flac", np.stack([samples, samples], axis=1), SAMPLE_RATE_HZ, subtype="PCM_24")
-    step = model_file.describe(trained.result.model_bytes).outputs[0].scale
+    step = op_graph.describe(trained.result.model_bytes).outputs[0].scale
     expected = predictor.predict(trained.corpus.utterances[0].path).probabilities  # the same tone in 16 bits, mono
     np.testing.assert_allclose(predictor.predict(str(tmp_path / "24bit.flac")).probabilities, expected, atol=4 * step)
 

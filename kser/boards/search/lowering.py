@@ -11,12 +11,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from kser.boards.cost_model import Node, Tensor
 from kser.boards.memory_planner import aligned, tensor_bytes, tensors_of
 from kser.errors import KserError
 from kser.export.graph import Graph, Ref
 from kser.export.graph import Node as Layer
 from kser.models.layers import block_size
+from kser.tflite.op_graph import Node, Tensor
 
 Shape = tuple[int, ...]
 # Bytes of a .tflite beside its constants: the frame, the entry of an activation with its op, that of a constant, one more

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.boards.cost_model import Tensor, graph_nodes, multiply_accumulates
 from kser.boards.search.lowering import lower, output_shape
 from kser.boards.search.outline import sketch
 from kser.config import FeatureConfig
@@ -17,6 +16,7 @@ from kser.export.rewrites import DEPLOY_PASSES
 from kser.models.layers import L2Norm
 from kser.models.presets import PRESETS
 from kser.tflite import model_file
+from kser.tflite.op_graph import Tensor, graph_nodes, multiply_accumulates
 
 FRAMES, MELS = 12, 8
 

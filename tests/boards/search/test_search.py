@@ -11,13 +11,14 @@ import pytest
 
 from kser.boards import doctor
 from kser.boards.catalog import CMSIS_NN, OWN_OPS, find_board
-from kser.boards.cost_model import graph_nodes
 from kser.boards.memory_planner import buffers
 from kser.boards.search import search
 from kser.config import FeatureConfig
 from kser.errors import ConfigError
 from kser.models.presets import BACKBONES, build_model, preset
-from kser.tflite.model_file import TFLMRunner, parse, smallest_arena_bytes
+from kser.tflite.interpreter import TFLMRunner, smallest_arena_bytes
+from kser.tflite.model_file import parse
+from kser.tflite.op_graph import graph_nodes
 from tests.random_networks import converted, random_network
 
 NUM_CLASSES = 4

@@ -1,0 +1,204 @@
+"""The graph inside a .tflite as kser sees it: nodes, tensors, and what can be counted of them from the file alone."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from tensorflow.lite.python import schema_py_generated as schema
+
+from kser.tflite.model_file import OP_NAMES, TYPE_NAMES, items, parse
+
+MAX_TEXT = 160
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor; real value = scale * (stored value - zero_point).
+
+    Attributes:
+      constant: its values are in the file.
+      num_scales: 0 not quantized (`scale` is 0 then), 1 per tensor, more per channel; `scale`, `zero_point` are the first's.
+      dynamic: the converter left a dimension open, which `shape` gives as it was traced.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "int8"
+    name: str = ""
+    constant: bool = False
+    num_scales: int = 1
+    scale: float = 0.0
+    zero_point: int = 0
+    dynamic: bool = False
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """An op with its tensors. A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's."""
+
+    op: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    version: int = 1
+    custom: bool = False
+    adj_x: bool = False
+    adj_y: bool = False
+
+    @property
+    def dtype(self) -> str:
+        """The type of the activations, by the first input or output that is computed."""
+        computed = [t for t in (*self.inputs, *self.outputs) if t is not None and not t.constant]
+        return computed[0].dtype if computed else ""
+
+    @property
+    def output_elements(self) -> int:
+        return sum(t.elements for t in self.outputs)
+
+    @property
+    def depth(self) -> int:
+        """Multiply-accumulates for an element of a matrix op's output; 0 for other ops, and where shapes are missing."""
+        if len(self.inputs) < 2 or not all(t is not None and t.shape for t in self.inputs[:2]):
+            return 0
+        return _DEPTHS[self.op](self) if self.op in _DEPTHS else 0
+
+
+def graph_nodes(model: schema.ModelT) -> tuple[Node, ...]:
+    """The nodes of all subgraphs, the main graph's first."""
+    return tuple(node for graph in model.subgraphs for node in _subgraph_nodes(model, graph))
+
+
+def _subgraph_nodes(model: schema.ModelT, graph: schema.SubGraphT) -> list[Node]:
+    tensors = [tensor_of(model, t) for t in graph.tensors or ()]
+    return [_node(model.operatorCodes[op.opcodeIndex], op, tensors) for op in graph.operators or ()]
+
+
+def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor]) -> Node:
+    return Node(
+        op=_op_name(code),
+        inputs=tuple(tensors[i] if i >= 0 else None for i in items(op.inputs)),
+        outputs=tuple(tensors[i] for i in items(op.outputs)),
+        version=code.version,
+        custom=_builtin(code) == schema.BuiltinOperator.CUSTOM,
+        adj_x=bool(getattr(op.builtinOptions, "adjX", False)),
+        adj_y=bool(getattr(op.builtinOptions, "adjY", False)),
+    )
+
+
+def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
+    """The op's name in the schema, of a custom op the name it has itself."""
+    return _op_name(model.operatorCodes[op.opcodeIndex])
+
+
+def _op_name(code: schema.OperatorCodeT) -> str:
+    builtin = _builtin(code)
+    if builtin == schema.BuiltinOperator.CUSTOM:
+        return _text(code.customCode)
+    return OP_NAMES.get(builtin, f"BUILTIN_{builtin}")
+
+
+def _builtin(code: schema.OperatorCodeT) -> int:
+    # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
+    return max(code.builtinCode, code.deprecatedBuiltinCode)
+
+
+def tensor_of(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
+    """What the schema's object says of a tensor."""
+    quantization = tensor.quantization
+    zero_points = items(quantization.zeroPoint) if quantization else ()
+    scales = () if quantization is None or quantization.scale is None else quantization.scale
+    buffer = model.buffers[tensor.buffer]
+    return Tensor(
+        shape=items(tensor.shape),
+        dtype=TYPE_NAMES.get(tensor.type, f"type_{tensor.type}").lower(),
+        name=_text(tensor.name),
+        constant=buffer.data is not None and len(buffer.data) > 0,
+        num_scales=len(scales),
+        scale=float(scales[0]) if len(scales) else 0.0,
+        zero_point=zero_points[0] if zero_points else 0,
+        dynamic=any(size < 0 for size in items(tensor.shapeSignature)),
+    )
+
+
+def printable(text: str) -> str:
+    """A text from an untrusted file, without what could steer a terminal, and not too long."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
+
+
+def _text(content: bytes | None) -> str:
+    return printable((content or b"?").decode("utf-8", errors="replace"))
+
+
+def multiply_accumulates(nodes: Iterable[Node]) -> int:
+    """Multiply-accumulates of one inference in the matrix ops: dense, convolutions, products of activations."""
+    return sum(node.output_elements * node.depth for node in nodes)
+
+
+# Kernels are stored as (out, in), (out, height, width, in) and (1, height, width, out).
+_DEPTHS: dict[str, Callable[[Node], int]] = {
+    "FULLY_CONNECTED": lambda node: node.inputs[1].shape[-1],
+    "CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:]),
+    "DEPTHWISE_CONV_2D": lambda node: math.prod(node.inputs[1].shape[1:3]),
+    "BATCH_MATMUL": lambda node: node.inputs[0].shape[-2:][0 if node.adj_x else -1],
+}
+
+
+def float_islands(inputs: Iterable[Tensor], nodes: Iterable[Node]) -> tuple[str, ...]:
+    """Names of the float tensors computed inside a model whose `inputs` are integers.
+
+    A converter leaves them where it cannot quantize, and no error tells.
+    """
+    if any(t.dtype.startswith("float") for t in inputs):
+        return ()
+    return tuple(t.name for node in nodes for t in node.outputs if t.dtype.startswith("float"))
+
+
+# --- A model as a whole -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model's main graph.
+
+    `ops` counts nodes by op name, most frequent first; `float_islands` are those of the function of this name.
+    """
+
+    num_bytes: int
+    num_nodes: int
+    ops: dict[str, int]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    float_islands: tuple[str, ...]
+    multiply_accumulates: int
+
+
+def describe(model_bytes: bytes, name: str = "The model") -> ModelDescription:
+    """Nodes, tensors and sizes of a model, read from the file alone.
+
+    Raises:
+      ModelFileError: no TensorFlow Lite model.
+    """
+    model = parse(model_bytes, name)
+    graph = model.subgraphs[0]
+    nodes = _subgraph_nodes(model, graph)
+    inputs, outputs = graph_inputs(model), tuple(tensor_of(model, graph.tensors[i]) for i in items(graph.outputs))
+    return ModelDescription(
+        num_bytes=len(model_bytes),
+        num_nodes=len(nodes),
+        ops=dict(Counter(node.op for node in nodes).most_common()),
+        inputs=inputs,
+        outputs=outputs,
+        float_islands=float_islands(inputs, nodes),
+        multiply_accumulates=multiply_accumulates(nodes),
+    )
+
+
+def graph_inputs(model: schema.ModelT) -> tuple[Tensor, ...]:
+    """The inputs of the main graph."""
+    graph = model.subgraphs[0]
+    return tuple(tensor_of(model, graph.tensors[i]) for i in items(graph.inputs))
