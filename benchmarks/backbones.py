@@ -33,7 +33,8 @@ def row(backbone: str, name: str) -> str:
     rng = np.random.default_rng(0)
     clips = rng.standard_normal((NUM_CLIPS, features.num_frames, features.num_mels)).astype(np.float32)
     model_bytes = to_int8_tflite(deploy_model(model, clips).model, clips)
-    figures = [model.count_params(), describe(model_bytes).multiply_accumulates, describe(model_bytes).num_nodes, len(model_bytes)]
+    found = describe(model_bytes)
+    figures = [model.count_params(), found.multiply_accumulates, found.num_nodes, found.num_bytes]
     return f"| {' | '.join(map(str, [backbone, name, *figures, TFLMRunner(model_bytes).arena().total]))} |"
 
 
