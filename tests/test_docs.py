@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import runpy
-from xml.etree import ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
