@@ -174,8 +174,9 @@ def expected_deps(target: Target, owner_of: dict[str, str]) -> set[str]:
     if target.rule == "py_test":
         return {owner_of[target.attributes["args"][0]], "//tests:conftest", "@pypi//pytest"}
     if "main_module" in target.attributes:
-        return {owner_of[module_file(target.attributes["main_module"])]}
-    modules = set().union(*(imported_modules(src) | {module_of(src)} for src in target.srcs))
+        return _labels(target.attributes["main_module"], owner_of) - {"//kser:init"}
+    sources = [src for src in target.srcs if (ROOT / src).is_file()]
+    modules = set().union(*(imported_modules(src) | {module_of(src)} for src in sources))
     return {label for module in modules for label in _labels(module, owner_of)} - {target.label}
 
 
