@@ -1,4 +1,4 @@
-"""Draws docs/architecture.svg from the table of tests/layers.py: `python -m docs.draw_architecture` after a change of either."""
+"""Draws docs/architecture.svg from the table in tests/layers.py: `python -m docs.draw_architecture` when either changed."""
 
 from __future__ import annotations
 
