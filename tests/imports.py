@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def is_test(path: str) -> bool:
     return path.startswith("tests/") and Path(path).name.startswith("test_")
 
 
+@functools.cache
 def imported_names(path: str) -> set[str]:
     """Dotted names of all that the file imports, wherever in it: `from a import b` is a.b, be it module or function.
 
