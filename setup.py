@@ -42,6 +42,9 @@ INSTALL_REQUIRES = [
     "absl-py~=1.2",
     # Progress with the time left.
     "tqdm>=4.66,<5",
+    # tensorboard imports pkg_resources, which 82 has no more, and tensorflow-model-optimization distutils, which Python 3.12
+    # has no more.
+    "setuptools>=64,<81",
 ]
 
 EXTRAS_REQUIRE = {
@@ -68,6 +71,23 @@ EXTRAS_REQUIRE = {
 }
 
 
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta",
+    "Intended Audience :: Developers",
+    "Intended Audience :: Science/Research",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: C++",
+    "Programming Language :: Python :: 3 :: Only",
+    "Programming Language :: Python :: 3.10",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Topic :: Multimedia :: Sound/Audio :: Speech",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Topic :: Software Development :: Embedded Systems",
+    "Typing :: Typed",
+]
+
+
 def read_version():
     """The version in kser/__init__.py, read as text: importing kser is not possible before it is installed."""
     text = (ROOT / "kser" / "__init__.py").read_text(encoding="utf-8")
@@ -78,10 +98,18 @@ setup(
     name="kser",
     version=read_version(),
     description="Lightweight speech-emotion Transformers, from Keras training to TensorFlow Lite Micro",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["speech emotion recognition", "TinyML", "TensorFlow Lite Micro", "microcontroller", "Keras", "quantization"],
+    project_urls={"Paper on HRF": "https://arxiv.org/abs/2411.09339"},
+    classifiers=CLASSIFIERS,
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["kser", "kser.*"]),
-    package_data={"kser.datasets": ["checksums.npz"]},
+    # The firmware lies at the top, where its users look for it; in a wheel it is part of the package.
+    packages=[*find_packages(include=["kser", "kser.*"]), "kser.deploy"],
+    package_dir={"kser.deploy": "deploy"},
+    package_data={"kser": ["py.typed"], "kser.datasets": ["checksums.npz"], "kser.deploy": ["**/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={
