@@ -36,6 +36,8 @@ INSTALL_REQUIRES = [
     "miniaudio>=1.60,<2",
     # Resampling of band-limited quality, as a wheel without further needs.
     "soxr>=0.5,<2",
+    # The serial port to a board, on every system.
+    "pyserial~=3.5",
     # The confusion matrix as a picture.
     "matplotlib>=3.8,<4",
     # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
@@ -59,6 +61,9 @@ EXTRAS_REQUIRE = {
         "pytest>=8,<10",
         # Two at a time.
         "pytest-xdist>=3.6,<4",
+        # What scores and their confidence intervals are checked against.
+        "scikit-learn>=1.5,<2",
+        "scipy>=1.13,<2",
         # Lints; a new minor version brings new rules.
         "ruff~=0.17.6",
         # Headers and a library of TensorFlow Lite Micro, with which tests link the firmware.

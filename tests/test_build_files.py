@@ -54,7 +54,7 @@ DATA_PARTS = {part for layer in DATA_LAYERS[1:] for part in layer}
 MODEL_PARTS = {part for layer in MODEL_LAYERS for part in layer}
 
 # Import names that are not the package's name.
-PACKAGE_OF = {"absl": "absl_py", "google": "protobuf"}
+PACKAGE_OF = {"absl": "absl_py", "google": "protobuf", "serial": "pyserial", "sklearn": "scikit_learn"}
 # Only benchmarks compare with librosa, which brings threadpoolctl, and ask for it where it is missing; locking it would lock
 # 20 packages.
 NOT_LOCKED = {"librosa", "threadpoolctl"}
