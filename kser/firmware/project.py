@@ -22,7 +22,6 @@ from kser.export import convert
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 
-
 _PACKAGE = Path(kser.__file__).resolve().parent
 # A wheel holds the folder in the package, a checkout beside it.
 DEPLOY = _PACKAGE / "deploy" if (_PACKAGE / "deploy").is_dir() else _PACKAGE.parent / "deploy"
