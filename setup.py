@@ -32,8 +32,6 @@ INSTALL_REQUIRES = [
     "h5py>=3.10,<4",
     # Reads WAV and FLAC; its wheel brings libsndfile.
     "soundfile>=0.12,<1",
-    # Reads FLAC faster than libsndfile does.
-    "miniaudio>=1.60,<2",
     # Resampling of band-limited quality, as a wheel without further needs.
     "soxr>=0.5,<2",
     # The serial port to a board, on every system.
