@@ -42,8 +42,7 @@ INSTALL_REQUIRES = [
     "absl-py~=1.2",
     # Progress with the time left.
     "tqdm>=4.66,<5",
-    # tensorboard imports pkg_resources, which 82 has no more, and tensorflow-model-optimization distutils, which Python 3.12
-    # has no more.
+    # TensorBoard imports its pkg_resources, gone in 82; tensorflow-model-optimization distutils, gone from Python 3.12.
     "setuptools>=64,<81",
 ]
 
@@ -53,14 +52,15 @@ EXTRAS_REQUIRE = {
         "apache-beam>=2.77,<3",
     ],
     "dev": [
-        # Tests of the extra above.
+        # Tests of the extra beam.
         "apache-beam>=2.77,<3",
         # Runs the tests.
         "pytest>=8,<10",
         # Two at a time.
         "pytest-xdist>=3.6,<4",
-        # What scores and their confidence intervals are checked against.
+        # What scores are checked against.
         "scikit-learn>=1.5,<2",
+        # What confidence intervals are checked against.
         "scipy>=1.13,<2",
         # Lints; a new minor version brings new rules.
         "ruff~=0.17.6",
