@@ -32,16 +32,18 @@ INSTALL_REQUIRES = [
     "h5py>=3.10,<4",
     # Reads WAV and FLAC; its wheel brings libsndfile.
     "soundfile>=0.12,<1",
-    # Reads FLAC faster than libsndfile does.
-    "miniaudio>=1.60,<2",
     # Resampling of band-limited quality, as a wheel without further needs.
     "soxr>=0.5,<2",
+    # The serial port to a board, on every system.
+    "pyserial~=3.5",
     # The confusion matrix as a picture.
     "matplotlib>=3.8,<4",
     # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
     "absl-py~=1.2",
     # Progress with the time left.
     "tqdm>=4.66,<5",
+    # TensorBoard imports its pkg_resources, gone in 82; tensorflow-model-optimization distutils, gone from Python 3.12.
+    "setuptools>=64,<81",
 ]
 
 EXTRAS_REQUIRE = {
@@ -50,12 +52,16 @@ EXTRAS_REQUIRE = {
         "apache-beam>=2.77,<3",
     ],
     "dev": [
-        # Tests of the extra above.
+        # Tests of the extra beam.
         "apache-beam>=2.77,<3",
         # Runs the tests.
         "pytest>=8,<10",
         # Two at a time.
         "pytest-xdist>=3.6,<4",
+        # What scores are checked against.
+        "scikit-learn>=1.5,<2",
+        # What confidence intervals are checked against.
+        "scipy>=1.13,<2",
         # Lints; a new minor version brings new rules.
         "ruff~=0.17.6",
         # Headers and a library of TensorFlow Lite Micro, with which tests link the firmware.
@@ -68,6 +74,23 @@ EXTRAS_REQUIRE = {
 }
 
 
+CLASSIFIERS = [
+    "Development Status :: 4 - Beta",
+    "Intended Audience :: Developers",
+    "Intended Audience :: Science/Research",
+    "Operating System :: POSIX :: Linux",
+    "Programming Language :: C++",
+    "Programming Language :: Python :: 3 :: Only",
+    "Programming Language :: Python :: 3.10",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Topic :: Multimedia :: Sound/Audio :: Speech",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Topic :: Software Development :: Embedded Systems",
+    "Typing :: Typed",
+]
+
+
 def read_version():
     """The version in kser/__init__.py, read as text: importing kser is not possible before it is installed."""
     text = (ROOT / "kser" / "__init__.py").read_text(encoding="utf-8")
@@ -78,10 +101,18 @@ setup(
     name="kser",
     version=read_version(),
     description="Lightweight speech-emotion Transformers, from Keras training to TensorFlow Lite Micro",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["speech emotion recognition", "TinyML", "TensorFlow Lite Micro", "microcontroller", "Keras", "quantization"],
+    project_urls={"Paper on HRF": "https://arxiv.org/abs/2411.09339"},
+    classifiers=CLASSIFIERS,
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["kser", "kser.*"]),
-    package_data={"kser.datasets": ["checksums.npz"]},
+    # The firmware lies at the top, where its users look for it; in a wheel it is part of the package.
+    packages=[*find_packages(include=["kser", "kser.*"]), "kser.deploy"],
+    package_dir={"kser.deploy": "deploy"},
+    package_data={"kser": ["py.typed"], "kser.datasets": ["checksums.npz"], "kser.deploy": ["**/*"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={

@@ -28,6 +28,9 @@ def hz_to_mel(frequency_hz):
 def mel_matrix(config: FeatureConfig) -> np.ndarray:
     """(fft_length / 2 + 1, num_mels) float64 triangles of peak 1, evenly spaced and linear in mel; DC has no weight.
 
+    What tf.signal.linear_to_mel_weight_matrix gives in float64. That would start TensorFlow's runtime, for hundreds of times
+    the time, in commands that need NumPy alone and that fork, which the threads of a started runtime do not survive.
+
     Raises:
       ConfigError: a band is so narrow that no FFT bin lies in it.
     """

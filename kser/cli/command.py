@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import pkgutil
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
 
+import kser.cli
 from kser.errors import KserError
+
+FLAGS = flags.FLAGS
 
 # What a shell reports of a program that a signal ended.
 INTERRUPTED, NOBODY_READS = 128 + 2, 128 + 13
@@ -42,13 +48,32 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
             return INTERRUPTED
         return 0
 
-    app.run(guarded, flags_parser=_parse_flags)
+    usage = functools.partial(_usage, sys.modules[main.__module__], positional)
+    app.run(guarded, flags_parser=functools.partial(_parse_flags, usage))
 
 
 def fail(message: str) -> int:
     """Prints `message` on stderr; returns the exit status."""
-    print(f"Error: {message}", file=sys.stderr)
+    print(f"Error: {as_called(message)}", file=sys.stderr)
     return 1
+
+
+def as_called(text: str) -> str:
+    """`text` with commands named as this one was called: bin/train in a checkout, kser-train where pip installed it."""
+    if not _script().startswith("kser-"):
+        return text
+    return _command_names().sub(lambda found: f"kser-{found[1].replace('_', '-')}", text)
+
+
+def _script() -> str:
+    return os.path.splitext(os.path.basename(sys.argv[0]))[0]
+
+
+@functools.cache
+def _command_names() -> re.Pattern:
+    """Finds bin/NAME of the commands, but not in the name of a file."""
+    names = "|".join(module.name for module in pkgutil.iter_modules(kser.cli.__path__))
+    return re.compile(rf"(?<![\w./-])bin/({names})(?![\w/-]|\.\w)")
 
 
 def _system_failure(error: OSError) -> int:
@@ -59,11 +84,34 @@ def _system_failure(error: OSError) -> int:
     return fail(f"{error.filename or 'The output'}: {error.strerror or error}.")
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+class _Help(flags.BooleanFlag):
+    """Prints the usage; absl's own flag of the name lists no flags where the main module is the script that pip makes."""
+
+    def __init__(self, usage: Callable[[], str]):
+        super().__init__("help", False, "Print this, and stop.", short_name="?", allow_override=True)
+        self._usage = usage
+
+    def parse(self, argument: str | bool) -> None:
+        super().parse(argument)
+        if self.value:
+            print(self._usage(), flush=True)
+            sys.exit(0)
+
+
+def _usage(module, positional: str) -> str:
+    """What the command does, as its module says, how it is called, and its flags."""
+    name = _script() if _script().startswith("kser-") else f"bin/{_script()}"
+    # absl's heading is the module's name.
+    _, *lines = FLAGS.module_help(module).strip().splitlines()
+    call = " ".join([name, "[--flag=value ...]", *([f"({positional})"] if positional else [])])
+    return as_called("\n".join([module.__doc__.strip(), "", f"Usage: {call}", "", *lines]))
+
+
+def _parse_flags(usage: Callable[[], str], argv: list[str]) -> list[str]:
     """A wrong flag is told in a sentence, without absl's usage text."""
-    app.define_help_flags()
+    flags.DEFINE_flag(_Help(usage))
     try:
-        return flags.FLAGS(argv)
+        return FLAGS(argv)
     except flags.Error as error:
         reason = str(error).removeprefix("ERROR:: ").rstrip(" .?")
         sys.exit(fail(f"{reason}. --help lists the flags."))

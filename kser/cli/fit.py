@@ -63,7 +63,8 @@ def main(_) -> None:
             progress=lambda done, total: _show(bar, done, total),
         )
     lines = flag_lines(found.best)
-    print(f"{fit_text(found)}\nchosen: {search.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
+    trainer = command.as_called("bin/train")
+    print(f"{fit_text(found)}\nchosen: {search.describe(found.best)}; for {trainer}:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")

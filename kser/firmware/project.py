@@ -1,7 +1,7 @@
 """A complete firmware project of one model for one board: the shell of the board, the library, and what is generated.
 
-Shells and library are the files of deploy/ in kser's source tree; here is only which of them go where. Nothing of deploy/
-is installed with the package: it is C++ that a user reads and changes, and a copy inside the package would be a second one.
+Shells and library are the files of deploy/ in kser's source tree, which a wheel holds as kser/deploy (see setup.py); here is
+only which of them go where.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+import kser
 from kser.boards.catalog import Board, find_board
 from kser.boards.doctor import Figures
 from kser.config import SAMPLE_RATE_HZ
@@ -21,7 +22,9 @@ from kser.export import convert
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+_PACKAGE = Path(kser.__file__).resolve().parent
+# A wheel holds the folder in the package, a checkout beside it.
+DEPLOY = _PACKAGE / "deploy" if (_PACKAGE / "deploy").is_dir() else _PACKAGE.parent / "deploy"
 SWITCHES = "kernels/switches.h"
 
 # The doctor's arena is computed from that of this computer's TFLM; other versions keep other books.
@@ -67,11 +70,6 @@ def require_shell(board: str) -> None:
     """Raises ConfigError unless there are sources of a project for the board."""
     if board not in _SHELLS:
         raise ConfigError(f"There is no project for the board '{board}'; there is one for {', '.join(_SHELLS)}.")
-    if not DEPLOY.is_dir():
-        raise ConfigError(
-            f"A project is made of the folder deploy of kser's source tree, which is not at {DEPLOY}; run "
-            "bin/fold_and_convert in a clone, or install the package with pip install -e."
-        )
 
 
 def project_files(model_bytes: bytes, board: str, figures: Figures) -> dict[str, bytes]:

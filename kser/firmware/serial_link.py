@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import itertools
 import os
-import select
 import struct
-import termios
 import time
-import tty
 import zlib
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
+import serial
+from serial.tools import list_ports
 
 from kser.errors import BoardError, ConfigError
 
@@ -90,8 +90,12 @@ class FrameDecoder:
 # --- Line -------------------------------------------------------------------------------------------------------------
 
 
+_MAX_BAUD = 1 << 31
+_NO_SPEED = "Serial ports have no speed of {} baud here; usual are 115200 and 921600."
+
+
 class SerialPort:
-    """A serial port, opened raw: 8 bits, no parity, no flow control.
+    """A serial port of this program alone: 8 bits, no parity, no flow control.
 
     A context manager.
 
@@ -101,72 +105,73 @@ class SerialPort:
     """
 
     def __init__(self, path: str, baud: int):
-        speed = getattr(termios, f"B{baud}", None)
-        if speed is None or baud <= 0:
-            raise ConfigError(f"Serial ports have no speed of {baud} baud here; usual are 115200 and 921600.")
+        if not 0 < baud < _MAX_BAUD:
+            raise ConfigError(_NO_SPEED.format(baud))
         self.path = path
         try:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            self._port = serial.Serial(path, baud, exclusive=True)
+        except ValueError as error:
+            raise ConfigError(_NO_SPEED.format(baud)) from error
         except OSError as error:
             raise BoardError(_unopened(path, error)) from error
-        try:
-            _make_raw(self._descriptor, speed)
-        except termios.error as error:
-            os.close(self._descriptor)
-            raise BoardError(f"{path} is not a serial port; give the board's, such as /dev/ttyACM0.") from error
+        _keep_running(self._port)
 
     def __enter__(self) -> SerialPort:
         return self
 
     def __exit__(self, *_) -> None:
-        os.close(self._descriptor)
+        self._port.close()
 
     def read(self, seconds: float) -> bytes:
         """What has come; nothing if nothing does in so many seconds."""
         try:
-            if not select.select([self._descriptor], [], [], seconds)[0]:
-                return b""
-            data = os.read(self._descriptor, 4096)
+            self._port.timeout = seconds
+            first = self._port.read()
+            return first + self._port.read(self._port.in_waiting) if first else b""
         except OSError as error:
             self._gone(error)
-        return data or self._gone(None)
 
     def write(self, data: bytes, seconds: float) -> None:
         """Raises BoardError, too, if the port has not taken all in so many seconds."""
-        deadline = time.monotonic() + seconds
-        while data:
-            if not select.select([], [self._descriptor], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise BoardError(f"{self.path} takes no data; press the board's reset button or plug it in again.")
-            try:
-                data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                self._gone(error)
+        try:
+            self._port.write_timeout = seconds
+            self._port.write(data)
+        except serial.SerialTimeoutException as error:
+            raise BoardError(f"{self.path} takes no data; press the board's reset button or plug it in again.") from error
+        except OSError as error:
+            self._gone(error)
 
-    def _gone(self, error: OSError | None) -> NoReturn:
+    def _gone(self, error: OSError) -> NoReturn:
         raise BoardError(f"{self.path} is gone: the board was unplugged or has restarted; start again.") from error
 
 
 def _unopened(path: str, error: OSError) -> str:
     if error.errno == errno.ENOENT:
-        return f"There is no port {path}; plug in the board, and look for its name among /dev/ttyACM* and /dev/ttyUSB*."
+        return f"There is no port {path}; plug in the board, and take its name from the ports there are: {_ports()}."
     if error.errno == errno.EACCES:
         return f"{path} may not be opened by you; join its group, mostly dialout, and log in again."
-    if error.errno == errno.EBUSY:
+    if error.errno in (errno.EBUSY, errno.EAGAIN):
         return f"{path} is used by another program; close it, for instance a serial monitor."
-    return f"{path} cannot be opened: {error.strerror}."
+    if error.errno is not None:
+        return f"{path} cannot be opened: {os.strerror(error.errno)}."
+    # The file is no port; or Windows, which gives no number.
+    return f"{path} is not a serial port that can be used ({error}); the ports there are: {_ports()}."
 
 
-def _make_raw(descriptor: int, speed: int) -> None:
-    tty.setraw(descriptor)
-    attributes = termios.tcgetattr(descriptor)
-    attributes[2] |= termios.CLOCAL | termios.CREAD
-    # Closing must not reset the board.
-    attributes[2] &= ~termios.HUPCL
-    attributes[4] = attributes[5] = speed
-    termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
-    termios.tcflush(descriptor, termios.TCIOFLUSH)
+def _ports() -> str:
+    return ", ".join(port.device for port in list_ports.comports()) or "none"
+
+
+def _keep_running(port: serial.Serial) -> None:
+    """Where closing would hang up, and by that reset many a board, it shall not."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(termios.error):  # gone already, which the first read tells
+        attributes = termios.tcgetattr(port.fileno())
+        attributes[2] &= ~termios.HUPCL
+        termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
 
 
 # --- Board ------------------------------------------------------------------------------------------------------------

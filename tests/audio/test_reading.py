@@ -250,17 +250,14 @@ def test_damaged_flac(speech_data_dir, tmp_path):
     assert "is not a readable audio file" in refusal(tmp_path / "a.flac")
 
 
-@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24"])
+@pytest.mark.parametrize(("subtype", "bits"), [("PCM_S8", 8), ("PCM_16", 16), ("PCM_24", 24)])
 @pytest.mark.parametrize(("num_channels", "sample_rate_hz"), [(1, 16000), (2, 48000)])
-def test_flac_decodes_to_the_very_samples_of_libsndfile(tmp_path, monkeypatch, subtype, num_channels, sample_rate_hz):
-    path = str(tmp_path / "a.flac")
-    noise = np.random.default_rng(0).uniform(-1, 1, (5000, num_channels)) * np.linspace(0, 1, 5000)[:, None]
-    soundfile.write(path, noise, sample_rate_hz, subtype=subtype)
-    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
-    monkeypatch.setattr(soundfile, "read", None)  # it is not asked
-    recording = reading.read(path)
+def test_flac_keeps_every_bit(tmp_path, subtype, bits, num_channels, sample_rate_hz):
+    values = np.random.default_rng(0).integers(-(1 << bits - 1), 1 << bits - 1, (5000, num_channels))
+    soundfile.write(tmp_path / "a.flac", (values << 32 - bits).astype(np.int32), sample_rate_hz, subtype=subtype)
+    recording = reading.read(str(tmp_path / "a.flac"))
     assert recording.sample_rate_hz == sample_rate_hz and recording.samples.dtype == np.float32
-    np.testing.assert_array_equal(recording.samples, expected)
+    np.testing.assert_array_equal(recording.samples * 2.0 ** (bits - 1), values)
 
 
 @SPANS
@@ -276,7 +273,7 @@ def test_a_flac_that_does_not_announce_its_length(tmp_path, span):
         assert "its header announces more than memory holds" in refusal(tmp_path / "a.flac")
 
 
-def test_a_flac_with_some_bytes_changed_is_refused_or_sounds_as_in_libsndfile(speech_data_dir, tmp_path):
+def test_a_flac_with_some_bytes_changed_is_refused_or_read(speech_data_dir, tmp_path):
     with open(flac_of(speech_data_dir, MONO), "rb") as file:
         whole = file.read()
     rng = np.random.default_rng(0)
@@ -288,9 +285,7 @@ def test_a_flac_with_some_bytes_changed_is_refused_or_sounds_as_in_libsndfile(sp
             found = reading.read(str(tmp_path / "a.flac"))
         except AudioError:
             continue
-        samples, sample_rate_hz = soundfile.read(tmp_path / "a.flac", dtype="float32", always_2d=True)
-        assert found.sample_rate_hz == sample_rate_hz
-        np.testing.assert_array_equal(found.samples, samples)
+        assert np.isfinite(found.samples).all() and found.seconds < 60
 
 
 def test_a_rate_too_low_for_the_features(tmp_path):

@@ -94,12 +94,6 @@ def test_no_project_for_a_board_without_a_shell():
         project.require_shell("teensy41")
 
 
-def test_without_the_source_tree_it_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(project, "DEPLOY", tmp_path / "nothing")
-    with pytest.raises(ConfigError, match=r"^A project is made of the folder deploy .* pip install -e\.$"):
-        project.require_shell("esp32")
-
-
 def test_a_model_that_is_not_int8_is_refused():
     inputs = keras.Input((small_model.FEATURES.num_frames, small_model.FEATURES.num_mels))
     network = keras.Model(inputs, keras.layers.Dense(len(sources.LABELS))(keras.layers.Flatten()(inputs)))

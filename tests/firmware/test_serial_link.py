@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
 import time
 import tty
 
@@ -85,16 +86,29 @@ def test_a_file_is_no_port(tmp_path):
             SerialPort(str(no_port), 115200)
 
 
-@pytest.mark.parametrize("baud", [0, 12345])
+@pytest.mark.parametrize("baud", [-1, 0, 1 << 31, 1 << 40])
 def test_an_unknown_speed(line, baud):
     with pytest.raises(ConfigError, match=f"no speed of {baud} baud"):
         SerialPort(line[1], baud)
 
 
-def test_bytes_pass_unchanged(line):
+def test_a_port_is_one_program_s(line):
+    with SerialPort(line[1], 115200), pytest.raises(BoardError, match="is used by another program"):
+        SerialPort(line[1], 115200)
+    SerialPort(line[1], 115200).__exit__()
+
+
+def test_closing_does_not_hang_up(line):
+    with SerialPort(line[1], 115200) as port:
+        port.read(0)
+    assert not termios.tcgetattr(line[0])[2] & termios.HUPCL
+
+
+@pytest.mark.parametrize("baud", [115200, 250000])
+def test_bytes_pass_unchanged(line, baud):
     board, name = line
     content = bytes(range(256))
-    with SerialPort(name, 115200) as port:
+    with SerialPort(name, baud) as port:
         port.write(content, 1)
         assert os.read(board, 1024) == content
         os.write(board, content)

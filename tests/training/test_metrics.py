@@ -1,4 +1,4 @@
-"""Scores against numbers worked out by hand and by the textbook, their intervals, and decisions for speakers."""
+"""Scores against numbers worked out by hand and by scikit-learn, their intervals against scipy's, decisions for speakers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
+import sklearn.metrics
 
-from kser.training.metrics import METRICS, confusions, decide_by_speaker, intervals, score
+from kser.training.metrics import (
+    CALIBRATION_BINS,
+    CONFIDENCE,
+    METRICS,
+    RESAMPLES,
+    calibration_error,
+    confusions,
+    decide_by_speaker,
+    intervals,
+    score,
+)
 
 LABELS = [0, 0, 0, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, 1, 2, 2]
@@ -104,33 +116,69 @@ def test_a_class_without_clips_has_no_figures_of_its_own():
     assert scores.weighted_f1 == score(LABELS, PREDICTIONS, 3).weighted_f1
 
 
-def by_the_book(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Class by class, from hits, misses and false alarms."""
-    recalls, f1s, shares = [], [], []
-    for c in np.unique(labels):
-        hits = np.sum((labels == c) & (predictions == c))
-        recall = hits / np.sum(labels == c)
-        precision = hits / np.sum(predictions == c) if np.any(predictions == c) else 0.0
-        recalls.append(recall)
-        f1s.append(2 * precision * recall / (precision + recall) if hits else 0.0)
-        shares.append(np.mean(labels == c))
+def by_scikit_learn(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    present = {"labels": np.unique(labels), "zero_division": 0.0}
     return {
-        "WA": np.mean(labels == predictions),
-        "UA": np.mean(recalls),
-        "macro_f1": np.mean(f1s),
-        "weighted_f1": np.dot(shares, f1s),
+        "WA": sklearn.metrics.accuracy_score(labels, predictions),
+        "UA": sklearn.metrics.recall_score(labels, predictions, average="macro", **present),
+        "macro_f1": sklearn.metrics.f1_score(labels, predictions, average="macro", **present),
+        "weighted_f1": sklearn.metrics.f1_score(labels, predictions, average="weighted", **present),
     }
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_scores_agree_with_the_textbook_on_random_confusions(seed):
+def random_decisions(seed: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Labels, predictions of which half are right by design, and how many classes there are; some may not occur."""
     rng = np.random.default_rng(seed)
     num_classes, count = rng.integers(2, 9), rng.integers(1, 200)
     labels = rng.choice(num_classes, count, p=rng.dirichlet(np.ones(num_classes)))
-    predictions = np.where(rng.random(count) < 0.5, labels, rng.choice(num_classes, count))
+    return labels, np.where(rng.random(count) < 0.5, labels, rng.choice(num_classes, count)), num_classes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_scores_agree_with_scikit_learn(seed):
+    labels, predictions, num_classes = random_decisions(seed)
     scores = score(labels, predictions, num_classes)
-    for name, value in by_the_book(labels, predictions).items():
-        assert getattr(scores, name) == pytest.approx(value), name
+    for name, value in by_scikit_learn(labels, predictions).items():
+        assert getattr(scores, name) == pytest.approx(value, abs=1e-12), name
+    every_class = np.arange(num_classes)
+    np.testing.assert_array_equal(
+        scores.confusion, sklearn.metrics.confusion_matrix(labels, predictions, labels=every_class)
+    )
+    expected = sklearn.metrics.precision_recall_fscore_support(labels, predictions, labels=every_class, zero_division=0.0)
+    present = expected[3] > 0
+    for found, theirs in zip((scores.precision, scores.recall, scores.f1), expected, strict=False):
+        np.testing.assert_allclose(found[present], theirs[present], atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_ua_is_scikit_learn_s_balanced_accuracy():
+    for seed in range(20):
+        labels, predictions, num_classes = random_decisions(seed)
+        expected = sklearn.metrics.balanced_accuracy_score(labels, predictions)
+        assert score(labels, predictions, num_classes).UA == pytest.approx(expected, abs=1e-12)
+
+
+# Calibration.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_is_that_of_its_definition(seed):
+    """Guo et al. 2017, equation 3, with scipy's bins."""
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(4, 0.5), 300)
+    labels = np.where(rng.random(300) < 0.6, probabilities.argmax(1), rng.integers(0, 4, 300))
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = {"bins": CALIBRATION_BINS, "range": (0, 1)}
+    counts = scipy.stats.binned_statistic(confidence, None, "count", **bins).statistic
+    accuracy, mean = (scipy.stats.binned_statistic(confidence, v, "mean", **bins).statistic for v in (right, confidence))
+    expected = np.nansum(counts / 300 * np.abs(accuracy - mean))
+    assert calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-12)
+
+
+def test_certain_and_right_is_calibrated_and_certain_and_wrong_is_not():
+    certain = np.eye(3)
+    assert calibration_error(np.arange(3), certain) == 0
+    assert calibration_error(np.array([1, 2, 0]), certain) == 1
 
 
 # Confidence intervals.
@@ -162,18 +210,20 @@ def test_intervals_hold_what_other_speakers_would_score():
     assert 48 <= sum(low <= 0.6 <= high for low, high in found) < 60
 
 
-def test_intervals_agree_with_a_plain_bootstrap():
+@pytest.mark.parametrize("name", METRICS)
+def test_intervals_agree_with_scipy_s_bootstrap(name):
     """Two bootstraps differ by chance: an end of 2000 resamples has a standard error of 0.06 of the score's deviation."""
     labels, predictions, speakers = trial(0)
     clips = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
-    rng = np.random.default_rng(1)
-    draws = [np.concatenate([clips[i] for i in rng.integers(0, 12, 12)]) for _ in range(2000)]
-    found = intervals(labels, predictions, speakers, 4)
-    drawn = [by_the_book(labels[draw], predictions[draw]) for draw in draws]
-    for name in METRICS:
-        values = [scores[name] for scores in drawn]
-        expected = np.quantile(values, [0.025, 0.975])
-        np.testing.assert_allclose(found[name], expected, atol=4 * np.sqrt(2) * 0.06 * np.std(values))
+
+    def of_speakers(drawn: np.ndarray) -> float:
+        drawn_clips = np.concatenate([clips[i] for i in drawn])
+        return getattr(score(labels[drawn_clips], predictions[drawn_clips], 4), name)
+
+    settings = {"method": "percentile", "confidence_level": CONFIDENCE, "n_resamples": RESAMPLES}
+    expected = scipy.stats.bootstrap((np.arange(12),), of_speakers, vectorized=False, random_state=1, **settings)
+    bound = 4 * np.sqrt(2) * 0.06 * expected.standard_error
+    np.testing.assert_allclose(intervals(labels, predictions, speakers, 4)[name], expected.confidence_interval, atol=bound)
 
 
 def test_more_speakers_make_narrower_intervals():
