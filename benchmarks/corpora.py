@@ -36,7 +36,7 @@ from kser.datasets.prepare import prepare_corpus
 from kser.datasets.protocols import make_split
 from kser.datasets.scan import scan
 from kser.training.input_pipeline import training_batches, training_data
-from kser.training.material import load_material
+from kser.training.run_data import load_run_data
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("data_dir", "", "Directory of RAVDESS.")
@@ -115,8 +115,8 @@ def step(name: str, work_dir: str) -> None:
             start = time.perf_counter()
             np.random.default_rng(0).permutation(len(split.train))
         if name == "start":
-            material = load_material(config, DataPaths(paths.data_dir, paths.cache_dir, manifest=manifest))
-            data = training_data(material.corpus, material.features, material.split, config)
+            run_data = load_run_data(config, DataPaths(paths.data_dir, paths.cache_dir, manifest=manifest))
+            data = training_data(run_data.corpus, run_data.features, run_data.split, config)
             batches = training_batches(data, config.features, config.augment, config.train.batch_size, 0, 0)
             list(itertools.islice(batches, 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

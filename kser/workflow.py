@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from kser import plots
 from kser.boards import doctor
 from kser.boards.catalog import find_board
-from kser.cli import tables
 from kser.config import INT8, QAT, DataPaths, QuantizationConfig, RunConfig
 from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
@@ -41,7 +41,7 @@ from kser.training.evaluation import (
     write_predictions,
 )
 from kser.training.input_pipeline import evaluation_part, training_data
-from kser.training.material import Material, load_material, read_corpus
+from kser.training.run_data import RunData, load_run_data, read_corpus
 from kser.training.run_directory import Run
 from kser.training.trainer import Tuner, best_row, fit
 
@@ -52,7 +52,7 @@ SUMMARY_FILE = "summary.json"
 MODELS = ("keras", "folded", "tflite", "tflm")
 
 
-def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, Material]:
+def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, RunData]:
     """A run and the corpus it was trained on; `paths` name where things lie now, empty: where they were.
 
     Raises:
@@ -60,13 +60,13 @@ def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, Material]:
     """
     run = run_directory.load(run_dir)
     paths = _where(run, paths)
-    material = load_material(run.config, paths)
-    if material.corpus.fingerprint() != run.corpus:
+    run_data = load_run_data(run.config, paths)
+    if run_data.corpus.fingerprint() != run.corpus:
         raise RunError(
             f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than lie in {paths.data_dir}; "
             "point --data_dir at the same files."
         )
-    return run, material
+    return run, run_data
 
 
 def _where(run: Run, paths: DataPaths) -> DataPaths:
@@ -80,11 +80,11 @@ def train_new(
     """Trains a new run, taught by those in `teacher_dirs` where there are any, and scores it on the held-out speakers."""
     run_directory.require_free(run_dir)
     _require_network(config)
-    material = load_material(config, paths)
-    teachers = open_teachers(teacher_dirs, config, material.corpus, material.split)
-    data = training_data(material.corpus, material.features, material.split, config, paths.cache_dir)
-    run = run_directory.create(run_dir, config, paths, material.corpus, material.split, data.normalization, teachers)
-    return _train(run, material, data, progress)
+    run_data = load_run_data(config, paths)
+    teachers = open_teachers(teacher_dirs, config, run_data.corpus, run_data.split)
+    data = training_data(run_data.corpus, run_data.features, run_data.split, config, paths.cache_dir)
+    run = run_directory.create(run_dir, config, paths, run_data.corpus, run_data.split, data.normalization, teachers)
+    return _train(run, run_data, data, progress)
 
 
 def _require_network(config: RunConfig) -> None:
@@ -94,19 +94,19 @@ def _require_network(config: RunConfig) -> None:
 
 def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
     """Continues a run where it was killed; a finished one is only scored again."""
-    run, material = open_run(run_dir, paths)
-    data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
-    return _train(run, material, data, progress)
+    run, run_data = open_run(run_dir, paths)
+    data = training_data(run_data.corpus, run_data.features, run_data.split, run.config, paths.cache_dir)
+    return _train(run, run_data, data, progress)
 
 
-def _train(run: Run, material: Material, data, progress) -> tuple[Run, Evaluation]:
+def _train(run: Run, run_data: RunData, data, progress) -> tuple[Run, Evaluation]:
     teacher = mean_answer(run.teachers, run.normalization) if run.teachers else None
-    rows = fit(run, data, material.validation(run), progress, teacher)
-    test = material.part(run, "test")
+    rows = fit(run, data, run_data.validation(run), progress, teacher)
+    test = run_data.part(run, "test")
     found = Predictions.from_logits(test, predict_logits(run_directory.load_model(run), test.features))
-    evaluation = evaluate_predictions(found, material.corpus.decision)
+    evaluation = evaluate_predictions(found, run_data.corpus.decision)
     write_predictions(run.file(run_directory.PREDICTIONS), found, run.labels)
-    tables.save_confusion(run.file(run_directory.CONFUSION), evaluation.scores, run.labels, title=tables.run_title(run))
+    plots.save_confusion(run.file(run_directory.CONFUSION), evaluation.scores, run.labels, run.title)
     best = best_row(rows)
     metrics = {"best_epoch": best["epoch"], "val_UA": best.get("val_UA"), "test": evaluation.to_dict()}
     write_text(run.file(run_directory.METRICS), json.dumps(metrics, indent=1) + "\n")
@@ -149,7 +149,7 @@ def train_all_splits(
     write_text(os.path.join(run_dir, SUMMARY_FILE), json.dumps(summary, indent=1) + "\n")
     write_predictions(os.path.join(run_dir, run_directory.PREDICTIONS), found, runs[0].labels)
     title = f"{config.data.dataset}, all splits pooled"
-    tables.save_confusion(os.path.join(run_dir, run_directory.CONFUSION), pooled.scores, runs[0].labels, title)
+    plots.save_confusion(os.path.join(run_dir, run_directory.CONFUSION), pooled.scores, runs[0].labels, title)
     return runs, evaluations, pooled
 
 
@@ -171,10 +171,10 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
     """Scores one form of a run's model (one of MODELS) on the held-out speakers."""
     if kind not in MODELS:
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
-    run, material = open_run(run_dir, paths)
-    part = material.part(run, "test")
+    run, run_data = open_run(run_dir, paths)
+    part = run_data.part(run, "test")
     logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
-    return run, evaluate_predictions(Predictions.from_logits(part, logits), material.corpus.decision)
+    return run, evaluate_predictions(Predictions.from_logits(part, logits), run_data.corpus.decision)
 
 
 def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
@@ -217,11 +217,11 @@ def fold_and_convert(
         find_board(board)
     if deploy_dir:
         _require_deployable(deploy_dir, board, settings)
-    run, material = _open_to_convert(run_dir, paths, settings)
-    chosen = _representative(run, material, settings)
-    representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
-    test = material.part(run, "test")
-    tune = functools.partial(_tune, run, material, paths, settings, progress)
+    run, run_data = _open_to_convert(run_dir, paths, settings)
+    chosen = _representative(run, run_data, settings)
+    representative = evaluation_part(run_data.corpus, run_data.features, chosen, run.normalization).features
+    test = run_data.part(run, "test")
+    tune = functools.partial(_tune, run, run_data, paths, settings, progress)
     result = exporter.export(run, representative, test, passes, settings, tune)
     models = {"": result.model_bytes}
     if settings.compress:
@@ -248,7 +248,7 @@ def fold_and_convert(
     return run, result
 
 
-def _open_to_convert(run_dir: str, paths: DataPaths, settings: QuantizationConfig) -> tuple[Run, Material]:
+def _open_to_convert(run_dir: str, paths: DataPaths, settings: QuantizationConfig) -> tuple[Run, RunData]:
     try:
         return open_run(run_dir, paths)
     except DatasetError as error:
@@ -292,18 +292,18 @@ def _remove(run: Run, names: Iterable[str]) -> None:
             os.remove(run.file(name))
 
 
-def _representative(run: Run, material: Material, settings: QuantizationConfig) -> np.ndarray:
+def _representative(run: Run, run_data: RunData, settings: QuantizationConfig) -> np.ndarray:
     """Some clips of the training part, drawn by the run's seed."""
-    order = np.random.default_rng(run.config.train.seed).permutation(len(material.split.train))
-    return np.array(material.split.train)[np.sort(order[: settings.representative_clips])]
+    order = np.random.default_rng(run.config.train.seed).permutation(len(run_data.split.train))
+    return np.array(run_data.split.train)[np.sort(order[: settings.representative_clips])]
 
 
 def _tune(
-    run: Run, material: Material, paths: DataPaths, settings: QuantizationConfig, progress, model, teacher
+    run: Run, run_data: RunData, paths: DataPaths, settings: QuantizationConfig, progress, model, teacher
 ) -> list[dict]:
     """Quantization-aware training on the run's own training part; its validation speakers, if any, choose the epoch."""
-    data = training_data(material.corpus, material.features, material.split, run.config, paths.cache_dir)
-    return Tuner(model, teacher, run.config, data, material.validation(run), settings).run(progress)
+    data = training_data(run_data.corpus, run_data.features, run_data.split, run.config, paths.cache_dir)
+    return Tuner(model, teacher, run.config, data, run_data.validation(run), settings).run(progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:
@@ -317,5 +317,5 @@ def _write_together(run: Run, files: dict[str, bytes]) -> None:
 
 def test_clips(run_dir: str, paths: DataPaths) -> list[Utterance]:
     """The utterances of a run's held-out speakers."""
-    _, material = open_run(run_dir, paths)
-    return [material.corpus.utterances[i] for i in material.split.test]
+    _, run_data = open_run(run_dir, paths)
+    return [run_data.corpus.utterances[i] for i in run_data.split.test]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
 
-from kser.errors import KserError
+from kser.errors import KserError, KserWarning
 
 # What a shell reports of a program that a signal ended.
 INTERRUPTED, NOBODY_READS = 128 + 2, 128 + 13
@@ -28,6 +29,7 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
         logging.set_verbosity(logging.WARNING)
         # Names of files need not be valid text; they are printed as they are.
         sys.stdout.reconfigure(errors="surrogateescape")
+        _print_warnings_once()
         try:
             if arguments and not positional:
                 raise KserError(f"Unexpected argument '{arguments[0]}'; settings are given as --name=value.")
@@ -43,6 +45,20 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
         return 0
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _print_warnings_once() -> None:
+    """A `KserWarning` is one line on stderr, however often it is given."""
+    show_other = warnings.showwarning
+
+    def show(message, category, *place):
+        if issubclass(category, KserWarning):
+            print(f"Warning: {message}", file=sys.stderr)
+        else:
+            show_other(message, category, *place)
+
+    warnings.filterwarnings("once", category=KserWarning)
+    warnings.showwarning = show
 
 
 def fail(message: str) -> int:

@@ -41,8 +41,8 @@ def main(_) -> None:
         raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
     features = settings.feature_config()
 
+    from kser import plots
     from kser.boards.search import search
-    from kser.cli import tables
     from kser.files import temporary_beside, write_text
     from kser.models.presets import BACKBONES
 
@@ -68,7 +68,7 @@ def main(_) -> None:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")
     if FLAGS.plot:
-        tables.save_frontier(FLAGS.plot, found)
+        plots.save_frontier(FLAGS.plot, found)
         print(f"drawn in {FLAGS.plot}")
 
 

@@ -1,20 +1,15 @@
-"""Results as a person reads them: printed blocks and plots."""
+"""Results as a person reads them: printed blocks."""
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from kser.boards.search.search import Candidate, Fit
 from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.prepare import Preparation
 from kser.datasets.protocols import find_protocol, make_split
-from kser.files import replacing
 from kser.models.presets import PRESETS, build_model
 from kser.models.size import multiply_accumulates, num_tokens
 from kser.training.evaluation import Evaluation, over_splits
@@ -26,23 +21,9 @@ MAX_SPEAKERS = 12
 MAX_SPLITS = 12
 
 
-@functools.cache
-def warn(sentence: str) -> None:
-    """Prints it on stderr, once in a process."""
-    print(f"Warning: {sentence}", file=sys.stderr)
-
-
-def run_title(run: Run) -> str:
-    """Corpus and split of a run."""
-    data = run.config.data
-    if data.eval_dataset:
-        return f"{data.dataset}, tested on {data.eval_dataset}"
-    return f"{data.dataset}, split {data.split}"
-
-
 def scores_text(run: Run, found: Evaluation) -> str:
     """The scores on the held-out speakers, with intervals, and the recall of each label."""
-    head = f"{run_title(run)}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
+    head = f"{run.title}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
     return "\n".join([head, *_score_lines(found), _recalls(found.scores, run.labels)])
 
 
@@ -181,40 +162,3 @@ def _compression_lines(figures: dict) -> list[str]:
             for name, form in (("without", before), ("with", after))
         ),
     ]
-
-
-def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:
-    """The confusion matrix as a PNG: rows are true labels, colours the share of a row, numbers its clips."""
-    confusion = scores.confusion
-    size = 2.2 + 0.6 * len(labels)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(confusion / np.maximum(1, confusion.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="recognized", ylabel="spoken", title=f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}")
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    for (row, column), count in np.ndenumerate(confusion):
-        dark = count > confusion[row].sum() / 2
-        axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def save_frontier(path: str, found: Fit) -> None:
-    """The frontier of a search as a PNG: parameters over milliseconds, the size of a mark its RAM, the choice ringed."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for name in dict.fromkeys(c.model.backbone for c in found.frontier):
-        points = [(*_place(c), 3e-3 * c.figures.ram_bytes) for c in found.frontier if c.model.backbone == name]
-        x, y, sizes = zip(*points, strict=True)
-        axes.scatter(x, y, sizes, alpha=0.5, label=name)
-    axes.scatter(*_place(found.best), 400, facecolors="none", edgecolors="black", label="chosen")
-    axes.axvline(found.budget.latency_ms, color="grey", linestyle=":", label="budget")
-    axes.set(xlabel="inference ms", ylabel="parameters", yscale="log", title=f"networks for {found.budget.board.title}")
-    axes.legend(markerscale=0.6)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def _place(candidate: Candidate) -> tuple[float, int]:
-    return candidate.figures.inference_ms.middle, candidate.parameters

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
-from kser.cli import tables
 from kser.config import DataPaths, RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus
@@ -12,13 +12,13 @@ from kser.datasets.feature_cache import Features, load_features
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
 from kser.datasets.manifest import read_manifest, require_content
 from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
-from kser.errors import ConfigError, DatasetError
+from kser.errors import ConfigError, DatasetError, KserWarning
 from kser.training.input_pipeline import Part, evaluation_part
 from kser.training.run_directory import Run
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """A run's corpus, the features of all its clips, and the split it was trained on."""
 
     corpus: Corpus
@@ -34,11 +34,13 @@ class Material:
         return self.part(run, "validation") if self.split.validation else None
 
 
-def load_material(config: RunConfig, paths: DataPaths) -> Material:
-    """Corpus, split and features for the settings of a run; says on stderr how the corpus differs from the published one.
+def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
+    """Corpus, split and features for the settings of a run.
 
     Raises:
       DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
+    Warns:
+      KserWarning: the corpus differs from the published one.
     """
     data = config.data
     corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
@@ -50,7 +52,7 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     if data.shuffle_labels:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
-        tables.warn(sentence)
+        warnings.warn(sentence, KserWarning, stacklevel=2)
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)
@@ -60,7 +62,7 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
             check_leaks(corpus, split, protocol, features.digests)
         except DatasetError as error:
             raise DatasetError(f"{error} The validation part is what brings that in: leave out --select=last.") from error
-    return Material(corpus, features, split)
+    return RunData(corpus, features, split)
 
 
 def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:

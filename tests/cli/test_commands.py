@@ -254,6 +254,7 @@ def test_all_splits_are_trained_and_summed_up(train, tmp_path):
     settings = ("--protocol=speaker_groups_2", "--epochs=1", "--augment=gain:3")
     outcome = train("--split=all", *settings)
     assert outcome.status == 0 and "Traceback" not in outcome.stderr, outcome
+    assert sum("Warning: " in line for line in outcome.stderr.splitlines()) == 1  # not for every split
     lines = outcome.stdout.splitlines()
     beginnings = [
         "",

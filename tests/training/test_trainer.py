@@ -97,8 +97,8 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     assert [sorted(row) for row in run_directory.read_history(last, 3)] == 3 * [["epoch", "learning_rate", "loss"]]
     metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
-    material = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
-    again = training.Trainer(last, workflow.training_data(material.corpus, material.features, material.split, last.config))
+    run_data = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
+    again = training.Trainer(last, workflow.training_data(run_data.corpus, run_data.features, run_data.split, last.config))
     assert again.restore() == 3
     for a, b in zip(run_directory.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
