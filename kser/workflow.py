@@ -40,10 +40,11 @@ from kser.training.evaluation import (
     read_predictions,
     write_predictions,
 )
+from kser.training.fine_tuning import Tuner
 from kser.training.input_pipeline import evaluation_part, training_data
 from kser.training.run_data import RunData, load_run_data, read_corpus
 from kser.training.run_directory import Run
-from kser.training.trainer import Tuner, best_row, fit
+from kser.training.trainer import best_row, fit
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
