@@ -21,13 +21,14 @@ from kser.datasets.feature_cache import load_features
 from kser.datasets.labels import LABEL_SETS
 from kser.datasets.manifest import manifest_text
 from kser.errors import ConfigError, DatasetError, FoldError, KserError, KserWarning, ModelFileError, RunError
-from kser.export import fold, weight_compression
+from kser.export import exporter, fold, weight_compression
 from kser.firmware import project
 from kser.tflite import model_file, op_graph
 from kser.training import run_data, run_directory
 from kser.training.evaluation import evaluate_predictions, read_predictions
 from kser.training.metrics import METRICS
 from kser.training.run_data import load_run_data
+from kser.workflow import Deployment
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 from tests.tiny_run import NUM_REPRESENTATIVE, Quiet
@@ -273,7 +274,7 @@ def test_clips_of_the_held_out_speakers(trained):
 
 def test_training_never_touches_an_existing_run(trained, monkeypatch):
     before = contents(trained.path)
-    monkeypatch.setattr(workflow, "load_run_data", forbid)
+    monkeypatch.setattr(workflow.train, "load_run_data", forbid)
     with pytest.raises(RunError, match="already holds a run"):
         workflow.train_new(trained.path, tiny.run_config(), trained.paths, tiny_run.Quiet())
     with pytest.raises(RunError, match="is not an empty directory"):
@@ -336,7 +337,7 @@ def all_splits(_tiny_run, tmp_path_factory):
                 str(run_dir), tiny.run_config(AUGMENT_OFF, epochs=1), _tiny_run.paths, Counting(killed=True)
             )
         before, progress = contents(run_dir / "split_1"), Counting()
-        results = workflow.train_all_splits(str(run_dir), None, _tiny_run.paths, progress, resumed=True)
+        results = workflow.resume_all_splits(str(run_dir), _tiny_run.paths, progress)
     return run_dir, before, progress, results
 
 
@@ -380,7 +381,7 @@ def test_the_summary_has_the_pooled_scores_and_those_over_splits(all_splits):
 
 def test_all_splits_that_were_never_begun_cannot_be_resumed(trained, tmp_path):
     with pytest.raises(RunError, match="split_1 is no run directory"):
-        workflow.train_all_splits(str(tmp_path), None, trained.paths, tiny_run.Quiet(), resumed=True)
+        workflow.resume_all_splits(str(tmp_path), trained.paths, tiny_run.Quiet())
 
 
 # --- Labels, another corpus, a manifest -------------------------------------------------------------------------------
@@ -533,7 +534,7 @@ def test_a_full_disk_leaves_all_files_as_they_were(spoilt, monkeypatch, num_byte
     """Whichever of the files is the first that does not fit."""
     before = contents(spoilt.path)
     other = dataclasses.replace(spoilt.result, report={"another": "conversion"}, float_model=b"another model")
-    monkeypatch.setattr(workflow.exporter, "export", lambda *_: other)
+    monkeypatch.setattr(exporter, "export", lambda *_: other)
     assert num_bytes < max(len(before[name]) for name in CONVERTED)
     with files_at_most(num_bytes), pytest.raises(KserError, match=r"^Cannot write .*: File too large\.$"):
         convert(spoilt)
@@ -547,7 +548,7 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
         seen.append(representative)
         return trained.result
 
-    monkeypatch.setattr(workflow.exporter, "export", export)
+    monkeypatch.setattr(exporter, "export", export)
     for count in (3, 3, 1000):
         workflow.fold_and_convert(spoilt.path, spoilt.paths, QuantizationConfig(representative_clips=count))
     training = trained.run_data().part(trained.run, "train").features
@@ -588,7 +589,7 @@ SOURCES_WRITTEN = {"kser_model.cc", "kser_model.h"}
 
 
 def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
-    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32"))
     assert result.report["board"]["board"] == "esp32" and workflow.runs_on_board(result)
     assert json.loads(contents(spoilt.path)["conversion.json"])["board"] == json.loads(json.dumps(result.report["board"]))
     assert SOURCES_WRITTEN < set(contents(spoilt.path))
@@ -597,16 +598,17 @@ def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
 def test_a_board_the_model_does_not_fit_gets_sources_by_force_only(spoilt, monkeypatch):
     tiny_board = dataclasses.replace(catalog.find_board("esp32"), ram_bytes=1000)
     monkeypatch.setitem(catalog.BOARDS, "esp32", tiny_board)
-    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32"))
     assert not workflow.runs_on_board(result)
     files = contents(spoilt.path)
     assert not SOURCES_WRITTEN & set(files) and files["model.tflite"] == result.model_bytes
-    workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32", force=True)
+    workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32", force=True))
     assert SOURCES_WRITTEN < set(contents(spoilt.path))
 
 
 def deploy(run, directory, board="esp32", settings=FEW, **more):
-    return workflow.fold_and_convert(run.path, run.paths, settings, board=board, deploy_dir=str(directory), **more)
+    deployment = Deployment(board, str(directory), **more)
+    return workflow.fold_and_convert(run.path, run.paths, settings, deployment=deployment)
 
 
 def test_a_project_for_the_board_is_written_at_once(spoilt, tmp_path):
@@ -640,7 +642,7 @@ def test_a_project_that_cannot_be_is_told_before_any_work(tmp_path, board, kind,
     nowhere = DataPaths()
     with pytest.raises(ConfigError, match=message):
         workflow.fold_and_convert(
-            "nowhere", nowhere, QuantizationConfig(kind), board=board, deploy_dir=str(tmp_path / "project")
+            "nowhere", nowhere, QuantizationConfig(kind), deployment=Deployment(board, str(tmp_path / "project"))
         )
     assert not list(tmp_path.iterdir())
 
@@ -650,12 +652,12 @@ def test_a_project_overwrites_nothing(tmp_path):
     (tmp_path / "sketch" / "mine.ino").touch()
     for place in (tmp_path / "sketch", tmp_path / "sketch" / "mine.ino"):
         with pytest.raises(ConfigError, match="is not an empty directory; choose one that does not exist"):
-            workflow.fold_and_convert("nowhere", DataPaths(), board="esp32", deploy_dir=str(place))
+            workflow.fold_and_convert("nowhere", DataPaths(), deployment=Deployment("esp32", str(place)))
 
 
 def test_an_unknown_board_is_told_before_any_work(trained):
     with pytest.raises(ConfigError, match="no board 'abacus'"):
-        workflow.fold_and_convert("nowhere", DataPaths(), board="abacus")
+        workflow.fold_and_convert("nowhere", DataPaths(), deployment=Deployment("abacus"))
 
 
 def test_a_cache_directory_that_is_none_is_told(trained, tmp_path):

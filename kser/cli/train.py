@@ -43,13 +43,20 @@ def main(_) -> None:
     _require_use()
     with Progress() as progress:
         if settings.all_splits():
-            found = workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume, FLAGS.teachers)
-            text = splits_text(*found)
+            text = splits_text(*_train_all_splits(config, paths, progress))
         elif FLAGS.resume:
             text = scores_text(*workflow.resume(FLAGS.run_dir, paths, progress))
         else:
             text = scores_text(*workflow.train_new(FLAGS.run_dir, config, paths, progress, FLAGS.teachers))
     print(f"{text}\nwritten to {FLAGS.run_dir}")
+
+
+def _train_all_splits(config, paths, progress):
+    from kser import workflow
+
+    if FLAGS.resume:
+        return workflow.resume_all_splits(FLAGS.run_dir, paths, progress)
+    return workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.teachers)
 
 
 def _require_use() -> None:
