@@ -1,4 +1,4 @@
-"""Picks the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
+"""Searches for the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def define_flags() -> None:
 
 def main(_) -> None:
     if not FLAGS.board:
-        raise ConfigError(f"bin/fit needs --board; boards: {', '.join(BOARDS)}.")
+        raise ConfigError(f"bin/search needs --board; boards: {', '.join(BOARDS)}.")
     if FLAGS.plot and not FLAGS.plot.endswith(".png"):
         raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
     features = settings.feature_config()
@@ -63,7 +63,7 @@ def main(_) -> None:
             progress=lambda done, total: _show(bar, done, total),
         )
     lines = flag_lines(found.best)
-    print(f"{fit_text(found)}\nchosen: {search.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
+    print(f"{frontier_text(found)}\nchosen: {search.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")
@@ -91,7 +91,7 @@ def flag_lines(candidate) -> list[str]:
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
-def fit_text(found) -> str:
+def frontier_text(found) -> str:
     """The budget, and of each backbone and hop some networks on the frontier, from the largest on; and the choice."""
     budget, rows = found.budget, {}
     # What has the depth of a preset need not have the most capacity for its time.
