@@ -40,8 +40,8 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.8,<4",
     # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
     "absl-py~=1.2",
-    # Progress with the time left.
-    "tqdm>=4.66,<5",
+    # Tables and progress in the terminal.
+    "rich>=13,<16",
 ]
 
 EXTRAS_REQUIRE = {

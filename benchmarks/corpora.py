@@ -25,7 +25,6 @@ import time
 import numpy as np
 import soundfile
 from absl import app, flags
-from tqdm import tqdm
 
 from benchmarks.librosa_peer import mel_settings, require_librosa
 from kser.cli.threads import use_threads
@@ -89,7 +88,7 @@ def generate(directory: str, count: int) -> None:
     os.makedirs(directory)
     with open(os.path.join(directory, "manifest.csv"), "w", encoding="utf-8") as table:
         table.write("path,label,speaker\n")
-        for i in tqdm(range(count), desc="generating", unit="clip"):
+        for i in range(count):
             speaker = i // CLIPS_PER_SPEAKER
             path = os.path.join(f"{speaker:05d}", f"{i:07d}.wav")
             if i % CLIPS_PER_SPEAKER == 0:

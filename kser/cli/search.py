@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from absl import flags
-from tqdm import tqdm
 
 from kser.boards.catalog import BOARDS, KIB
 from kser.cli import command, settings
+from kser.cli.columns import table_text
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
+from kser.progress import counting
 
 FLAGS = flags.FLAGS
 # Sizes are what is looked for; these are given.
@@ -41,40 +42,41 @@ def main(_) -> None:
         raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
     features = settings.feature_config()
 
-    from kser import plots
     from kser.boards.search import search
     from kser.files import temporary_beside, write_text
-    from kser.models.presets import BACKBONES
 
     for path in filter(None, (FLAGS.flagfile_out, FLAGS.plot)):
         with temporary_beside(path):  # told now, not after the search
             pass
-    budget = search.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
-    hops = search.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,)
-    with tqdm(desc="fitting", unit="family", disable=None, leave=False, dynamic_ncols=True) as bar:
-        found = search.search(
-            budget,
-            backbones=tuple(FLAGS.backbone or BACKBONES),
-            features=features,
-            hops_ms=hops,
-            model_settings=settings.given(ModelConfig, names=MODEL_SETTINGS),
-            num_classes=FLAGS.num_classes,
-            jobs=FLAGS.jobs or len(os.sched_getaffinity(0)),
-            progress=lambda done, total: _show(bar, done, total),
-        )
+    found = _search(features)
     lines = flag_lines(found.best)
     print(f"{frontier_text(found)}\nchosen: {search.describe(found.best)}; for bin/train:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")
     if FLAGS.plot:
+        from kser import plots
+
         plots.save_frontier(FLAGS.plot, found)
         print(f"drawn in {FLAGS.plot}")
 
 
-def _show(bar: tqdm, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done - bar.n)
+def _search(features: FeatureConfig):
+    from kser.boards.search import search
+    from kser.models.presets import BACKBONES
+
+    budget = search.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
+    with counting("searching", "families of networks") as counter:
+        return search.search(
+            budget,
+            backbones=tuple(FLAGS.backbone or BACKBONES),
+            features=features,
+            hops_ms=search.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,),
+            model_settings=settings.given(ModelConfig, names=MODEL_SETTINGS),
+            num_classes=FLAGS.num_classes,
+            jobs=FLAGS.jobs or len(os.sched_getaffinity(0)),
+            progress=lambda done, total: counter.advance(1, total),
+        )
 
 
 def flag_lines(candidate) -> list[str]:
@@ -101,10 +103,9 @@ def frontier_text(found) -> str:
     limits = f"{budget.ram_bytes / KIB:.1f} kB of RAM and {budget.latency_ms:.0f} ms an inference"
     board = f"{budget.board.title} ({budget.board.core}, kernels {budget.board.library.kernels.name})"
     head = f"{board}: {found.tried} networks tried for {limits}"
-    lines = [head, _HEADER]
-    for _, candidates in sorted(rows.items()):
-        lines += [_row(candidate, candidate == found.best) for candidate in _spread(candidates, found.best)]
-    return "\n".join(lines)
+    shown = [c for _, candidates in sorted(rows.items()) for c in _spread(candidates, found.best)]
+    left = [name for name, begins in _COLUMNS.items() if begins]
+    return f"{head}\n" + table_text(tuple(_COLUMNS), [_row(c, c == found.best) for c in shown], left)
 
 
 def _spread(candidates: list, best) -> list:
@@ -115,23 +116,24 @@ def _spread(candidates: list, best) -> list:
     return [c for i, c in enumerate(candidates) if i in shown or c == best]
 
 
-_HEADER = (
-    f"  {'backbone':<15} {'preset':<6} {'hop':>4} {'frames':>6} {'width':>5} {'layers':<8} {'ffn':>4} {'front':<6}"
-    f" {'params':>7} {'MACs':>10} {'arena':>7} {'RAM':>5} {'flash':>5} {'inference ms':>20}"
-)
+_COLUMNS = {  # by name, whether it begins alike in every row
+    **{"": True, "backbone": True, "preset": True, "hop": False, "frames": False, "width": False, "layers": True},
+    **{"ffn": False, "front": True, "params": False, "MACs": False, "arena": False, "RAM": False, "flash": False},
+    "inference ms": False,
+}
 
 
-def _row(candidate, best: bool) -> str:
+def _row(candidate, best: bool) -> tuple:
     model, features, figures = candidate.model, candidate.features, candidate.figures
     own = model.backbone == "speechformer"
     layers, front = (model.stage_layers, model.stage_widening) if own else ((model.num_layers,), model.stem_channels)
     band = figures.inference_ms
     return (
-        f"{'*' if best else ' '} {model.backbone:<15} {candidate.preset:<6} {features.hop_ms:>4g} {features.num_frames:>6}"
-        f" {model.hidden_dim:>5} {_list(layers):<8} {model.ffn_dim:>4} {_list(front):<6} {candidate.parameters:>7}"
-        f" {figures.multiply_accumulates:>10} {figures.arena_bytes:>7} {figures.ram_bytes / figures.free_ram_bytes:>5.0%}"
-        f" {figures.flash_bytes / figures.free_flash_bytes:>5.0%}"
-        f" {f'{band.middle:.0f} ({band.low:.0f} to {band.high:.0f})':>20}"
+        *("*" if best else "", model.backbone, candidate.preset, f"{features.hop_ms:g}", features.num_frames),
+        *(model.hidden_dim, _list(layers), model.ffn_dim, _list(front), candidate.parameters),
+        *(figures.multiply_accumulates, figures.arena_bytes, f"{figures.ram_bytes / figures.free_ram_bytes:.0%}"),
+        f"{figures.flash_bytes / figures.free_flash_bytes:.0%}",
+        f"{band.middle:.0f} ({band.low:.0f} to {band.high:.0f})",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kser.cli.columns import table_text
 from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.prepare import Preparation
@@ -53,14 +54,14 @@ def _recalls(scores: Scores, labels: Sequence[str]) -> str:
 
 def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation) -> str:
     """A line for every split, their mean and deviation, and the scores of all predictions pooled."""
-    lines = [f"{'':<22}" + "  ".join(f"{name:>11}" for name in METRIC_NAMES.values())]
-    for run, found in zip(runs, evaluations, strict=True):
-        values = "  ".join(f"{getattr(found.scores, metric):11.3f}" for metric in METRIC_NAMES)
-        lines.append(f"{'split ' + str(run.config.data.split):<22}{values}")
-    means = over_splits(evaluations).values()
-    spreads = "  ".join(f"{m['mean']:.3f}±{m['std']:.3f}" for m in means)
-    lines += [f"{'mean over splits':<22}{spreads}", f"pooled: {pooled.scores.confusion.sum()} clips"]
-    return "\n".join([*lines, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
+    rows = [
+        (f"split {run.config.data.split}", *(f"{getattr(found.scores, metric):.3f}" for metric in METRIC_NAMES))
+        for run, found in zip(runs, evaluations, strict=True)
+    ]
+    rows.append(("mean over splits", *(f"{m['mean']:.3f}±{m['std']:.3f}" for m in over_splits(evaluations).values())))
+    table = table_text(("", *METRIC_NAMES.values()), rows, left=("",))
+    head = f"pooled: {pooled.scores.confusion.sum()} clips"
+    return "\n".join([table, head, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
 
 
 def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
@@ -94,16 +95,14 @@ def _counts_text(name: str, corpus: Corpus, indices: Sequence[int]) -> str:
 
 def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
     """All presets: deployed parameters, multiply-accumulates of a clip, tokens of the residual stream."""
-    lines = [
-        f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels; "
-        f"{num_classes} classes",
-        f"{'backbone':<16} {'preset':<7} {'parameters':>10} {'MACs':>12}  tokens",
+    clips = f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels"
+    models = {names: build_model(config, features, num_classes) for names, config in PRESETS.items()}
+    rows = [
+        (*names, model.count_params(), multiply_accumulates(model), ", ".join(map(str, num_tokens(model))))
+        for names, model in models.items()
     ]
-    for (backbone, name), config in PRESETS.items():
-        model = build_model(config, features, num_classes)
-        tokens = ", ".join(map(str, num_tokens(model)))
-        lines.append(f"{backbone:<16} {name:<7} {model.count_params():>10} {multiply_accumulates(model):>12}  {tokens}")
-    return "\n".join(lines)
+    columns = ("backbone", "preset", "parameters", "MACs", "tokens")
+    return f"{clips}; {num_classes} classes\n" + table_text(columns, rows, left=("backbone", "preset", "tokens"))
 
 
 def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str:
@@ -131,12 +130,16 @@ def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str
 
 def _parity_lines(parity: dict) -> list[str]:
     """A line for every stage, whether one differs from the one before by more than it may, and the worst layers."""
-    lines = ["form        WA     UA     macro-F1  ECE    same decision as keras  difference from the form before: max, mean"]
-    for row in parity["stages"]:
-        figures = f"{row['WA']:.3f}  {row['UA']:.3f}  {row['macro_f1']:.3f}     {row['calibration_error']:.3f}"
-        lines.append(f"{row['stage']:<11} {figures}  {row['same_decision_as_first']:<22.4f} {_difference(row)}".rstrip())
+    scores = ("WA", "UA", "macro_f1", "calibration_error")
+    rows = [
+        (row["stage"], *(f"{row[s]:.3f}" for s in scores), f"{row['same_decision_as_first']:.4f}", _difference(row))
+        for row in parity["stages"]
+    ]
+    last = "difference from the form before: max, mean"
+    columns = ("form", "WA", "UA", "macro-F1", "ECE", "same decision as keras", last)
     beyond = parity["first_beyond_bound"]
-    lines.append(f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding")
+    verdict = f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding"
+    lines = [*table_text(columns, rows, left=("form", last)).splitlines(), verdict]
     worst = ", ".join(f"{error['layer']} {error['snr_db']:.1f}" for error in parity["worst_layers"])
     return [*lines, f"least signal-to-noise in dB: {worst}"] if worst else lines
 

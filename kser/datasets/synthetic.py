@@ -12,7 +12,6 @@ import os
 
 import numpy as np
 import soundfile
-from tqdm import tqdm
 
 from kser.config import SAMPLE_RATE_HZ
 from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
@@ -20,6 +19,7 @@ from kser.datasets.synthesis.sound import record, speak
 from kser.datasets.synthesis.voices import EMOTIONS, LABELS, SPEAKERS, draw_segments, draw_voice
 from kser.errors import DatasetError, KserError
 from kser.files import write_bytes
+from kser.progress import counting
 
 NAME = "synthetic"
 TAKES = 12
@@ -43,9 +43,16 @@ def load(data_dir: str = "", options: frozenset[str] = frozenset()) -> Corpus:
     clips = list(itertools.product(range(len(SPEAKERS)), LABELS, range(1, TAKES + 1)))
     utterances = [_utterance(root, *clip) for clip in clips]
     missing = [pair for pair in zip(utterances, clips, strict=True) if not os.path.isfile(pair[0].path)]
-    for utterance, clip in tqdm(missing, desc="generating", unit="clip", disable=not missing):
-        _write_wav(utterance.path, generate_clip(*clip))
+    if missing:
+        _generate(missing)
     return Corpus(NAME, LABELS, tuple(utterances), {"pairs": speakers_held_out(HELD_OUT_SPEAKERS)}, (WARNING,))
+
+
+def _generate(missing: list[tuple[Utterance, tuple]]) -> None:
+    with counting("generating", "clips", len(missing)) as progress:
+        for utterance, clip in missing:
+            _write_wav(utterance.path, generate_clip(*clip))
+            progress.advance()
 
 
 def _require_own_directory(root: str) -> None:

@@ -255,6 +255,8 @@ def test_all_splits_are_trained_and_summed_up(train, tmp_path):
     outcome = train("--split=all", *settings)
     assert outcome.status == 0 and "Traceback" not in outcome.stderr, outcome
     assert sum("Warning: " in line for line in outcome.stderr.splitlines()) == 1  # not for every split
+    told = [line for line in outcome.stderr.splitlines() if line.startswith("training: epoch ")]
+    assert len(told) == 2 and "\r" not in outcome.stderr  # a line an epoch, no bars
     lines = outcome.stdout.splitlines()
     beginnings = [
         "",
