@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from absl import flags
@@ -32,7 +33,7 @@ def define_flags() -> None:
     flags.DEFINE_string("plot", "", "PNG to draw the frontier in.")
     flags.DEFINE_integer("jobs", 0, "Processes; 0: as many as there are cores.", 0, 1024)
     settings.define(FeatureConfig)
-    settings.define(ModelConfig, names=MODEL_SETTINGS)
+    settings.define(ModelConfig, names=MODEL_SETTINGS, default="the preset's")
 
 
 def main(_) -> None:
@@ -86,7 +87,9 @@ def flag_lines(candidate) -> list[str]:
 
     model, name = candidate.model, candidate.preset or BASE_PRESET
     lines = [f"--backbone={model.backbone}", f"--preset={name}"]
-    lines += settings.flags_for(model, preset(model.backbone, name))
+    sizes = preset(model.backbone, name)
+    # Dropout is a matter of the training, which the preset knows.
+    lines += settings.flags_for(dataclasses.replace(model, dropout=sizes.dropout), sizes)
     return lines + settings.flags_for(candidate.features, FeatureConfig())
 
 

@@ -5,7 +5,7 @@ A field carries its own range and help text, so that validation and command-line
 
 from kser.config.augmentation import AUGMENT_OFF, AUGMENTATIONS, NO_AUGMENTATION, STAGES, Augmentation, AugmentConfig
 from kser.config.features import MAX_DECISIONS_AVERAGED, SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig
-from kser.config.model import ACTIVATIONS, HRF_FORM, HRF_INIT, HRF_WHERE, HRFConfig, ModelConfig
+from kser.config.model import ACTIVATIONS, HRF_FORM, HRF_INIT, HRF_WHERE, RECOMMENDED_HRF, HRFConfig, ModelConfig
 from kser.config.quantization import INT8, QAT, QAT_TARGETS, QUANTIZE, RANGES, QuantizationConfig
 from kser.config.settings import from_dict, to_dict
 from kser.config.training import HRF_DECAY, SELECT, DataConfig, DataPaths, RunConfig, TrainConfig
@@ -33,6 +33,7 @@ __all__ = [
     "QUANTIZE",
     "QuantizationConfig",
     "RANGES",
+    "RECOMMENDED_HRF",
     "RunConfig",
     "SAMPLE_RATE_HZ",
     "SELECT",

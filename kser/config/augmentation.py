@@ -43,7 +43,7 @@ class AugmentConfig(Settings):
     """What is done to training clips, in the order given; a stage's steps come after those of the stage before."""
 
     augment: str = setting(
-        "tempo:0.1,shift:200,warp:0.1,filter:6,gain:6,noise:10,spec:1,mixup:0.2",
+        "speed:0.1,noise:10,spec:1,mixup:0.2",
         f"Augmentations as NAME:STRENGTH, separated by commas, applied in this order; {NO_AUGMENTATION}: none. "
         + " ".join(f"{name}: {a.meaning}." for name, a in AUGMENTATIONS.items()),
     )

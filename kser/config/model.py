@@ -60,6 +60,9 @@ def _pattern_and_expansion(text: str) -> tuple[str, int]:
     return pattern, int(expansion)
 
 
+# What bin/train factorizes with unless told otherwise; HRFConfig() is the plain network, which is what gets deployed.
+RECOMMENDED_HRF = HRFConfig(expansion=4)
+
 ACTIVATIONS = ("relu", "swish", "hard_swish")
 
 

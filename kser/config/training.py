@@ -39,7 +39,7 @@ class DataPaths(Settings):
 
 
 HRF_DECAY = ("product", "factors")
-SELECT = ("validation", "last")
+SELECT = ("auto", "validation", "last")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class TrainConfig(Settings):
         0.7, "Share of the targets that the teachers' answers make, where there are teachers.", 0, 1
     )
     select: str = setting(
-        "validation",
-        "Which epoch is kept: the one the validation speakers choose, or the last of a network that learns from them too.",
+        "auto",
+        "Which epoch is kept: the one the validation speakers choose, or the last of a network that learns from them too; "
+        "auto: the last, unless validation speakers are asked for or share a session with the test part.",
         choices=SELECT,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kser.config import DataPaths, RunConfig
 from kser.datasets import load_corpus
@@ -19,8 +19,9 @@ from kser.training.run_directory import Run
 
 @dataclass(frozen=True)
 class RunData:
-    """A run's corpus, the features of all its clips, and the split it was trained on."""
+    """The settings of a run, its corpus, the features of all its clips, and the split it is trained on."""
 
+    config: RunConfig
     corpus: Corpus
     features: Features
     split: Split
@@ -35,12 +36,12 @@ class RunData:
 
 
 def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
-    """Corpus, split and features for the settings of a run.
+    """Corpus, split and features for the settings of a run, in which `select` is then no longer "auto".
 
     Raises:
       DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
     Warns:
-      KserWarning: the corpus differs from the published one.
+      KserWarning: the corpus differs from the published one, or its validation part cannot be trained on.
     """
     data = config.data
     corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
@@ -53,16 +54,32 @@ def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
         warnings.warn(sentence, KserWarning, stacklevel=2)
-    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
+    select, split = _split(corpus, features, config)
+    return RunData(replace(config, train=replace(config.train, select=select)), corpus, features, split)
+
+
+def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, Split]:
+    """Which epoch is kept, and the split that follows from it: only what chooses no epoch is trained on."""
+    data, train = config.data, config.train
+    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)
-    if config.train.select == "last":
-        split = without_validation(split)
-        try:
-            check_leaks(corpus, split, protocol, features.digests)
-        except DatasetError as error:
+    if train.select == "validation" or train.select == "auto" and data.validation_speakers:
+        return "validation", split
+    whole = without_validation(split)
+    try:
+        check_leaks(corpus, whole, protocol, features.digests)
+    except DatasetError as error:
+        if train.select == "last":
             raise DatasetError(f"{error} The validation part is what brings that in: leave out --select=last.") from error
-    return RunData(corpus, features, split)
+        warnings.warn(
+            f"The validation part of '{corpus.name}' shares sessions with the test part: it is not trained on, it chooses "
+            "the epoch (--select=validation).",
+            KserWarning,
+            stacklevel=3,
+        )
+        return "validation", split
+    return "last", whole
 
 
 def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:

@@ -41,6 +41,7 @@ def train_new(
     run_directory.require_free(run_dir)
     _require_network(config)
     run_data = load_run_data(config, paths)
+    config = run_data.config
     teachers = open_teachers(teacher_dirs, config, run_data.corpus, run_data.split)
     data = training_data(run_data.corpus, run_data.features, run_data.split, config, paths.cache_dir)
     run = run_directory.create(run_dir, config, paths, run_data.corpus, run_data.split, data.normalization, teachers)

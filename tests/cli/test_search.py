@@ -12,7 +12,7 @@ from kser.boards.search import search
 from kser.cli import search as cli_search
 from kser.cli import settings
 from kser.config import FeatureConfig
-from kser.models.presets import BACKBONES, preset
+from kser.models.presets import BACKBONES, plain, preset
 from tests.cli.command_server import CommandServer, Outcome, assert_told
 
 # A search of seconds.
@@ -94,7 +94,8 @@ def test_the_flags_give_the_network_back(backbone, run_flags):
         with flagsaver.flagsaver():
             run_flags(["train", f"--backbone={backbone}", *lines])
             config = settings.run_config(preset(backbone, name.removeprefix("--preset=")))
-        assert (config.model, config.features) == (model, features)
+        assert (plain(config.model), config.features) == (dataclasses.replace(model, dropout=config.model.dropout), features)
+        assert config.model.dropout == preset(backbone, name.removeprefix("--preset=")).dropout
         assert (name == "--preset=light") == (model == preset(backbone, "light"))
 
 

@@ -91,7 +91,9 @@ class Candidate:
     @property
     def preset(self) -> str:
         """The name of the preset with these sizes, if there is one."""
-        return next((name for (_, name), config in PRESETS.items() if config == self.model), "")
+        sizes = dataclasses.replace(self.model, dropout=0.0)
+        presets = ((name, dataclasses.replace(config, dropout=0.0)) for (_, name), config in PRESETS.items())
+        return next((name for name, config in presets if config == sizes), "")
 
 
 @dataclass(frozen=True)
