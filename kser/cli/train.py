@@ -40,7 +40,7 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     paths = corpus_flags.paths()
     config = None if FLAGS.resume else settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
-    _require_use()
+    require_use()
     with Progress() as progress:
         if settings.all_splits():
             text = splits_text(*_train_all_splits(config, paths, progress))
@@ -59,7 +59,7 @@ def _train_all_splits(config, paths, progress):
     return workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.teachers)
 
 
-def _require_use() -> None:
+def require_use() -> None:
     """Raises ConfigError where a flag would change nothing beside, or without, another."""
     if FLAGS.resume and FLAGS.teachers:
         raise ConfigError("A resumed run keeps its teachers; leave out --teachers.")
