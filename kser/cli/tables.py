@@ -77,7 +77,8 @@ def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
     ]
     for number in range(1, min(len(protocol.splits), MAX_SPLITS) + 1):
         split = make_split(corpus, name, number, data.validation_speakers, seed)
-        lines.append(f"split {number}: tests {_few(split.test_speakers)}; validates {_few(split.validation_speakers)}")
+        speakers = f"test speakers {_few(split.test_speakers)}; validation speakers {_few(split.validation_speakers)}"
+        lines.append(f"split {number}: {speakers}")
         lines += [_counts_text(f"  {part}", corpus, getattr(split, part)) for part in ("train", "validation", "test")]
     if len(protocol.splits) > MAX_SPLITS:
         lines.append(f"... and {len(protocol.splits) - MAX_SPLITS} more splits")

@@ -159,7 +159,7 @@ def test_the_printed_account(corpus, paths):
     path_of(corpus, 3).write_bytes(b"")
     text = preparation_text(run(corpus, paths), DataConfig("tiny", validation_speakers=1), seed=0)
     assert text.startswith("tiny: 35 clips, 0.01 h, 4 speakers; left out: 1\n")
-    assert f"protocol {next(iter(tiny.PROTOCOLS))}, 4 splits:" in text and "split 4: tests d" in text
+    assert f"protocol {next(iter(tiny.PROTOCOLS))}, 4 splits:" in text and "split 4: test speakers d" in text
     assert "Remark: 1 of 36 clips" in text and "usable, with the remarks above" in text
 
 
