@@ -11,7 +11,7 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 
-COMMANDS = ("prepare", "preview", "train", "fold_and_convert", "evaluate", "predict", "doctor", "fit", "board", "demo")
+COMMANDS = ("prepare", "preview", "train", "fold_and_convert", "evaluate", "predict", "doctor", "search", "board", "demo")
 
 INSTALL_REQUIRES = [
     # Training and conversion; the last release tensorflow-io's native ops load beside.
@@ -40,8 +40,8 @@ INSTALL_REQUIRES = [
     "matplotlib>=3.8,<4",
     # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
     "absl-py~=1.2",
-    # Progress with the time left.
-    "tqdm>=4.66,<5",
+    # Tables and progress in the terminal.
+    "rich>=13,<16",
     # TensorBoard imports its pkg_resources, gone in 82; tensorflow-model-optimization distutils, gone from Python 3.12.
     "setuptools>=64,<81",
 ]

@@ -11,25 +11,32 @@ from __future__ import annotations
 from absl import app, flags
 
 from benchmarks.runs import Job, work
-from kser.config import AUGMENTATIONS, AugmentConfig
+from kser.config import AugmentConfig
 from kser.training.run_directory import METRICS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("also", "speed:0.1,pitch:2,room:0.5,codec:0.3,babble:10", "Augmentations tried beside the default ones.")
+flags.DEFINE_list(
+    "single",
+    "speed:0.1,pitch:2,room:0.5,codec:0.3,tempo:0.1,shift:200,warp:0.1,filter:6,gain:6,noise:10,babble:10,spec:1,mixup:0.2",
+    "Augmentations tried alone and, in this order, all together.",
+)
 flags.DEFINE_integer("epochs", 40, "Passes of each training.", lower_bound=1)
 flags.DEFINE_string("split", "2", "Split of RAVDESS.")
 
 
 def steps_tried() -> list[str]:
     """Values of --augment: none, each alone, the default ones together, and all."""
-    default = AugmentConfig().augment
-    place = list(AUGMENTATIONS).index
-    everything = sorted([*FLAGS.also, *default.split(",")], key=lambda step: place(step.split(":")[0]))
-    return ["none", *everything, default, ",".join(everything)]
+    return ["none", *FLAGS.single, AugmentConfig().augment, ",".join(FLAGS.single)]
 
 
 def main(_) -> None:
-    common = (f"--epochs={FLAGS.epochs}", f"--split={FLAGS.split}", "--preset=micro", "--hrf_expansion=4")
+    common = (
+        f"--epochs={FLAGS.epochs}",
+        f"--split={FLAGS.split}",
+        "--preset=micro",
+        "--hrf_expansion=4",
+        "--select=validation",
+    )
     tried = steps_tried()
     jobs = [Job(f"augment-{i:02d}", (*common, f"--augment={steps}")) for i, steps in enumerate(tried)]
     work(jobs, convert=False)

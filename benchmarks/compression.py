@@ -24,8 +24,8 @@ def row(label: str, figures: dict) -> str:
 
 
 def main(_) -> None:
-    run, material = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
-    part = material.part(run, "test")
+    run, run_data = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
+    part = run_data.part(run, "test")
     model_bytes = model_file.read_model_file(run.file(workflow.MODEL_FILE))
     print(f"{len(part.labels)} clips of the held-out speakers {', '.join(run.test_speakers)}")
     print("| bits | kernels compressed | .tflite | arena | UA |")

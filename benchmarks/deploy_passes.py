@@ -36,9 +36,9 @@ def row(label: str, model, difference: float, representative: np.ndarray, clips:
 
 
 def main(_) -> None:
-    run, material = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
-    clips = material.part(run, "test").features
-    training = material.part(run, "train").features
+    run, run_data = workflow.open_run(FLAGS.run_dir, DataPaths(FLAGS.data_dir))
+    clips = run_data.part(run, "test").features
+    training = run_data.part(run, "train").features
     representative = training[:: max(1, len(training) // FLAGS.representative_clips)]
     folded = fold_model(run_directory.load_model(run))
     logits = predict_logits(folded, clips)

@@ -55,8 +55,8 @@ def print_reference_network() -> None:
 
 def clips_of(run_dir: str) -> np.ndarray:
     """(num_clips, num_frames, num_mels) of the run's corpus, normalized as its network wants it."""
-    run, material = workflow.open_run(run_dir, DataPaths(FLAGS.data_dir))
-    parts = [material.part(run, name).features for name in ("train", "validation", "test")]
+    run, run_data = workflow.open_run(run_dir, DataPaths(FLAGS.data_dir))
+    parts = [run_data.part(run, name).features for name in ("train", "validation", "test")]
     features = np.concatenate([part for part in parts if len(part)])
     return features[np.linspace(0, len(features) - 1, FLAGS.num_clips).astype(int)]
 

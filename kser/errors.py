@@ -1,8 +1,12 @@
-"""The one exception type that commands turn into a one-sentence message."""
+"""What commands tell in one sentence: the exceptions they end with, and a warning."""
 
 
 class KserError(Exception):
     """Something the user can mend: what is wrong, where, and what to do, in one sentence."""
+
+
+class KserWarning(UserWarning):
+    """Something the user should know, in one sentence: it changes what a score means, but nothing has to be mended."""
 
 
 class ConfigError(KserError, ValueError):

@@ -289,10 +289,6 @@ def test_none_is_no_augmentation():
     assert steps("none") == [(), (), (), ()] and AUGMENT_OFF == AugmentConfig("none")
 
 
-def test_the_default_augments_nothing_that_takes_time():
-    assert AugmentConfig().steps("sound") == () and all(steps(AugmentConfig().augment)[1:])
-
-
 @pytest.mark.parametrize("text", ["loudness:3", "", "gain:3,", ",gain:3", "gain:3,,spec:1", "none,gain:3", "Gain:3"])
 def test_an_unknown_augmentation_is_told_with_the_known_ones(text):
     message = refusal(lambda: AugmentConfig(text))

@@ -20,14 +20,15 @@ from kser.datasets.corpus import speakers_held_out
 from kser.datasets.feature_cache import load_features
 from kser.datasets.labels import LABEL_SETS
 from kser.datasets.manifest import manifest_text
-from kser.errors import ConfigError, DatasetError, FoldError, KserError, ModelFileError, RunError
-from kser.export import fold, weight_compression
+from kser.errors import ConfigError, DatasetError, FoldError, KserError, KserWarning, ModelFileError, RunError
+from kser.export import exporter, fold, weight_compression
 from kser.firmware import project
 from kser.tflite import model_file, op_graph
-from kser.training import material, run_directory
+from kser.training import run_data, run_directory
 from kser.training.evaluation import evaluate_predictions, read_predictions
-from kser.training.material import load_material
 from kser.training.metrics import METRICS
+from kser.training.run_data import load_run_data
+from kser.workflow import Deployment
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 from tests.tiny_run import NUM_REPRESENTATIVE, Quiet
@@ -242,22 +243,22 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
 
 def test_the_corpus_may_have_moved(trained, monkeypatch):
     asked = []
-    monkeypatch.setattr(material, "load_corpus", lambda *arguments: asked.append(arguments) or trained.corpus)
+    monkeypatch.setattr(run_data, "load_corpus", lambda *arguments: asked.append(arguments) or trained.corpus)
     workflow.open_run(trained.path, trained.paths)
     workflow.open_run(trained.path, dataclasses.replace(trained.paths, data_dir="moved"))
     assert asked == [("tiny", trained.run.paths.data_dir, ""), ("tiny", "moved", "")]
     assert Path(trained.run.paths.data_dir).is_dir()
 
 
-def test_differences_to_the_published_corpus_are_told(trained, monkeypatch, capsys):
+def test_differences_to_the_published_corpus_are_told(trained, monkeypatch):
     sentence = "This corpus is smaller than the published one."
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, warnings=(sentence,)))
-    trained.material()
-    assert capsys.readouterr().err == f"Warning: {sentence}\n"
+    with pytest.warns(KserWarning, match=f"^{sentence}$"):
+        trained.run_data()
 
 
 def test_the_parts_are_the_runs_speakers(trained):
-    split = trained.material().split
+    split = trained.run_data().split
     speakers = [trained.corpus.utterances[i].speaker for i in split.test]
     assert set(speakers) == set(trained.run.test_speakers) and len(speakers) == len(split.test)
     assert split.validation_speakers == trained.run.validation_speakers
@@ -273,7 +274,7 @@ def test_clips_of_the_held_out_speakers(trained):
 
 def test_training_never_touches_an_existing_run(trained, monkeypatch):
     before = contents(trained.path)
-    monkeypatch.setattr(workflow, "load_material", forbid)
+    monkeypatch.setattr(workflow.train, "load_run_data", forbid)
     with pytest.raises(RunError, match="already holds a run"):
         workflow.train_new(trained.path, tiny.run_config(), trained.paths, tiny_run.Quiet())
     with pytest.raises(RunError, match="is not an empty directory"):
@@ -336,7 +337,7 @@ def all_splits(_tiny_run, tmp_path_factory):
                 str(run_dir), tiny.run_config(AUGMENT_OFF, epochs=1), _tiny_run.paths, Counting(killed=True)
             )
         before, progress = contents(run_dir / "split_1"), Counting()
-        results = workflow.train_all_splits(str(run_dir), None, _tiny_run.paths, progress, resumed=True)
+        results = workflow.resume_all_splits(str(run_dir), _tiny_run.paths, progress)
     return run_dir, before, progress, results
 
 
@@ -380,7 +381,7 @@ def test_the_summary_has_the_pooled_scores_and_those_over_splits(all_splits):
 
 def test_all_splits_that_were_never_begun_cannot_be_resumed(trained, tmp_path):
     with pytest.raises(RunError, match="split_1 is no run directory"):
-        workflow.train_all_splits(str(tmp_path), None, trained.paths, tiny_run.Quiet(), resumed=True)
+        workflow.resume_all_splits(str(tmp_path), trained.paths, tiny_run.Quiet())
 
 
 # --- Labels, another corpus, a manifest -------------------------------------------------------------------------------
@@ -401,18 +402,18 @@ def other(tmp_path, monkeypatch):
     return corpus
 
 
-def test_a_label_set_renames_labels_and_leaves_out_other_clips(trained, two_labels, capsys):
-    whole = trained.material()
-    material = load_material(tiny.run_config(label_set="extremes"), trained.paths)
+def test_a_label_set_renames_labels_and_leaves_out_other_clips(trained, two_labels):
+    whole = trained.run_data()
+    with pytest.warns(KserWarning, match="^12 clips of 'tiny' are left out: 'extremes' has no middle.$"):
+        run_data = load_run_data(tiny.run_config(label_set="extremes"), trained.paths)
     kept = [i for i, u in enumerate(whole.corpus.utterances) if u.label != "middle"]
-    assert material.corpus.labels == ("bright", "deep") and len(material.corpus.utterances) == 24
-    for i, utterance in zip(kept, material.corpus.utterances, strict=True):
+    assert run_data.corpus.labels == ("bright", "deep") and len(run_data.corpus.utterances) == 24
+    for i, utterance in zip(kept, run_data.corpus.utterances, strict=True):
         before = whole.corpus.utterances[i]
         assert (utterance.utterance_id, utterance.speaker) == (before.utterance_id, before.speaker)
         assert utterance.label == {"high": "bright", "low": "deep"}[before.label]
-    assert material.features.reports == tuple(whole.features.reports[i] for i in kept)
-    np.testing.assert_allclose(material.features.values, whole.features.values[kept], atol=1e-4)
-    assert "Warning: 12 clips of 'tiny' are left out: 'extremes' has no middle." in capsys.readouterr().err
+    assert run_data.features.reports == tuple(whole.features.reports[i] for i in kept)
+    np.testing.assert_allclose(run_data.features.values, whole.features.values[kept], atol=1e-4)
 
 
 def test_training_here_and_testing_there(trained, other, tmp_path, monkeypatch):
@@ -432,11 +433,11 @@ def test_training_here_and_testing_there(trained, other, tmp_path, monkeypatch):
 
 
 def test_all_of_the_first_corpus_trains_and_validates_for_the_other(trained, other):
-    material = load_material(tiny.run_config(eval_dataset="other"), trained.paths)
-    split = material.split
+    run_data = load_run_data(tiny.run_config(eval_dataset="other"), trained.paths)
+    split = run_data.split
     assert sorted((*split.train, *split.validation)) == list(range(36)) and split.test == tuple(range(36, 72))
-    alone = load_material(tiny.run_config(dataset="other"), trained.paths)
-    np.testing.assert_array_equal(material.features.values[36:], alone.features.values)
+    alone = load_run_data(tiny.run_config(dataset="other"), trained.paths)
+    np.testing.assert_array_equal(run_data.features.values[36:], alone.features.values)
 
 
 @pytest.mark.parametrize("settings", [{"split": 2}, {"protocol": "singly"}])
@@ -450,13 +451,13 @@ def test_another_corpus_is_tested_on_as_a_whole(trained, other, tmp_path, settin
 def test_another_corpus_of_the_same_recordings_is_refused(trained, monkeypatch):
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, name="copy"))
     with pytest.raises(DatasetError, match=r"leaks: the audio of 36 of its clips .*\(copy/a-low-0 = tiny/a-low-0,"):
-        load_material(tiny.run_config(eval_dataset="copy"), trained.paths)
+        load_run_data(tiny.run_config(eval_dataset="copy"), trained.paths)
 
 
 def test_another_corpus_with_other_labels_is_refused(trained, other, monkeypatch):
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(other, labels=(*tiny.LABELS, "ultrasonic")))
     with pytest.raises(DatasetError, match="map both to a common --label_set"):
-        load_material(tiny.run_config(eval_dataset="other"), trained.paths)
+        load_run_data(tiny.run_config(eval_dataset="other"), trained.paths)
 
 
 def test_a_test_clip_that_trains_too_is_refused(trained, monkeypatch, tmp_path):
@@ -464,7 +465,7 @@ def test_a_test_clip_that_trains_too_is_refused(trained, monkeypatch, tmp_path):
     copy = dataclasses.replace(first, path=shutil.copy(rest[-1].path, tmp_path / "copy.wav"))
     tiny_run.use_corpus(monkeypatch, dataclasses.replace(trained.corpus, utterances=(copy, *rest)))
     with pytest.raises(DatasetError, match=r"leaks: the audio of 1 of its clips .*\(a-low-0 = d-high-2\)"):
-        load_material(tiny.run_config(), DataPaths(cache_dir=str(tmp_path / "cache")))
+        load_run_data(tiny.run_config(), DataPaths(cache_dir=str(tmp_path / "cache")))
 
 
 @pytest.fixture
@@ -498,7 +499,7 @@ def test_a_recording_that_is_another_than_in_the_manifest_is_told(manifest, two_
     soundfile.write(path, tiny.tone(0, 0, 99), SAMPLE_RATE_HZ)
     for settings in ({}, {"label_set": "extremes"}):
         with pytest.raises(DatasetError, match=f"^1 files are not those of the manifest .*tiny.jsonl .the first is {path}"):
-            load_material(tiny.run_config(**settings), manifest)
+            load_run_data(tiny.run_config(**settings), manifest)
 
 
 # --- fold_and_convert -------------------------------------------------------------------------------------------------
@@ -533,7 +534,7 @@ def test_a_full_disk_leaves_all_files_as_they_were(spoilt, monkeypatch, num_byte
     """Whichever of the files is the first that does not fit."""
     before = contents(spoilt.path)
     other = dataclasses.replace(spoilt.result, report={"another": "conversion"}, float_model=b"another model")
-    monkeypatch.setattr(workflow.export, "export", lambda *_: other)
+    monkeypatch.setattr(exporter, "export", lambda *_: other)
     assert num_bytes < max(len(before[name]) for name in CONVERTED)
     with files_at_most(num_bytes), pytest.raises(KserError, match=r"^Cannot write .*: File too large\.$"):
         convert(spoilt)
@@ -547,10 +548,10 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
         seen.append(representative)
         return trained.result
 
-    monkeypatch.setattr(workflow.export, "export", export)
+    monkeypatch.setattr(exporter, "export", export)
     for count in (3, 3, 1000):
         workflow.fold_and_convert(spoilt.path, spoilt.paths, QuantizationConfig(representative_clips=count))
-    training = trained.material().part(trained.run, "train").features
+    training = trained.run_data().part(trained.run, "train").features
     assert [len(clips) for clips in seen] == [3, 3, len(training)]
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[2], training)
@@ -588,7 +589,7 @@ SOURCES_WRITTEN = {"kser_model.cc", "kser_model.h"}
 
 
 def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
-    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32"))
     assert result.report["board"]["board"] == "esp32" and workflow.runs_on_board(result)
     assert json.loads(contents(spoilt.path)["conversion.json"])["board"] == json.loads(json.dumps(result.report["board"]))
     assert SOURCES_WRITTEN < set(contents(spoilt.path))
@@ -597,16 +598,17 @@ def test_a_board_the_model_fits_gets_sources_and_a_verdict(spoilt):
 def test_a_board_the_model_does_not_fit_gets_sources_by_force_only(spoilt, monkeypatch):
     tiny_board = dataclasses.replace(catalog.find_board("esp32"), ram_bytes=1000)
     monkeypatch.setitem(catalog.BOARDS, "esp32", tiny_board)
-    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32")
+    _, result = workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32"))
     assert not workflow.runs_on_board(result)
     files = contents(spoilt.path)
     assert not SOURCES_WRITTEN & set(files) and files["model.tflite"] == result.model_bytes
-    workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, board="esp32", force=True)
+    workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment("esp32", force=True))
     assert SOURCES_WRITTEN < set(contents(spoilt.path))
 
 
 def deploy(run, directory, board="esp32", settings=FEW, **more):
-    return workflow.fold_and_convert(run.path, run.paths, settings, board=board, deploy_dir=str(directory), **more)
+    deployment = Deployment(board, str(directory), **more)
+    return workflow.fold_and_convert(run.path, run.paths, settings, deployment=deployment)
 
 
 def test_a_project_for_the_board_is_written_at_once(spoilt, tmp_path):
@@ -640,7 +642,7 @@ def test_a_project_that_cannot_be_is_told_before_any_work(tmp_path, board, kind,
     nowhere = DataPaths()
     with pytest.raises(ConfigError, match=message):
         workflow.fold_and_convert(
-            "nowhere", nowhere, QuantizationConfig(kind), board=board, deploy_dir=str(tmp_path / "project")
+            "nowhere", nowhere, QuantizationConfig(kind), deployment=Deployment(board, str(tmp_path / "project"))
         )
     assert not list(tmp_path.iterdir())
 
@@ -650,12 +652,12 @@ def test_a_project_overwrites_nothing(tmp_path):
     (tmp_path / "sketch" / "mine.ino").touch()
     for place in (tmp_path / "sketch", tmp_path / "sketch" / "mine.ino"):
         with pytest.raises(ConfigError, match="is not an empty directory; choose one that does not exist"):
-            workflow.fold_and_convert("nowhere", DataPaths(), board="esp32", deploy_dir=str(place))
+            workflow.fold_and_convert("nowhere", DataPaths(), deployment=Deployment("esp32", str(place)))
 
 
 def test_an_unknown_board_is_told_before_any_work(trained):
     with pytest.raises(ConfigError, match="no board 'abacus'"):
-        workflow.fold_and_convert("nowhere", DataPaths(), board="abacus")
+        workflow.fold_and_convert("nowhere", DataPaths(), deployment=Deployment("abacus"))
 
 
 def test_a_cache_directory_that_is_none_is_told(trained, tmp_path):
@@ -674,4 +676,4 @@ def test_a_clip_that_vanished_is_told(trained, monkeypatch, tmp_path):
 
 def test_the_cache_is_used(trained, monkeypatch):
     monkeypatch.setattr(feature_cache, "extract_to_cache", forbid)
-    assert len(trained.material().features.values) == len(trained.corpus.utterances)
+    assert len(trained.run_data().features.values) == len(trained.corpus.utterances)

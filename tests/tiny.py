@@ -28,6 +28,9 @@ MODEL = ModelConfig(
     num_layers=1, num_heads=2, hidden_dim=8, ffn_dim=12, kernel_size=3, stem_channels=(4, 4), hrf=HRFConfig(expansion=2)
 )
 
+# Some of everything that needs no further reading of the recordings.
+AUGMENT = AugmentConfig("tempo:0.1,shift:200,warp:0.1,filter:6,gain:6,noise:10,spec:1,mixup:0.2")
+
 
 def make_corpus(directory: str, name: str = "tiny", takes=range(3)) -> Corpus:
     """Tones of three pitches by four `speakers` (overtones), written as WAV; other takes are other sounds."""
@@ -53,7 +56,7 @@ def tone(label_index: int, speaker_index: int, take: int) -> np.ndarray:
 
 def run_config(augment: AugmentConfig | None = None, **settings) -> RunConfig:
     """Three epochs on split 1 unless the settings, of data and training, say otherwise."""
-    values = {"dataset": "tiny", "validation_speakers": 1, "epochs": 3, "batch_size": 8, **settings}
+    values = {"dataset": "tiny", "validation_speakers": 1, "select": "validation", "epochs": 3, "batch_size": 8, **settings}
     of_data = {setting.name for setting in dataclasses.fields(DataConfig)} & set(values)
     data = DataConfig(**{name: values.pop(name) for name in of_data})
-    return RunConfig(data, FEATURES, MODEL, augment or AugmentConfig(), TrainConfig(**values))
+    return RunConfig(data, FEATURES, MODEL, augment or AUGMENT, TrainConfig(**values))

@@ -13,7 +13,7 @@ from kser.config import DataPaths, QuantizationConfig
 from kser.datasets.corpus import Corpus
 from kser.export.exporter import Export
 from kser.training import run_directory
-from kser.training.material import Material
+from kser.training.run_data import RunData
 from tests import tiny
 
 NUM_REPRESENTATIVE = 5
@@ -59,7 +59,7 @@ class TinyRun:
         """Those of the run, and the cache, which it does not remember."""
         return DataPaths(cache_dir=self.cache_dir)
 
-    def material(self) -> Material:
+    def run_data(self) -> RunData:
         return workflow.open_run(self.path, self.paths)[1]
 
 

@@ -28,7 +28,7 @@ MASK_COLOUR = "white"
 
 
 @dataclass(frozen=True)
-class Clip:
+class SourceClip:
     """A whole recording, (num_samples,) float32, the raw log-mel of its fixed clip, and the name its files get."""
 
     name: str
@@ -106,9 +106,9 @@ class Previews:
         others = [clip.log_mel for place, clip in enumerate(self._clips) if place != index]
         return Others(len(others), lambda chosen: tf.gather(np.stack(others), chosen))
 
-    def _read(self, name: str, path: str) -> Clip:
+    def _read(self, name: str, path: str) -> SourceClip:
         samples = reading.load(path, self._features.upper_hz)
-        return Clip(name, samples, self._log_mel(samples))
+        return SourceClip(name, samples, self._log_mel(samples))
 
     def _log_mel(self, samples: np.ndarray) -> np.ndarray:
         return self._extract(reading.fix_clip(samples, self._features)[None])[0].numpy()

@@ -12,6 +12,7 @@ import sys
 from absl import flags
 
 from kser.cli import command
+from kser.cli.columns import table_text
 from kser.errors import AudioError, ConfigError, KserError
 
 FLAGS = flags.FLAGS
@@ -96,10 +97,14 @@ def _print_summary(values: dict) -> None:
     )
     print(f"logits equal for the sound: {values['heard_logits_equal']} {of_all}")
     print(f"labels equal: {values['labels_equal']} {of_all}{silent}")
-    print(f"{'milliseconds':<20}{'least':>10}{'mean':>10}{'most':>10}")
-    for name, title in (("front_end_frame", "front end, a frame"), ("decision", "decision"), ("model", "of it the model")):
-        times = values["latency_ms"][name]
-        print(f"{title:<20}" + "".join(f"{times[part]:>10.3f}" for part in ("least", "mean", "most")))
+    print(_latency_table(values["latency_ms"]))
+
+
+def _latency_table(latency_ms: dict) -> str:
+    titles = {"front_end_frame": "front end, a frame", "decision": "decision", "model": "of it the model"}
+    parts = ("least", "mean", "most")
+    rows = [(title, *(f"{latency_ms[name][part]:.3f}" for part in parts)) for name, title in titles.items()]
+    return table_text(("milliseconds", *parts), rows, left=("milliseconds",))
 
 
 def _require_within(clips) -> None:

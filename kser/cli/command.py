@@ -7,13 +7,14 @@ import os
 import pkgutil
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import app, flags, logging
 
 import kser.cli
-from kser.errors import KserError
+from kser.errors import KserError, KserWarning
 
 FLAGS = flags.FLAGS
 
@@ -34,6 +35,7 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
         logging.set_verbosity(logging.WARNING)
         # Names of files need not be valid text; they are printed as they are.
         sys.stdout.reconfigure(errors="surrogateescape")
+        _print_warnings_once()
         try:
             if arguments and not positional:
                 raise KserError(f"Unexpected argument '{arguments[0]}'; settings are given as --name=value.")
@@ -50,6 +52,20 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
 
     usage = functools.partial(_usage, sys.modules[main.__module__], positional)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, usage))
+
+
+def _print_warnings_once() -> None:
+    """A `KserWarning` is one line on stderr, however often it is given."""
+    show_other = warnings.showwarning
+
+    def show(message, category, *place):
+        if issubclass(category, KserWarning):
+            print(f"Warning: {message}", file=sys.stderr)
+        else:
+            show_other(message, category, *place)
+
+    warnings.filterwarnings("once", category=KserWarning)
+    warnings.showwarning = show
 
 
 def fail(message: str) -> int:

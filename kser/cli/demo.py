@@ -24,7 +24,7 @@ def define_flags() -> None:
 def main(_) -> None:
     from kser import workflow
     from kser.cli.tables import export_text, scores_text
-    from kser.config import DataConfig, DataPaths, HRFConfig, QuantizationConfig, RunConfig, TrainConfig
+    from kser.config import RECOMMENDED_HRF, DataConfig, DataPaths, QuantizationConfig, RunConfig, TrainConfig
     from kser.models.presets import preset
     from kser.tflite.predict import Predictor
     from kser.tflite.sandbox import Examiner
@@ -33,7 +33,7 @@ def main(_) -> None:
     out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")
     corpus_dir, run_dir = os.path.join(out_dir, "corpus"), os.path.join(out_dir, "run")
     paths = DataPaths(corpus_dir, os.path.join(out_dir, "cache"))
-    model = dataclasses.replace(preset("conformer", "micro"), hrf=HRFConfig(expansion=4))
+    model = dataclasses.replace(preset("conformer", "micro"), hrf=RECOMMENDED_HRF)
     config = RunConfig(DataConfig("synthetic"), model=model, train=TrainConfig(epochs=FLAGS.epochs))
     with Progress() as progress:
         run, scores = workflow.train_new(run_dir, config, paths, progress)

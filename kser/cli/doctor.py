@@ -14,6 +14,7 @@ from absl import flags
 
 from kser.boards.catalog import BOARDS
 from kser.cli import command
+from kser.cli.columns import table_text
 from kser.errors import ConfigError
 
 FLAGS = flags.FLAGS
@@ -47,7 +48,7 @@ def main(paths: list[str]) -> None:
         values = [dataclasses.asdict(d) for d in diagnoses]
         print(json.dumps(values if FLAGS.all_boards else values[0], indent=2))
     else:
-        print(table_text(diagnoses) if FLAGS.all_boards else diagnosis_text(paths[0], diagnoses[0]))
+        print(boards_text(diagnoses) if FLAGS.all_boards else diagnosis_text(paths[0], diagnoses[0]))
     sys.stdout.flush()
     sys.exit(min(STATUS[d.verdict] for d in diagnoses))
 
@@ -74,19 +75,19 @@ def diagnosis_text(path: str, diagnosis) -> str:
     return "\n".join(lines)
 
 
-def table_text(diagnoses) -> str:
+def boards_text(diagnoses) -> str:
     """One line a board."""
-    lines = [f"{'board':<13} {'verdict':<13} {'RAM':>6} {'flash':>6} {'inference ms':>20} {'real time':>18}  first problem"]
-    for diagnosis in diagnoses:
-        figures = diagnosis.figures
-        ram = f"{figures.ram_bytes / figures.free_ram_bytes:.0%}" if figures.ram_bytes is not None else "?"
-        flash = f"{figures.flash_bytes / figures.free_flash_bytes:.0%}"
-        serious = [p for p in diagnosis.problems if p.severity != "hint"]
-        lines.append(
-            f"{diagnosis.board:<13} {diagnosis.verdict:<13} {ram:>6} {flash:>6} {_band(figures.inference_ms):>20} "
-            f"{_band(figures.real_time_factor, 2):>18}  {textwrap.shorten(serious[0].what, 70) if serious else ''}".rstrip()
-        )
-    return "\n".join(lines)
+    columns = ("board", "verdict", "RAM", "flash", "inference ms", "real time", "first problem")
+    return table_text(columns, map(_row, diagnoses), left=("board", "verdict", "first problem"))
+
+
+def _row(diagnosis) -> tuple[str, ...]:
+    figures = diagnosis.figures
+    ram = f"{figures.ram_bytes / figures.free_ram_bytes:.0%}" if figures.ram_bytes is not None else "?"
+    flash = f"{figures.flash_bytes / figures.free_flash_bytes:.0%}"
+    serious = [textwrap.shorten(p.what, 70) for p in diagnosis.problems if p.severity != "hint"]
+    times = _band(figures.inference_ms), _band(figures.real_time_factor, 2)
+    return diagnosis.board, diagnosis.verdict, ram, flash, *times, serious[0] if serious else ""
 
 
 def _wrapped(head: str, text: str) -> list[str]:

@@ -46,7 +46,7 @@ def main(_) -> None:
     with Progress() as progress:
         run, result = workflow.fold_and_convert(
             *(FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress),
-            *(FLAGS.board or "", FLAGS.force, FLAGS.deploy_dir),
+            workflow.Deployment(FLAGS.board or "", FLAGS.deploy_dir, FLAGS.force),
         )
     print(export_text(run, result.report, result.certificate, result.parity))
     print(

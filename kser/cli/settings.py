@@ -8,7 +8,16 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from kser.config import AugmentConfig, DataConfig, FeatureConfig, HRFConfig, ModelConfig, RunConfig, TrainConfig
+from kser.config import (
+    RECOMMENDED_HRF,
+    AugmentConfig,
+    DataConfig,
+    FeatureConfig,
+    HRFConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from kser.errors import ConfigError
 
 FLAGS = flags.FLAGS
@@ -17,18 +26,23 @@ ALL_SPLITS = "all"
 flags.disclaim_key_flags()
 
 
-def define(cls, prefix: str = "", names: Sequence[str] = ()) -> None:
-    """A flag for every setting of `cls`, or those in `names`; without the flag the preset's or the class' value holds."""
+def define(cls, prefix: str = "", names: Sequence[str] = (), default=None) -> None:
+    """A flag for every setting of `cls`, or those in `names`, that is None where it is not given.
+
+    Args:
+      default: what holds where no flag is given: settings of `cls` (None: the class' own), or a text that says it.
+    """
+    default = cls() if default is None else default
     for setting in _settings(cls, names):
-        _define(prefix + setting.name, setting)
+        _define(prefix + setting.name, setting, default if isinstance(default, str) else getattr(default, setting.name))
 
 
 def _settings(cls, names: Sequence[str]) -> list[dataclasses.Field]:
     return [s for s in dataclasses.fields(cls) if "help" in s.metadata and (not names or s.name in names)]
 
 
-def _define(name: str, setting: dataclasses.Field) -> None:
-    text = f"{setting.metadata['help']} Default: {_shown(setting.default)}."
+def _define(name: str, setting: dataclasses.Field, default) -> None:
+    text = f"{setting.metadata['help']} Default: {_shown(default)}."
     if name == "split":
         flags.DEFINE_string(name, None, f"{text} '{ALL_SPLITS}': every one, pooled.")
     elif isinstance(setting.default, tuple):
@@ -82,8 +96,9 @@ def _as_numbers(value):
 def define_run() -> None:
     """The flags of everything that decides what a run computes."""
     define(FeatureConfig)
-    define(ModelConfig)
-    define(HRFConfig, "hrf_")
+    define(ModelConfig, names=("backbone",))
+    define(ModelConfig, names=[s.name for s in _settings(ModelConfig, ()) if s.name != "backbone"], default="the preset's")
+    define(HRFConfig, "hrf_", default=RECOMMENDED_HRF)
     define(DataConfig)
     define(AugmentConfig)
     define(TrainConfig)
@@ -103,12 +118,13 @@ def run_config(preset: ModelConfig) -> RunConfig:
     from kser.models.presets import BACKBONES, require_own_settings
 
     require_own_settings(preset.backbone, given(ModelConfig))
-    model = dataclasses.replace(
-        preset, **given(ModelConfig), hrf=dataclasses.replace(preset.hrf, **given(HRFConfig, "hrf_"))
-    )
+    hrf = dataclasses.replace(RECOMMENDED_HRF, **given(HRFConfig, "hrf_"))
+    model = dataclasses.replace(preset, **given(ModelConfig), hrf=hrf)
     data, augment = (cls(**given(cls)) for cls in (DataConfig, AugmentConfig))
-    train = TrainConfig(**{"learning_rate": BACKBONES[preset.backbone].learning_rate, **given(TrainConfig)})
-    return RunConfig(data, feature_config(), model, augment, train)
+    defaults = {"learning_rate": BACKBONES[preset.backbone].learning_rate}
+    if FLAGS.validation_speakers is not None:
+        defaults["select"] = "validation"  # what else would they be for
+    return RunConfig(data, feature_config(), model, augment, TrainConfig(**{**defaults, **given(TrainConfig)}))
 
 
 def all_splits() -> bool:

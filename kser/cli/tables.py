@@ -1,20 +1,16 @@
-"""Results as a person reads them: printed blocks and plots."""
+"""Results as a person reads them: printed blocks."""
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from kser.boards.search.search import Candidate, Fit
+from kser.cli.columns import table_text
 from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.prepare import Preparation
 from kser.datasets.protocols import find_protocol, make_split
-from kser.files import replacing
 from kser.models.presets import PRESETS, build_model
 from kser.models.size import multiply_accumulates, num_tokens
 from kser.training.evaluation import Evaluation, over_splits
@@ -26,23 +22,9 @@ MAX_SPEAKERS = 12
 MAX_SPLITS = 12
 
 
-@functools.cache
-def warn(sentence: str) -> None:
-    """Prints it on stderr, once in a process."""
-    print(f"Warning: {sentence}", file=sys.stderr)
-
-
-def run_title(run: Run) -> str:
-    """Corpus and split of a run."""
-    data = run.config.data
-    if data.eval_dataset:
-        return f"{data.dataset}, tested on {data.eval_dataset}"
-    return f"{data.dataset}, split {data.split}"
-
-
 def scores_text(run: Run, found: Evaluation) -> str:
     """The scores on the held-out speakers, with intervals, and the recall of each label."""
-    head = f"{run_title(run)}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
+    head = f"{run.title}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
     return "\n".join([head, *_score_lines(found), _recalls(found.scores, run.labels)])
 
 
@@ -72,14 +54,14 @@ def _recalls(scores: Scores, labels: Sequence[str]) -> str:
 
 def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation) -> str:
     """A line for every split, their mean and deviation, and the scores of all predictions pooled."""
-    lines = [f"{'':<22}" + "  ".join(f"{name:>11}" for name in METRIC_NAMES.values())]
-    for run, found in zip(runs, evaluations, strict=True):
-        values = "  ".join(f"{getattr(found.scores, metric):11.3f}" for metric in METRIC_NAMES)
-        lines.append(f"{'split ' + str(run.config.data.split):<22}{values}")
-    means = over_splits(evaluations).values()
-    spreads = "  ".join(f"{m['mean']:.3f}±{m['std']:.3f}" for m in means)
-    lines += [f"{'mean over splits':<22}{spreads}", f"pooled: {pooled.scores.confusion.sum()} clips"]
-    return "\n".join([*lines, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
+    rows = [
+        (f"split {run.config.data.split}", *(f"{getattr(found.scores, metric):.3f}" for metric in METRIC_NAMES))
+        for run, found in zip(runs, evaluations, strict=True)
+    ]
+    rows.append(("mean over splits", *(f"{m['mean']:.3f}±{m['std']:.3f}" for m in over_splits(evaluations).values())))
+    table = table_text(("", *METRIC_NAMES.values()), rows, left=("",))
+    head = f"pooled: {pooled.scores.confusion.sum()} clips"
+    return "\n".join([table, head, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
 
 
 def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
@@ -95,7 +77,8 @@ def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
     ]
     for number in range(1, min(len(protocol.splits), MAX_SPLITS) + 1):
         split = make_split(corpus, name, number, data.validation_speakers, seed)
-        lines.append(f"split {number}: tests {_few(split.test_speakers)}; validates {_few(split.validation_speakers)}")
+        speakers = f"test speakers {_few(split.test_speakers)}; validation speakers {_few(split.validation_speakers)}"
+        lines.append(f"split {number}: {speakers}")
         lines += [_counts_text(f"  {part}", corpus, getattr(split, part)) for part in ("train", "validation", "test")]
     if len(protocol.splits) > MAX_SPLITS:
         lines.append(f"... and {len(protocol.splits) - MAX_SPLITS} more splits")
@@ -113,16 +96,14 @@ def _counts_text(name: str, corpus: Corpus, indices: Sequence[int]) -> str:
 
 def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
     """All presets: deployed parameters, multiply-accumulates of a clip, tokens of the residual stream."""
-    lines = [
-        f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels; "
-        f"{num_classes} classes",
-        f"{'backbone':<16} {'preset':<7} {'parameters':>10} {'MACs':>12}  tokens",
+    clips = f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels"
+    models = {names: build_model(config, features, num_classes) for names, config in PRESETS.items()}
+    rows = [
+        (*names, model.count_params(), multiply_accumulates(model), ", ".join(map(str, num_tokens(model))))
+        for names, model in models.items()
     ]
-    for (backbone, name), config in PRESETS.items():
-        model = build_model(config, features, num_classes)
-        tokens = ", ".join(map(str, num_tokens(model)))
-        lines.append(f"{backbone:<16} {name:<7} {model.count_params():>10} {multiply_accumulates(model):>12}  {tokens}")
-    return "\n".join(lines)
+    columns = ("backbone", "preset", "parameters", "MACs", "tokens")
+    return f"{clips}; {num_classes} classes\n" + table_text(columns, rows, left=("backbone", "preset", "tokens"))
 
 
 def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str:
@@ -150,12 +131,16 @@ def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str
 
 def _parity_lines(parity: dict) -> list[str]:
     """A line for every stage, whether one differs from the one before by more than it may, and the worst layers."""
-    lines = ["form        WA     UA     macro-F1  ECE    same decision as keras  difference from the form before: max, mean"]
-    for row in parity["stages"]:
-        figures = f"{row['WA']:.3f}  {row['UA']:.3f}  {row['macro_f1']:.3f}     {row['calibration_error']:.3f}"
-        lines.append(f"{row['stage']:<11} {figures}  {row['same_decision_as_first']:<22.4f} {_difference(row)}".rstrip())
+    scores = ("WA", "UA", "macro_f1", "calibration_error")
+    rows = [
+        (row["stage"], *(f"{row[s]:.3f}" for s in scores), f"{row['same_decision_as_first']:.4f}", _difference(row))
+        for row in parity["stages"]
+    ]
+    last = "difference from the form before: max, mean"
+    columns = ("form", "WA", "UA", "macro-F1", "ECE", "same decision as keras", last)
     beyond = parity["first_beyond_bound"]
-    lines.append(f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding")
+    verdict = f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding"
+    lines = [*table_text(columns, rows, left=("form", last)).splitlines(), verdict]
     worst = ", ".join(f"{error['layer']} {error['snr_db']:.1f}" for error in parity["worst_layers"])
     return [*lines, f"least signal-to-noise in dB: {worst}"] if worst else lines
 
@@ -181,40 +166,3 @@ def _compression_lines(figures: dict) -> list[str]:
             for name, form in (("without", before), ("with", after))
         ),
     ]
-
-
-def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:
-    """The confusion matrix as a PNG: rows are true labels, colours the share of a row, numbers its clips."""
-    confusion = scores.confusion
-    size = 2.2 + 0.6 * len(labels)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(confusion / np.maximum(1, confusion.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="recognized", ylabel="spoken", title=f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}")
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    for (row, column), count in np.ndenumerate(confusion):
-        dark = count > confusion[row].sum() / 2
-        axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def save_frontier(path: str, found: Fit) -> None:
-    """The frontier of a search as a PNG: parameters over milliseconds, the size of a mark its RAM, the choice ringed."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    for name in dict.fromkeys(c.model.backbone for c in found.frontier):
-        points = [(*_place(c), 3e-3 * c.figures.ram_bytes) for c in found.frontier if c.model.backbone == name]
-        x, y, sizes = zip(*points, strict=True)
-        axes.scatter(x, y, sizes, alpha=0.5, label=name)
-    axes.scatter(*_place(found.best), 400, facecolors="none", edgecolors="black", label="chosen")
-    axes.axvline(found.budget.latency_ms, color="grey", linestyle=":", label="budget")
-    axes.set(xlabel="inference ms", ylabel="parameters", yscale="log", title=f"networks for {found.budget.board.title}")
-    axes.legend(markerscale=0.6)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def _place(candidate: Candidate) -> tuple[float, int]:
-    return candidate.figures.inference_ms.middle, candidate.parameters

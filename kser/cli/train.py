@@ -40,11 +40,10 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     paths = corpus_flags.paths()
     config = None if FLAGS.resume else settings.run_config(preset(FLAGS.backbone or "conformer", FLAGS.preset))
-    _require_use()
+    require_use()
     with Progress() as progress:
         if settings.all_splits():
-            found = workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.resume, FLAGS.teachers)
-            text = splits_text(*found)
+            text = splits_text(*_train_all_splits(config, paths, progress))
         elif FLAGS.resume:
             text = scores_text(*workflow.resume(FLAGS.run_dir, paths, progress))
         else:
@@ -52,7 +51,15 @@ def main(_) -> None:
     print(f"{text}\nwritten to {FLAGS.run_dir}")
 
 
-def _require_use() -> None:
+def _train_all_splits(config, paths, progress):
+    from kser import workflow
+
+    if FLAGS.resume:
+        return workflow.resume_all_splits(FLAGS.run_dir, paths, progress)
+    return workflow.train_all_splits(FLAGS.run_dir, config, paths, progress, FLAGS.teachers)
+
+
+def require_use() -> None:
     """Raises ConfigError where a flag would change nothing beside, or without, another."""
     if FLAGS.resume and FLAGS.teachers:
         raise ConfigError("A resumed run keeps its teachers; leave out --teachers.")

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from kser.audio import reading
 from kser.audio.augment_waveform import augment_sound, variant_rng
@@ -20,6 +19,7 @@ from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.scan import ClipReport, in_order, scan
 from kser.errors import DatasetError
 from kser.files import replacing, temporary_beside
+from kser.progress import counting
 
 # Raised when the front end computes other numbers for the same settings.
 CACHE_VERSION = 2
@@ -87,14 +87,14 @@ def extract_to_cache(
     count = len(corpus.utterances)
     reports, moments = [], []
     with temporary_beside(cache_path(corpus, config, cache_dir)) as temporary:
-        with open(temporary, "wb") as file, tqdm(total=count, desc="features", unit="clip") as bar:
+        with open(temporary, "wb") as file, counting("features", "clips", count) as progress:
             _write_header(file, cache_shape(count, config))
             for chunk_reports, chunk in found:
                 usable = chunk[[not report.problem for report in chunk_reports]]
                 file.write(usable.tobytes())
                 moments.append(clip_moments(usable))
                 reports += chunk_reports
-                bar.update(len(chunk))
+                progress.advance(len(chunk))
             kept = [not report.problem for report in reports]
             if not any(kept):
                 _require_usable(reports)
@@ -216,10 +216,10 @@ def _write_variants(path: str, shape: tuple[int, ...], utterances: Sequence[Utte
     extract = batch_extractor(config.features)
     with replacing(path) as temporary, open(temporary, "wb") as file:
         _write_header(file, shape)
-        with tqdm(total=len(utterances), desc="augmented sounds", unit="clip") as bar:
+        with counting("augmented sounds", "clips", len(utterances)) as progress:
             for _, clips in in_order(utterances, lambda utterance: _augmented_clips(utterance, config)):
                 file.write(extract(clips).numpy().tobytes())
-                bar.update()
+                progress.advance()
 
 
 def _augmented_clips(utterance: Utterance, config: RunConfig) -> np.ndarray:

@@ -25,7 +25,7 @@ MAX_LOGIT_STEPS, MAX_HEARD_STEPS = 4, 16
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipParity:
     """One file, by the board and by this computer.
 
     Attributes:
@@ -83,7 +83,7 @@ class Comparison:
             )
         self._board, self._predictor = board, predictor
 
-    def compare(self, path: str) -> Clip:
+    def compare(self, path: str) -> ClipParity:
         """Raises AudioError if the file cannot be used."""
         predictor, board = self._predictor, self._board
         clip = reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config)
@@ -94,7 +94,7 @@ class Comparison:
         decision = board.decide()
         steps = _steps(board.features(), inputs)
         model_logits, model_us = board.classify(inputs)
-        return Clip(
+        return ClipParity(
             path=path,
             inputs=inputs.size,
             other_inputs=int(np.count_nonzero(steps)),
@@ -139,7 +139,7 @@ def latency(microseconds: Sequence[float]) -> Latency:
     return Latency(min(microseconds) / 1000, statistics.fmean(microseconds) / 1000, max(microseconds) / 1000)
 
 
-def summary(clips: Sequence[Clip]) -> dict:
+def summary(clips: Sequence[ClipParity]) -> dict:
     """JSON values over one or more clips."""
     times = {
         "front_end_frame": [us for clip in clips for us in clip.frame_us],

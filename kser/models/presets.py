@@ -35,19 +35,21 @@ _STAGES = {"backbone": "speechformer", "stage_widening": (1, 2, 1), "activation"
 # most 60 k. Conformer S of Gulati et al. 2020; SpeechFormer-S of Chen et al. 2022.
 PRESETS = {
     ("conformer", "micro"): ModelConfig(),
-    ("conformer", "light"): ModelConfig(num_layers=3, num_heads=4, hidden_dim=64, stem_channels=(16, 32)),
+    ("conformer", "light"): ModelConfig(num_layers=3, num_heads=4, hidden_dim=64, stem_channels=(16, 32), dropout=0.2),
     ("conformer", "large"): ModelConfig(
         num_layers=16, num_heads=4, hidden_dim=144, ffn_dim=576, kernel_size=31, stem_channels=(144, 144)
     ),
     ("convtransformer", "micro"): ModelConfig("convtransformer", num_layers=3),
     ("convtransformer", "light"): ModelConfig(
-        "convtransformer", num_layers=5, num_heads=4, hidden_dim=64, stem_channels=(16, 32)
+        "convtransformer", num_layers=5, num_heads=4, hidden_dim=64, stem_channels=(16, 32), dropout=0.2
     ),
     ("convtransformer", "large"): ModelConfig(
         "convtransformer", num_layers=6, num_heads=4, hidden_dim=256, ffn_dim=1024, stem_channels=(64, 64)
     ),
     ("speechformer", "micro"): ModelConfig(**_STAGES, stage_layers=(1, 2, 2, 1), num_heads=2, hidden_dim=24, ffn_dim=12),
-    ("speechformer", "light"): ModelConfig(**_STAGES, stage_layers=(2, 2, 2, 1), num_heads=4, hidden_dim=48, ffn_dim=24),
+    ("speechformer", "light"): ModelConfig(
+        **_STAGES, stage_layers=(2, 2, 2, 1), num_heads=4, hidden_dim=48, ffn_dim=24, dropout=0.2
+    ),
     ("speechformer", "large"): ModelConfig(
         "speechformer",
         num_heads=8,

@@ -63,6 +63,14 @@ class Run:
     normalization: Normalization
     teachers: tuple[Teacher, ...] = ()
 
+    @property
+    def title(self) -> str:
+        """Corpus and split, for a person."""
+        data = self.config.data
+        if data.eval_dataset:
+            return f"{data.dataset}, tested on {data.eval_dataset}"
+        return f"{data.dataset}, split {data.split}"
+
     def file(self, name: str) -> str:
         return os.path.join(self.path, name)
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 import tensorflow as tf
 import tf_keras as keras
 
-from kser.config import QuantizationConfig, RunConfig, TrainConfig
+from kser.config import RunConfig, TrainConfig
 from kser.errors import RunError
-from kser.models.inference import mean_divergence, predict_logits
+from kser.models.inference import predict_logits
 from kser.models.layers import HRFDense
 from kser.training import run_directory
 from kser.training.input_pipeline import Part, TrainingData, training_batches
@@ -124,8 +124,8 @@ class Trainer:
 
     def train_epoch(self, on_step: Callable[[], None]) -> float:
         """One pass over the training part; returns the mean loss."""
-        batches = _epoch_batches(self.data, self.run.config, int(self.epoch.numpy()))
-        loss = _mean_loss(self.step, batches, on_step)
+        batches = epoch_batches(self.data, self.run.config, int(self.epoch.numpy()))
+        loss = mean_loss(self.step, batches, on_step)
         self.epoch.assign_add(1)
         return loss
 
@@ -161,12 +161,14 @@ class Trainer:
         return (1 - config.teacher_share) * targets + config.teacher_share * self.teacher(clips)
 
 
-def _epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
+def epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
+    """The batches of one epoch, counted from 0, of a run's training."""
     train = config.train
     return training_batches(data, config.features, config.augment, train.batch_size, train.seed, epoch)
 
 
-def _mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
+def mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
+    """Takes a step for every batch; returns the mean of their losses."""
     losses = []
     for batch in in_turns(batches):
         losses.append(step(*batch))
@@ -207,7 +209,7 @@ def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher
 
     Args:
       progress: an object with `start(done, total, steps)`, `step()` and `epoch(row)`, told how far the training is.
-      teacher: what `teachers.mean_answer` returns; None: the labels alone are learned.
+      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
     Returns:
       One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
     """
@@ -226,79 +228,6 @@ def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher
         _keep(run, trainer, rows, writer)
         progress.epoch(rows[-1])
     return rows
-
-
-class Tuner:
-    """Trains a model on, at a rate that falls.
-
-    Where `settings.qat_targets` is "network" it learns the probabilities of `teacher`, the network in float (distillation,
-    Hinton et al. 2015), and the best epoch is the one that parts least from them on the validation speakers; else both are a
-    matter of the labels. Without a validation part the last epoch is the best.
-    """
-
-    def __init__(
-        self,
-        model: keras.Model,
-        teacher: keras.Model,
-        config: RunConfig,
-        data: TrainingData,
-        validation: Part | None,
-        settings: QuantizationConfig,
-    ):
-        self.model, self.teacher, self.config, self.data, self.validation = model, teacher, config, data, validation
-        self.imitates, self.epochs = settings.qat_targets == "network", settings.qat_epochs
-        self.steps_per_epoch = max(1, len(data.labels) // config.train.batch_size)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            settings.qat_learning_rate, self.epochs * self.steps_per_epoch, FINAL_LEARNING_RATE
-        )
-        self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
-        smoothing = 0.0 if self.imitates else config.train.label_smoothing
-        self.loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
-        self.wanted = None if validation is None else predict_logits(teacher, validation.features)
-        self.step = tf.function(self._train_step, autograph=False)
-
-    def run(self, progress) -> list[dict]:
-        """Trains for all epochs and leaves the model with the weights of its best one.
-
-        Args:
-          progress: as in `fit`.
-        Returns:
-          One row per epoch, with what the model scored before the first as epoch 0.
-        """
-        rows, best = [{"epoch": 0, **self._judge()}], self.model.get_weights()
-        progress.start(0, self.epochs, self.steps_per_epoch)
-        for epoch in range(1, self.epochs + 1):
-            loss = self._epoch(epoch, progress.step)
-            rows.append({"epoch": epoch, "loss": loss, **self._judge()})
-            if self._best_row(rows) is rows[-1]:
-                best = self.model.get_weights()
-            progress.epoch(rows[-1])
-        self.model.set_weights(best)
-        return rows
-
-    def _epoch(self, number: int, on_step: Callable[[], None]) -> float:
-        # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
-        batches = _epoch_batches(self.data, self.config, self.config.train.epochs + number - 1)
-        return _mean_loss(self.step, batches, on_step)
-
-    def _judge(self) -> dict[str, float]:
-        scores = validate(self.model, self.validation, self.data.num_classes)
-        if self.imitates and scores:
-            scores["val_divergence"] = mean_divergence(self.wanted, predict_logits(self.model, self.validation.features))
-        return scores
-
-    def _best_row(self, rows: list[dict]) -> dict:
-        if "val_divergence" in rows[-1]:
-            return min(rows, key=lambda row: row["val_divergence"])
-        return best_row(rows)
-
-    def _train_step(self, clips, targets, weights):
-        targets = tf.nn.softmax(self.teacher(clips, training=False)) if self.imitates else targets
-        with tf.GradientTape() as tape:
-            value = self.loss(targets, self.model(clips, training=True), weights)
-        gradients = tape.gradient(value, self.model.trainable_variables)
-        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
-        return value
 
 
 def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:

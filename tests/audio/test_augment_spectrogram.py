@@ -9,6 +9,7 @@ import tensorflow as tf
 from kser.audio import augment_spectrogram
 from kser.audio.log_mel import batch_extractor, mel_matrix
 from kser.config import AUGMENT_OFF, AugmentConfig, FeatureConfig
+from tests import tiny
 
 FEATURES = FeatureConfig(window_ms=32.0, hop_ms=16.0, num_mels=40, clip_seconds=1.0)
 FRAMES, MELS = FEATURES.num_frames, FEATURES.num_mels
@@ -46,7 +47,7 @@ def at_the_top(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "steps", [AugmentConfig().augment, "tempo:0.5,shift:10000", "warp:0.5", "gain:40", "noise:-20", "babble:-20", "spec:5"]
+    "steps", [tiny.AUGMENT.augment, "tempo:0.5,shift:10000", "warp:0.5", "gain:40", "noise:-20", "babble:-20", "spec:5"]
 )
 def test_shape_type_and_finiteness_are_kept(steps):
     clip, voices = log_mel_clip(), others(1, 2, 3)

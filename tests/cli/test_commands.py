@@ -241,7 +241,7 @@ def test_an_existing_run_is_not_written_to(train, trained):
 def test_a_full_disk_ends_a_training_in_a_sentence(train, tmp_path):
     assert_told(train("--num_mels=18", max_file_bytes=500), "Cannot write", ".npy: File too large")  # the cache
     assert list(tmp_path.iterdir()) == []
-    outcome = train("--epochs=1", max_file_bytes=50_000)
+    outcome = train("--epochs=1", "--augment=none", max_file_bytes=50_000)
     assert_told(outcome, "Cannot write", "weights.h5: File too large")
     left = {path.name for path in (tmp_path / "run").iterdir()}
     assert left == {"config.json", "tensorboard"}
@@ -254,6 +254,9 @@ def test_all_splits_are_trained_and_summed_up(train, tmp_path):
     settings = ("--protocol=speaker_groups_2", "--epochs=1", "--augment=gain:3")
     outcome = train("--split=all", *settings)
     assert outcome.status == 0 and "Traceback" not in outcome.stderr, outcome
+    assert sum("Warning: " in line for line in outcome.stderr.splitlines()) == 1  # not for every split
+    told = [line for line in outcome.stderr.splitlines() if line.startswith("training: epoch ")]
+    assert len(told) == 2 and "\r" not in outcome.stderr  # a line an epoch, no bars
     lines = outcome.stdout.splitlines()
     beginnings = [
         "",

@@ -73,6 +73,8 @@ def test_all_boards_are_a_table(doctor, model_file):
     head, *rows = outcome.stdout.splitlines()
     assert head.split()[:2] == ["board", "verdict"] and [row.split()[0] for row in rows] == list(BOARDS)
     assert outcome.status == 0  # it fits on some
+    assert outcome.stdout.isascii() and max(map(len, [head, *rows])) <= 140  # one line a board, and no box
+    assert all(row[head.index("verdict") :].startswith(("fits", "tight", "does not run")) for row in rows)
     values = json.loads(doctor(model_file, "--all_boards", "--json").stdout)
     assert [entry["board"] for entry in values] == list(BOARDS)
 

@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 from kser.cli import settings
 from kser.config import (
     AUGMENT_OFF,
+    RECOMMENDED_HRF,
     AugmentConfig,
     DataConfig,
     FeatureConfig,
@@ -20,7 +21,7 @@ from kser.config import (
     TrainConfig,
 )
 from kser.errors import ConfigError
-from kser.models.presets import preset
+from kser.models.presets import BACKBONES, plain, preset
 
 FLAGS = flags.FLAGS
 MICRO = preset("conformer", "micro")
@@ -43,16 +44,26 @@ def parse(*arguments: str, preset: ModelConfig = MICRO) -> RunConfig:
         return settings.run_config(preset)
 
 
-def test_without_flags_all_is_as_by_default():
-    assert parse() == RunConfig(model=MICRO)
+def test_without_flags_all_is_as_recommended():
+    """What the README's figures were trained with."""
+    config = parse()
+    assert config == RunConfig(model=dataclasses.replace(MICRO, hrf=RECOMMENDED_HRF))
+    assert (config.model.hrf.expansion, config.augment.augment) == (4, "speed:0.1,noise:10,spec:1,mixup:0.2")
+    assert (config.train.select, config.model.dropout) == ("auto", 0.1)
+    assert [parse(preset=preset(name, "light")).model.dropout for name in BACKBONES] == [0.2, 0.2, 0.2]
+
+
+def test_validation_speakers_are_asked_for_to_choose_the_epoch():
+    assert parse("--validation_speakers=3").train.select == "validation"
+    assert parse("--validation_speakers=0").train.select == "validation"
+    assert parse("--validation_speakers=3", "--select=auto").train.select == "auto"
 
 
 def test_the_presets_sizes_hold_unless_a_flag_is_given():
     light = preset("conformer", "light")
-    assert parse(preset=light).model == light
-    assert parse("--num_layers=1", preset=light).model == dataclasses.replace(light, num_layers=1)
-    factorized = dataclasses.replace(MICRO, hrf=HRFConfig(4))
-    assert parse("--hrf_init=glorot", preset=factorized).model.hrf == HRFConfig(4, init="glorot")
+    assert plain(parse(preset=light).model) == light
+    assert plain(parse("--num_layers=1", preset=light).model) == dataclasses.replace(light, num_layers=1)
+    assert parse("--hrf_init=glorot").model.hrf == HRFConfig(4, init="glorot")
 
 
 def test_a_backbone_may_have_a_learning_rate_of_its_own():
@@ -90,14 +101,13 @@ def test_flags_are_told_from_settings():
     features = FeatureConfig(hop_ms=12.5, remove_level=False)
     lines = [*settings.flags_for(model, MICRO), *settings.flags_for(features, FeatureConfig())]
     assert "--stem_channels=4,8,16" in lines and "--noremove_level" in lines and len(lines) == 7
-    assert parse(*lines) == RunConfig(model=model, features=features)
+    assert parse(*lines, "--hrf_expansion=0") == RunConfig(model=model, features=features)
     assert settings.flags_for(FeatureConfig(), features) == ["--hop_ms=10.0", "--remove_level"]
     assert settings.flags_for(MICRO, MICRO) == []
 
 
 def test_a_flag_may_give_the_neutral_value():
-    factorized = dataclasses.replace(MICRO, hrf=HRFConfig(4, inner_bias=True))
-    assert parse("--hrf_expansion=0", "--nohrf_inner_bias", preset=factorized).model.hrf == HRFConfig()
+    assert parse("--hrf_expansion=0", "--nohrf_inner_bias").model == MICRO
 
 
 def test_augmentation_is_switched_off_whole_or_but_for_a_part():

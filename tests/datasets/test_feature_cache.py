@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import functools
 import io
 import os
 import threading
@@ -278,14 +277,8 @@ def test_a_run_that_dies_while_writing_leaves_nothing(corpus, cache, monkeypatch
     assert load(corpus, cache).shape[0] == 36
 
 
-@pytest.fixture
-def no_bar(monkeypatch):
-    """No bar of progress: pytest catches it in a file, for which limits hold as well."""
-    monkeypatch.setattr(feature_cache, "tqdm", functools.partial(feature_cache.tqdm, disable=True))
-
-
 @pytest.mark.parametrize("num_bytes", [0, 100, 5000, 40_000])
-def test_a_full_disk_is_told_and_leaves_nothing(corpus, cache, no_bar, num_bytes):
+def test_a_full_disk_is_told_and_leaves_nothing(corpus, cache, num_bytes):
     with files_at_most(num_bytes), pytest.raises(KserError, match=r"^Cannot write .*\.npy: File too large\.$"):
         load(corpus, cache)
     assert os.listdir(cache) == []
@@ -514,7 +507,7 @@ def test_damaged_variants_are_made_again(some, cache, damage):
 
 
 @pytest.mark.parametrize("num_bytes", [0, 5000])
-def test_a_disk_too_full_for_variants_is_told_and_left_as_it_was(some, cache, no_bar, num_bytes):
+def test_a_disk_too_full_for_variants_is_told_and_left_as_it_was(some, cache, num_bytes):
     with files_at_most(num_bytes), pytest.raises(KserError, match=r"^Cannot write .*\.npy: File too large\.$"):
         variants_of(some, cache)
     assert os.listdir(cache) == []

@@ -21,7 +21,7 @@ from kser.datasets.feature_cache import load_features
 from kser.datasets.manifest import read_manifest
 from kser.datasets.prepare import Preparation, beam_scanner, prepare, prepare_corpus
 from kser.errors import DatasetError
-from kser.training.material import load_material
+from kser.training.run_data import load_run_data
 from tests import tiny
 
 
@@ -82,15 +82,15 @@ def test_what_was_prepared_is_what_is_trained_on(corpus, paths, monkeypatch):
     path_of(corpus, 3).write_bytes(b"")
     prepared = run(corpus, paths)
     monkeypatch.setattr("kser.audio.reading.read", None)
-    material = load_material(tiny.run_config(), paths)
-    assert material.corpus == prepared.corpus and len(material.features.values) == 35
+    run_data = load_run_data(tiny.run_config(), paths)
+    assert run_data.corpus == prepared.corpus and len(run_data.features.values) == 35
 
 
 def test_a_file_changed_after_the_manifest_is_refused(corpus, paths):
     run(corpus, paths)
     soundfile.write(path_of(corpus, 5), tiny.tone(2, 1, 7), SAMPLE_RATE_HZ)
     with pytest.raises(DatasetError, match=rf"^1 files are not those of the manifest .*{path_of(corpus, 5).name}"):
-        load_material(tiny.run_config(), paths)
+        load_run_data(tiny.run_config(), paths)
 
 
 def test_the_same_audio_under_two_labels_is_left_out(corpus, paths):
@@ -159,7 +159,7 @@ def test_the_printed_account(corpus, paths):
     path_of(corpus, 3).write_bytes(b"")
     text = preparation_text(run(corpus, paths), DataConfig("tiny", validation_speakers=1), seed=0)
     assert text.startswith("tiny: 35 clips, 0.01 h, 4 speakers; left out: 1\n")
-    assert f"protocol {next(iter(tiny.PROTOCOLS))}, 4 splits:" in text and "split 4: tests d" in text
+    assert f"protocol {next(iter(tiny.PROTOCOLS))}, 4 splits:" in text and "split 4: test speakers d" in text
     assert "Remark: 1 of 36 clips" in text and "usable, with the remarks above" in text
 
 

@@ -13,6 +13,7 @@ from kser.config import SAMPLE_RATE_HZ
 from kser.datasets import synthetic
 from kser.datasets.corpus import label_counts
 from kser.datasets.protocols import find_protocol, make_split
+from kser.datasets.synthesis import sound, voices
 from kser.errors import DatasetError
 
 TAKES = (1, 2)
@@ -130,8 +131,8 @@ def test_short_vocal_tracts_raise_the_spectrum(clips):
 def test_formants_are_those_of_the_vowel_scaled_by_the_vocal_tract(speaker):
     # A low voice without breath, so that the harmonics lie close enough to show the formants.
     voice = _voice(speaker, f0_hz=60.0, breath=0.0, articulation=1.0)
-    vowel = [synthetic._spoken(synthetic.VOWELS["ɑ"], voice, 0.5, 1.0, 0.0)]
-    frequencies, spectrum = power(synthetic._speak(voice, vowel, np.random.default_rng(0)))
+    vowel = [voices.spoken(voices.VOWELS["ɑ"], voice, 0.5, 1.0, 0.0)]
+    frequencies, spectrum = power(sound.speak(voice, vowel, np.random.default_rng(0)))
     for formant_hz in (730, 1090, 2440):
         expected_hz = formant_hz * 17.5 / speaker.tract_cm
         near = np.abs(frequencies / expected_hz - 1) < 0.15
@@ -139,21 +140,21 @@ def test_formants_are_those_of_the_vowel_scaled_by_the_vocal_tract(speaker):
 
 
 def test_resonator_peaks_at_its_formant():
-    gain = 1 / np.abs(synthetic._damping(1500.0, 100.0))
-    assert abs(gain.argmax() * SAMPLE_RATE_HZ / synthetic._FFT - 1500) < 20
+    gain = 1 / np.abs(sound._damping(1500.0, 100.0))
+    assert abs(gain.argmax() * SAMPLE_RATE_HZ / sound._FFT - 1500) < 20
     assert gain[0] == pytest.approx(1, rel=1e-5)
 
 
 def test_overlap_add_restores_the_signal():
     signal = np.random.default_rng(0).standard_normal(64 * 50)
-    restored = synthetic._overlap_add(synthetic._spectra(signal))[: len(signal)]
-    inside = slice(synthetic._WINDOW // 2, -synthetic._WINDOW // 2)  # the ends lie under fewer windows
+    restored = sound._overlap_add(sound._spectra(signal))[: len(signal)]
+    inside = slice(sound._WINDOW // 2, -sound._WINDOW // 2)  # the ends lie under fewer windows
     np.testing.assert_allclose(restored[inside], signal[inside], atol=1e-12)
 
 
 def test_glottal_derivative_is_the_derivative_of_the_flow():
     phase = np.linspace(0, 1, 20001)
-    flow, derivative = synthetic._rosenberg(phase, 0.6)
+    flow, derivative = sound._rosenberg(phase, 0.6)
     away_from_closure = np.abs(phase[:-1] - 0.6) > 1e-3
     np.testing.assert_allclose(
         (np.diff(flow) / np.diff(phase))[away_from_closure], derivative[:-1][away_from_closure], atol=0.02
@@ -162,11 +163,11 @@ def test_glottal_derivative_is_the_derivative_of_the_flow():
 
 
 def test_jitter_and_shimmer_perturb_every_cycle():
-    f0_hz = np.full(2 * SAMPLE_RATE_HZ * synthetic._OVERSAMPLING, 100.0)
+    f0_hz = np.full(2 * SAMPLE_RATE_HZ * sound._OVERSAMPLING, 100.0)
     rng = np.random.default_rng(0)
     for jitter, shimmer_db in ((0.0, 0.0), (0.02, 0.5)):
         voice = _voice(synthetic.SPEAKERS[0], jitter=jitter, shimmer_db=shimmer_db)
-        cycles, gains = synthetic._glottal_cycles(voice, f0_hz, rng)
+        cycles, gains = sound._glottal_cycles(voice, f0_hz, rng)
         onsets = np.interp(np.arange(1, 150), cycles, np.arange(len(cycles)))
         periods = np.diff(onsets)
         assert np.std(periods) / np.mean(periods) == pytest.approx(jitter, rel=0.2, abs=1e-9)
@@ -174,7 +175,7 @@ def test_jitter_and_shimmer_perturb_every_cycle():
 
 
 def _voice(speaker, **changes):
-    neutral = synthetic._draw_voice(speaker, synthetic.EMOTIONS["neutral"], np.random.default_rng(0))
+    neutral = voices.draw_voice(speaker, voices.EMOTIONS["neutral"], np.random.default_rng(0))
     return dataclasses.replace(neutral, **changes)
 
 

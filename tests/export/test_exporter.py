@@ -25,7 +25,7 @@ FORMS = ["keras", "folded", "deployed", "fake_quant", "tflite", "tflm"]
 
 @pytest.fixture
 def part(trained):
-    return trained.material().part(trained.run, "test")
+    return trained.run_data().part(trained.run, "test")
 
 
 def test_the_report_is_what_the_file_says(trained):

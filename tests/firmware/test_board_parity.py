@@ -14,7 +14,7 @@ from kser.firmware.board_parity import (
     MAX_INPUT_STEPS,
     MAX_INPUTS_SHARE,
     MAX_LOGIT_STEPS,
-    Clip,
+    ClipParity,
     Comparison,
     Latency,
     latency,
@@ -26,7 +26,7 @@ from kser.tflite.predict import Predictor
 from kser.tflite.sandbox import Examiner
 from tests import tiny
 
-CLIP = Clip("a.wav", 10000, 0, 0, 0, 0, "sad", "sad", True, (1000.0, 3000.0), 5000, 4000)
+CLIP = ClipParity("a.wav", 10000, 0, 0, 0, 0, "sad", "sad", True, (1000.0, 3000.0), 5000, 4000)
 
 
 class MadeUpBoard:

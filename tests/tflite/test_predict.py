@@ -47,9 +47,9 @@ def write_model(trained, tmp_path):
 @pytest.fixture
 def clip(trained):
     """A held-out utterance, and its features as the pipeline makes them: (1, num_frames, num_mels), normalized."""
-    material = trained.material()
-    index = material.split.test[0]
-    return trained.corpus.utterances[index], trained.run.normalization.apply(material.features.values[index : index + 1])
+    run_data = trained.run_data()
+    index = run_data.split.test[0]
+    return trained.corpus.utterances[index], trained.run.normalization.apply(run_data.features.values[index : index + 1])
 
 
 # --- The numbers ------------------------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def test_splits_left_by_a_kill_are_taught_too_on_resuming(corpus, cache_dir, tmp
     workflow.train_all_splits(first, config, paths, Quiet())
     with pytest.raises(KeyboardInterrupt):
         workflow.train_all_splits(second, config, paths, KilledAtStep(2 + 1), teacher_dirs=[first])
-    runs, _, _ = workflow.train_all_splits(second, None, paths, Quiet(), resumed=True)
+    runs, _, _ = workflow.resume_all_splits(second, paths, Quiet())
     assert [[t.run_dir for t in run.teachers] for run in runs] == [[f"{first}/split_{k}"] for k in range(1, 5)]
 
 

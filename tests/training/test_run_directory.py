@@ -13,7 +13,7 @@ import pytest
 
 from kser import __version__
 from kser.audio.log_mel import Normalization
-from kser.config import DataPaths, HRFConfig
+from kser.config import DataPaths, HRFConfig, to_dict
 from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.protocols import make_split
 from kser.errors import KserError, RunError
@@ -51,6 +51,35 @@ def assert_one_sentence(error: pytest.ExceptionInfo, *words: str) -> None:
 
 def contents(directory) -> dict[str, bytes]:
     return {str(p.relative_to(directory)): p.read_bytes() for p in Path(directory).rglob("*") if p.is_file()}
+
+
+# --- Older runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(tmp_path) -> run_directory.Run:
+    """What kser 0.1.0 wrote of a run, whose defaults were others: no HRF, another augmentation, validation speakers."""
+    text = (Path(__file__).parent / "config_of_0.1.0.json").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text(text)
+    return run_directory.load(str(tmp_path))
+
+
+def test_an_older_run_keeps_its_own_settings(older):
+    written = json.loads(Path(older.file("config.json")).read_text())["config"]
+    assert to_dict(older.config) == {**written, "model": {**written["model"], **_as_tuples(written["model"])}}
+    assert older.config.train.select == "validation" and older.config.augment.augment.startswith("tempo:0.1,shift:200,")
+    assert (older.config.model.hrf.expansion, older.validation_speakers) == (2, ("Speaker_04",))
+
+
+def _as_tuples(model: dict) -> dict:
+    lists = {name: tuple(value) for name, value in model.items() if isinstance(value, list)}
+    return {**lists, "hrf": {**model["hrf"], "where": tuple(model["hrf"]["where"])}}
+
+
+def test_an_older_run_has_its_network(older):
+    model = run_directory.new_model(older)
+    assert model.count_params() == 2737  # as kser 0.1.0 told of its fold
+    assert model.output_shape == (None, 4) and model.input_shape == (None, 18, 16)
 
 
 # --- create -----------------------------------------------------------------------------------------------------------

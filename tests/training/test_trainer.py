@@ -14,10 +14,11 @@ import tf_keras as keras
 from kser import workflow
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.datasets.corpus import HeldOut, Protocol
-from kser.errors import DatasetError, RunError
+from kser.errors import DatasetError, KserWarning, RunError
 from kser.models.layers import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
+from kser.training.input_pipeline import training_data
 from kser.training.trainer import (
     BATCHES_AHEAD,
     best_row,
@@ -87,8 +88,8 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
         learned_from.append((len(data.labels), None if validation is None else len(validation.labels)))
         return fit(run, data, validation, *rest)
 
-    fit = workflow.fit
-    monkeypatch.setattr(workflow, "fit", note)
+    fit = workflow.train.fit
+    monkeypatch.setattr(workflow.train, "fit", note)
     monkeypatch.setattr(training, "AVERAGE_SHARE", 0.0)  # the weights themselves, as the checkpoint holds them
     train_tiny("chosen", Silent())
     last, _ = train_tiny("last", Silent(), select="last")
@@ -97,8 +98,8 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     assert [sorted(row) for row in run_directory.read_history(last, 3)] == 3 * [["epoch", "learning_rate", "loss"]]
     metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
-    material = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
-    again = training.Trainer(last, workflow.training_data(material.corpus, material.features, material.split, last.config))
+    run_data = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
+    again = training.Trainer(last, training_data(run_data.corpus, run_data.features, run_data.split, last.config))
     assert again.restore() == 3
     for a, b in zip(run_directory.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -117,8 +118,18 @@ def test_a_validation_part_of_the_test_parts_session_cannot_be_trained_on(tmp_pa
     with pytest.raises(DatasetError, match="the session of 9 of its clips occurs in training.*leave out --select=last"):
         workflow.train_new(str(tmp_path / "run"), tiny.run_config(select="last"), paths, Silent())
     assert not (tmp_path / "run").exists()
-    run, _ = workflow.train_new(str(tmp_path / "run"), tiny.run_config(epochs=1), paths, Silent())
-    assert run.validation_speakers == ("b",)
+    config = tiny.run_config(epochs=1, validation_speakers=0, select="auto")
+    with pytest.warns(KserWarning, match="'tiny' shares sessions with the test part.*--select=validation"):
+        run, _ = workflow.train_new(str(tmp_path / "run"), config, paths, Silent())
+    assert (run.validation_speakers, run.config.train.select) == (("b",), "validation")
+    assert run_directory.load(run.path).config == run.config
+
+
+def test_by_default_all_speakers_but_the_tested_are_trained_on(train_tiny):
+    run, _ = train_tiny("run", Silent(), epochs=1, validation_speakers=0, select="auto")
+    assert (run.validation_speakers, run.test_speakers, run.config.train.select) == ((), ("a",), "last")
+    asked, _ = train_tiny("asked", Silent(), epochs=1, validation_speakers=1, select="auto")
+    assert len(asked.validation_speakers) == 1 and asked.config.train.select == "validation"
 
 
 def test_a_killed_run_without_validation_resumes_to_the_same_bits(train_tiny):

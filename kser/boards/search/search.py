@@ -1,7 +1,7 @@
 """Which network fits a board? Sizes of the backbones with arena, time and flash of each, none of them trained or converted.
 
 A network's graph is sketched from its settings, rewritten as for deployment, lowered to the ops of its .tflite, and judged
-as kser.boards.doctor judges a converted model. benchmarks/fit.py holds the predictions against conversions.
+as kser.boards.doctor judges a converted model. benchmarks/search.py holds the predictions against conversions.
 
 How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
 its multiply-accumulates. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames
@@ -91,7 +91,9 @@ class Candidate:
     @property
     def preset(self) -> str:
         """The name of the preset with these sizes, if there is one."""
-        return next((name for (_, name), config in PRESETS.items() if config == self.model), "")
+        sizes = dataclasses.replace(self.model, dropout=0.0)
+        presets = ((name, dataclasses.replace(config, dropout=0.0)) for (_, name), config in PRESETS.items())
+        return next((name for name, config in presets if config == sizes), "")
 
 
 @dataclass(frozen=True)

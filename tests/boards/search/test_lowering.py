@@ -1,4 +1,4 @@
-"""Ops told from a graph; tests/test_fit.py and benchmarks/fit.py hold those of whole networks against conversions."""
+"""Ops told from a graph; test_search.py and benchmarks/search.py hold those of whole networks against conversions."""
 
 from __future__ import annotations
 

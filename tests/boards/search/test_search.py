@@ -22,7 +22,7 @@ from kser.tflite.op_graph import graph_nodes
 from tests.random_networks import converted, random_network
 
 NUM_CLASSES = 4
-# What bin/fit promises; benchmarks/fit.py measures far less.
+# What bin/search promises; benchmarks/search.py measures far less.
 ARENA_ERROR = 0.03
 HOP = (20.0,)
 ROOMY = 10_000.0

@@ -1,16 +1,18 @@
-"""Picks the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
+"""Searches for the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from absl import flags
-from tqdm import tqdm
 
 from kser.boards.catalog import BOARDS, KIB
 from kser.cli import command, settings
+from kser.cli.columns import table_text
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
+from kser.progress import counting
 
 FLAGS = flags.FLAGS
 # Sizes are what is looked for; these are given.
@@ -31,51 +33,52 @@ def define_flags() -> None:
     flags.DEFINE_string("plot", "", "PNG to draw the frontier in.")
     flags.DEFINE_integer("jobs", 0, "Processes; 0: as many as there are cores.", 0, 1024)
     settings.define(FeatureConfig)
-    settings.define(ModelConfig, names=MODEL_SETTINGS)
+    settings.define(ModelConfig, names=MODEL_SETTINGS, default="the preset's")
 
 
 def main(_) -> None:
     if not FLAGS.board:
-        raise ConfigError(f"bin/fit needs --board; boards: {', '.join(BOARDS)}.")
+        raise ConfigError(f"bin/search needs --board; boards: {', '.join(BOARDS)}.")
     if FLAGS.plot and not FLAGS.plot.endswith(".png"):
         raise ConfigError(f"--plot must name a file that ends in .png, not {FLAGS.plot}.")
     features = settings.feature_config()
 
     from kser.boards.search import search
-    from kser.cli import tables
     from kser.files import temporary_beside, write_text
-    from kser.models.presets import BACKBONES
 
     for path in filter(None, (FLAGS.flagfile_out, FLAGS.plot)):
         with temporary_beside(path):  # told now, not after the search
             pass
-    budget = search.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
-    hops = search.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,)
-    with tqdm(desc="fitting", unit="family", disable=None, leave=False, dynamic_ncols=True) as bar:
-        found = search.search(
-            budget,
-            backbones=tuple(FLAGS.backbone or BACKBONES),
-            features=features,
-            hops_ms=hops,
-            model_settings=settings.given(ModelConfig, names=MODEL_SETTINGS),
-            num_classes=FLAGS.num_classes,
-            jobs=FLAGS.jobs or len(os.sched_getaffinity(0)),
-            progress=lambda done, total: _show(bar, done, total),
-        )
+    found = _search(features)
     lines = flag_lines(found.best)
     trainer = command.as_called("bin/train")
-    print(f"{fit_text(found)}\nchosen: {search.describe(found.best)}; for {trainer}:\n{' '.join(lines)}")
+    print(f"{frontier_text(found)}\nchosen: {search.describe(found.best)}; for {trainer}:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
         write_text(FLAGS.flagfile_out, "\n".join(lines) + "\n")
         print(f"written to {FLAGS.flagfile_out}")
     if FLAGS.plot:
-        tables.save_frontier(FLAGS.plot, found)
+        from kser import plots
+
+        plots.save_frontier(FLAGS.plot, found)
         print(f"drawn in {FLAGS.plot}")
 
 
-def _show(bar: tqdm, done: int, total: int) -> None:
-    bar.total = total
-    bar.update(done - bar.n)
+def _search(features: FeatureConfig):
+    from kser.boards.search import search
+    from kser.models.presets import BACKBONES
+
+    budget = search.make_budget(FLAGS.board, FLAGS.ram_kb, FLAGS.latency_ms, FLAGS.decision_ms)
+    with counting("searching", "families of networks") as counter:
+        return search.search(
+            budget,
+            backbones=tuple(FLAGS.backbone or BACKBONES),
+            features=features,
+            hops_ms=search.HOPS_MS if FLAGS.hop_ms is None else (features.hop_ms,),
+            model_settings=settings.given(ModelConfig, names=MODEL_SETTINGS),
+            num_classes=FLAGS.num_classes,
+            jobs=FLAGS.jobs or len(os.sched_getaffinity(0)),
+            progress=lambda done, total: counter.advance(1, total),
+        )
 
 
 def flag_lines(candidate) -> list[str]:
@@ -85,14 +88,16 @@ def flag_lines(candidate) -> list[str]:
 
     model, name = candidate.model, candidate.preset or BASE_PRESET
     lines = [f"--backbone={model.backbone}", f"--preset={name}"]
-    lines += settings.flags_for(model, preset(model.backbone, name))
+    sizes = preset(model.backbone, name)
+    # Dropout is a matter of the training, which the preset knows.
+    lines += settings.flags_for(dataclasses.replace(model, dropout=sizes.dropout), sizes)
     return lines + settings.flags_for(candidate.features, FeatureConfig())
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
-def fit_text(found) -> str:
+def frontier_text(found) -> str:
     """The budget, and of each backbone and hop some networks on the frontier, from the largest on; and the choice."""
     budget, rows = found.budget, {}
     # What has the depth of a preset need not have the most capacity for its time.
@@ -102,10 +107,9 @@ def fit_text(found) -> str:
     limits = f"{budget.ram_bytes / KIB:.1f} kB of RAM and {budget.latency_ms:.0f} ms an inference"
     board = f"{budget.board.title} ({budget.board.core}, kernels {budget.board.library.kernels.name})"
     head = f"{board}: {found.tried} networks tried for {limits}"
-    lines = [head, _HEADER]
-    for _, candidates in sorted(rows.items()):
-        lines += [_row(candidate, candidate == found.best) for candidate in _spread(candidates, found.best)]
-    return "\n".join(lines)
+    shown = [c for _, candidates in sorted(rows.items()) for c in _spread(candidates, found.best)]
+    left = [name for name, begins in _COLUMNS.items() if begins]
+    return f"{head}\n" + table_text(tuple(_COLUMNS), [_row(c, c == found.best) for c in shown], left)
 
 
 def _spread(candidates: list, best) -> list:
@@ -116,23 +120,24 @@ def _spread(candidates: list, best) -> list:
     return [c for i, c in enumerate(candidates) if i in shown or c == best]
 
 
-_HEADER = (
-    f"  {'backbone':<15} {'preset':<6} {'hop':>4} {'frames':>6} {'width':>5} {'layers':<8} {'ffn':>4} {'front':<6}"
-    f" {'params':>7} {'MACs':>10} {'arena':>7} {'RAM':>5} {'flash':>5} {'inference ms':>20}"
-)
+_COLUMNS = {  # by name, whether it begins alike in every row
+    **{"": True, "backbone": True, "preset": True, "hop": False, "frames": False, "width": False, "layers": True},
+    **{"ffn": False, "front": True, "params": False, "MACs": False, "arena": False, "RAM": False, "flash": False},
+    "inference ms": False,
+}
 
 
-def _row(candidate, best: bool) -> str:
+def _row(candidate, best: bool) -> tuple:
     model, features, figures = candidate.model, candidate.features, candidate.figures
     own = model.backbone == "speechformer"
     layers, front = (model.stage_layers, model.stage_widening) if own else ((model.num_layers,), model.stem_channels)
     band = figures.inference_ms
     return (
-        f"{'*' if best else ' '} {model.backbone:<15} {candidate.preset:<6} {features.hop_ms:>4g} {features.num_frames:>6}"
-        f" {model.hidden_dim:>5} {_list(layers):<8} {model.ffn_dim:>4} {_list(front):<6} {candidate.parameters:>7}"
-        f" {figures.multiply_accumulates:>10} {figures.arena_bytes:>7} {figures.ram_bytes / figures.free_ram_bytes:>5.0%}"
-        f" {figures.flash_bytes / figures.free_flash_bytes:>5.0%}"
-        f" {f'{band.middle:.0f} ({band.low:.0f} to {band.high:.0f})':>20}"
+        *("*" if best else "", model.backbone, candidate.preset, f"{features.hop_ms:g}", features.num_frames),
+        *(model.hidden_dim, _list(layers), model.ffn_dim, _list(front), candidate.parameters),
+        *(figures.multiply_accumulates, figures.arena_bytes, f"{figures.ram_bytes / figures.free_ram_bytes:.0%}"),
+        f"{figures.flash_bytes / figures.free_flash_bytes:.0%}",
+        f"{band.middle:.0f} ({band.low:.0f} to {band.high:.0f})",
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 
-from kser.cli import tables
 from kser.config import DataPaths, RunConfig
 from kser.datasets import load_corpus
 from kser.datasets.corpus import Corpus
@@ -12,15 +12,16 @@ from kser.datasets.feature_cache import Features, load_features
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
 from kser.datasets.manifest import read_manifest, require_content
 from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
-from kser.errors import ConfigError, DatasetError
+from kser.errors import ConfigError, DatasetError, KserWarning
 from kser.training.input_pipeline import Part, evaluation_part
 from kser.training.run_directory import Run
 
 
 @dataclass(frozen=True)
-class Material:
-    """A run's corpus, the features of all its clips, and the split it was trained on."""
+class RunData:
+    """The settings of a run, its corpus, the features of all its clips, and the split it is trained on."""
 
+    config: RunConfig
     corpus: Corpus
     features: Features
     split: Split
@@ -34,11 +35,13 @@ class Material:
         return self.part(run, "validation") if self.split.validation else None
 
 
-def load_material(config: RunConfig, paths: DataPaths) -> Material:
-    """Corpus, split and features for the settings of a run; says on stderr how the corpus differs from the published one.
+def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
+    """Corpus, split and features for the settings of a run, in which `select` is then no longer "auto".
 
     Raises:
       DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
+    Warns:
+      KserWarning: the corpus differs from the published one, or its validation part cannot be trained on.
     """
     data = config.data
     corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
@@ -50,17 +53,33 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
     if data.shuffle_labels:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
-        tables.warn(sentence)
-    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
+        warnings.warn(sentence, KserWarning, stacklevel=2)
+    select, split = _split(corpus, features, config)
+    return RunData(replace(config, train=replace(config.train, select=select)), corpus, features, split)
+
+
+def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, Split]:
+    """Which epoch is kept, and the split that follows from it: only what chooses no epoch is trained on."""
+    data, train = config.data, config.train
+    split = make_split(corpus, data.protocol, data.split, data.validation_speakers, train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)
-    if config.train.select == "last":
-        split = without_validation(split)
-        try:
-            check_leaks(corpus, split, protocol, features.digests)
-        except DatasetError as error:
+    if train.select == "validation" or train.select == "auto" and data.validation_speakers:
+        return "validation", split
+    whole = without_validation(split)
+    try:
+        check_leaks(corpus, whole, protocol, features.digests)
+    except DatasetError as error:
+        if train.select == "last":
             raise DatasetError(f"{error} The validation part is what brings that in: leave out --select=last.") from error
-    return Material(corpus, features, split)
+        warnings.warn(
+            f"The validation part of '{corpus.name}' shares sessions with the test part: it is not trained on, it chooses "
+            "the epoch (--select=validation).",
+            KserWarning,
+            stacklevel=3,
+        )
+        return "validation", split
+    return "last", whole
 
 
 def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:

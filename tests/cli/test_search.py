@@ -9,10 +9,10 @@ from absl.testing import flagsaver
 
 from kser.boards.catalog import BOARDS
 from kser.boards.search import search
-from kser.cli import fit as cli_fit
+from kser.cli import search as cli_search
 from kser.cli import settings
 from kser.config import FeatureConfig
-from kser.models.presets import BACKBONES, preset
+from kser.models.presets import BACKBONES, plain, preset
 from tests.cli.command_server import CommandServer, Outcome, assert_told
 
 # A search of seconds.
@@ -21,7 +21,7 @@ QUICK = ("--board=generic_m4", "--backbone=convtransformer", "--hop_ms=20", "--r
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("fit")
+    return tmp_path_factory.mktemp("search")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def server(directory):
 @pytest.fixture(scope="module")
 def found(server) -> Outcome:
     """A search that writes all it can, into the server's directory."""
-    return server.run("fit", *QUICK, "--activation=relu", "--flagfile_out=flags", "--plot=frontier.png")
+    return server.run("search", *QUICK, "--activation=relu", "--flagfile_out=flags", "--plot=frontier.png")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_frontier_is_a_table_with_the_choice_marked(found):
     assert first.startswith("any Cortex-M4F (Cortex-M4F, kernels CMSIS-NN): ")
     assert "for 60.0 kB of RAM and 80 ms an inference" in first
     assert head.split()[:4] == ["backbone", "preset", "hop", "frames"]
-    table = [row for row in rows if row[2:].startswith("convtransformer")]
+    table = [row for row in rows if row[3:].startswith("convtransformer")]
     assert 1 < len(table) <= 5 and max(map(len, [head, *table])) <= 125
     assert sum(row.startswith("*") for row in table) == 1
     for row in table:
@@ -61,11 +61,11 @@ def test_the_frontier_is_a_table_with_the_choice_marked(found):
 
 
 def test_the_choice_is_shown_even_beside_the_frontier(found_by_depth):
-    text = cli_fit.fit_text(found_by_depth)
+    text = cli_search.frontier_text(found_by_depth)
     assert found_by_depth.best not in found_by_depth.frontier
     (marked,) = [line for line in text.splitlines() if line.startswith("*")]
     model = found_by_depth.best.model
-    assert f" {model.hidden_dim} {model.num_layers} " in marked
+    assert [str(model.hidden_dim), str(model.num_layers)] in [marked.split()[i : i + 2] for i in range(8)]
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +90,12 @@ def test_the_flags_give_the_network_back(backbone, run_flags):
     features = FeatureConfig(hop_ms=16.0, num_mels=32)
     models = [model for family in search.grid(backbone, {"activation": "relu"}) for model in family]
     for model in [*models[::7], preset(backbone, "light")]:
-        name, *lines = cli_fit.flag_lines(search.Candidate(model, features, 0, None, 1.0))[1:]
+        name, *lines = cli_search.flag_lines(search.Candidate(model, features, 0, None, 1.0))[1:]
         with flagsaver.flagsaver():
             run_flags(["train", f"--backbone={backbone}", *lines])
             config = settings.run_config(preset(backbone, name.removeprefix("--preset=")))
-        assert (config.model, config.features) == (model, features)
+        assert (plain(config.model), config.features) == (dataclasses.replace(model, dropout=config.model.dropout), features)
+        assert config.model.dropout == preset(backbone, name.removeprefix("--preset=")).dropout
         assert (name == "--preset=light") == (model == preset(backbone, "light"))
 
 
@@ -122,11 +123,11 @@ def test_the_frontier_is_drawn(found, directory):
 )
 def test_bad_input_is_told_in_a_sentence(server, directory, arguments, words):
     before = set(directory.iterdir())
-    assert_told(server.run("fit", *arguments), *words)
+    assert_told(server.run("search", *arguments), *words)
     assert set(directory.iterdir()) == before
 
 
 def test_help_lists_the_flags(server):
-    outcome = server.run("fit", "--help")
+    outcome = server.run("search", "--help")
     for flag in ("--board", "--ram_kb", "--latency_ms", "--flagfile_out", "--plot", "--clip_seconds"):
         assert f"  {flag}:" in outcome.stdout

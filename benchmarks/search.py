@@ -1,6 +1,6 @@
-"""How far bin/fit's predictions are from networks that were really converted and loaded into TensorFlow Lite Micro.
+"""How far bin/search's predictions are from networks that were really converted and loaded into TensorFlow Lite Micro.
 
-.venv/bin/python -m benchmarks.fit --configurations=30
+.venv/bin/python -m benchmarks.search --configurations=30
 
 The settings are random (tests/random_networks.py), and so are the weights: none of these figures depends on them, but for
 some bytes of the file. Arena: bytes in use once the network is loaded; smallest: the smallest arena it loads in. Every

@@ -1,0 +1,91 @@
+"""Settings of the front end, and of what a board makes of scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kser.config.settings import Settings, require, setting
+
+SAMPLE_RATE_HZ = 16000
+MAX_DECISIONS_AVERAGED = 64
+
+
+@dataclass(frozen=True)
+class FeatureConfig(Settings):
+    """Log-mel front end at 16 kHz: `ln(|STFT|^2 @ mel + log_floor)` of a clip of fixed length."""
+
+    window_ms: float = setting(32.0, "Length of the analysis window in milliseconds.", 4, 128)
+    hop_ms: float = setting(10.0, "Distance of successive windows in milliseconds.", 1, 128)
+    num_mels: int = setting(40, "Number of mel bands.", 4, 128)
+    lower_hz: float = setting(60.0, "Lower edge of the lowest mel band in Hz.", 0, SAMPLE_RATE_HZ / 2)
+    upper_hz: float = setting(7600.0, "Upper edge of the highest mel band in Hz.", 1, SAMPLE_RATE_HZ / 2)
+    log_floor: float = setting(2e-4, "Power added to every mel band before the logarithm.", 1e-12, 1)
+    noise_dbfs: float = setting(
+        -75.0, "Level of the white noise that stands for a microphone's own in every clip, padding included.", -120, -20
+    )
+    remove_level: bool = setting(
+        True, "Whether each clip's mean log-mel is subtracted, so that neither microphone gain nor distance matters."
+    )
+    clip_seconds: float = setting(2.5, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.lower_hz < self.upper_hz, f"lower_hz ({self.lower_hz:g}) must be below upper_hz ({self.upper_hz:g}).")
+        require(self.hop_ms <= self.window_ms, f"hop_ms ({self.hop_ms:g}) must not exceed window_ms ({self.window_ms:g}).")
+        require(
+            self.clip_samples >= self.window_samples,
+            f"clip_seconds ({self.clip_seconds:g}) is shorter than one window of {self.window_ms:g} ms.",
+        )
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_ms * SAMPLE_RATE_HZ / 1000)
+
+    @property
+    def hop_samples(self) -> int:
+        return round(self.hop_ms * SAMPLE_RATE_HZ / 1000)
+
+    @property
+    def fft_length(self) -> int:
+        """The smallest power of two that holds the window."""
+        return 1 << (self.window_samples - 1).bit_length()
+
+    @property
+    def clip_samples(self) -> int:
+        return round(self.clip_seconds * SAMPLE_RATE_HZ)
+
+    @property
+    def num_frames(self) -> int:
+        return 1 + (self.clip_samples - self.window_samples) // self.hop_samples
+
+
+@dataclass(frozen=True)
+class SmoothingConfig(Settings):
+    """How a board makes labels of the scores of successive, overlapping windows."""
+
+    decision_ms: float = setting(500.0, "Time from one decision to the next in milliseconds.", 10, 60000)
+    average_ms: float = setting(1500.0, "Time over which the probabilities are averaged, in milliseconds.", 10, 600000)
+    hysteresis: float = setting(
+        0.1, "By how much the average of another label must exceed that of the present one to take its place.", 0, 1
+    )
+    dwell_ms: float = setting(1000.0, "Shortest time a label stays, in milliseconds.", 0, 600000)
+    silence_dbfs: float = setting(
+        -60.0, "Level in the mel bands that some frame of the window must reach, else the decision is silence.", -150, 0
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(
+            self.decision_ms <= self.average_ms <= MAX_DECISIONS_AVERAGED * self.decision_ms,
+            f"average_ms ({self.average_ms:g}) must be from 1 to {MAX_DECISIONS_AVERAGED} times decision_ms "
+            f"({self.decision_ms:g}).",
+        )
+
+    @property
+    def average_decisions(self) -> int:
+        return round(self.average_ms / self.decision_ms)
+
+    @property
+    def dwell_decisions(self) -> int:
+        return math.ceil(self.dwell_ms / self.decision_ms)

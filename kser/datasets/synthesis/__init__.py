@@ -1,0 +1,1 @@
+"""A source-filter synthesizer of acted speech, for corpus `synthetic`."""

@@ -1,0 +1,51 @@
+"""Results as pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from kser.files import replacing
+from kser.training.metrics import Scores
+
+if TYPE_CHECKING:  # a confusion matrix needs no search
+    from kser.boards.search.search import Candidate, Fit
+
+
+def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:
+    """The confusion matrix as a PNG: rows are true labels, colours the share of a row, numbers its clips."""
+    confusion = scores.confusion
+    size = 2.2 + 0.6 * len(labels)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(confusion / np.maximum(1, confusion.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="recognized", ylabel="spoken", title=f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}")
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    for (row, column), count in np.ndenumerate(confusion):
+        dark = count > confusion[row].sum() / 2
+        axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def save_frontier(path: str, found: Fit) -> None:
+    """The frontier of a search as a PNG: parameters over milliseconds, the size of a mark its RAM, the choice ringed."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(c.model.backbone for c in found.frontier):
+        points = [(*_place(c), 3e-3 * c.figures.ram_bytes) for c in found.frontier if c.model.backbone == name]
+        x, y, sizes = zip(*points, strict=True)
+        axes.scatter(x, y, sizes, alpha=0.5, label=name)
+    axes.scatter(*_place(found.best), 400, facecolors="none", edgecolors="black", label="chosen")
+    axes.axvline(found.budget.latency_ms, color="grey", linestyle=":", label="budget")
+    axes.set(xlabel="inference ms", ylabel="parameters", yscale="log", title=f"networks for {found.budget.board.title}")
+    axes.legend(markerscale=0.6)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _place(candidate: Candidate) -> tuple[float, int]:
+    return candidate.figures.inference_ms.middle, candidate.parameters

@@ -1,0 +1,77 @@
+"""A run that is there: opened with the corpus it was trained on, and scored in every form."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+
+from kser.config import DataPaths
+from kser.datasets.corpus import Utterance
+from kser.errors import ConfigError, ModelFileError, RunError
+from kser.export.fold import fold_model
+from kser.models.inference import predict_logits
+from kser.tflite.guarded import GuardedRunner
+from kser.tflite.sandbox import Examiner
+from kser.training import run_directory
+from kser.training.evaluation import Evaluation, Predictions, evaluate_predictions
+from kser.training.run_data import RunData, load_run_data
+from kser.training.run_directory import Run
+
+MODEL_FILE = "model.tflite"
+MODELS = ("keras", "folded", "tflite", "tflm")
+
+
+def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, RunData]:
+    """A run and the corpus it was trained on; `paths` name where things lie now, empty: where they were.
+
+    Raises:
+      RunError: no usable run, or the corpus there is another than the run was trained on.
+    """
+    run = run_directory.load(run_dir)
+    paths = where(run, paths)
+    run_data = load_run_data(run.config, paths)
+    if run_data.corpus.fingerprint() != run.corpus:
+        raise RunError(
+            f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than lie in {paths.data_dir}; "
+            "point --data_dir at the same files."
+        )
+    return run, run_data
+
+
+def where(run: Run, paths: DataPaths) -> DataPaths:
+    """The places given, and for those not given the run's own."""
+    return DataPaths(**{name: place or getattr(run.paths, name) for name, place in dataclasses.asdict(paths).items()})
+
+
+def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
+    """Scores one form of a run's model (one of MODELS) on the held-out speakers."""
+    if kind not in MODELS:
+        raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
+    run, run_data = open_run(run_dir, paths)
+    part = run_data.part(run, "test")
+    logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
+    return run, evaluate_predictions(Predictions.from_logits(part, logits), run_data.corpus.decision)
+
+
+def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    model = run_directory.load_model(run)
+    return predict_logits(fold_model(model) if kind == "folded" else model, features)
+
+
+def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    path = run.file(MODEL_FILE)
+    if not os.path.isfile(path):
+        raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
+    with Examiner() as examiner:
+        runner = GuardedRunner(kind, path, examiner)
+        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+            raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
+        return runner.logits(features)
+
+
+def test_clips(run_dir: str, paths: DataPaths) -> list[Utterance]:
+    """The utterances of a run's held-out speakers."""
+    _, run_data = open_run(run_dir, paths)
+    return [run_data.corpus.utterances[i] for i in run_data.split.test]
