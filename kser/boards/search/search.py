@@ -1,6 +1,6 @@
 """Which network fits a board? Sizes of the backbones with arena, time and flash of each, none of them trained or converted.
 
-A network's graph is sketched from its settings, rewritten as for deployment, lowered to the ops of its .tflite, and judged
+A network's graph is outlined from its settings, rewritten as for deployment, lowered to the ops of its .tflite, and judged
 as kser.boards.doctor judges a converted model. benchmarks/fit.py holds the predictions against conversions.
 
 How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
@@ -24,7 +24,7 @@ from kser.boards.catalog import KIB, Board, find_board
 from kser.boards.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Findings, Measurement, Problem, diagnose
 from kser.boards.memory_planner import smallest_arena_bytes, tensors_of
 from kser.boards.search.lowering import file_bytes, lower
-from kser.boards.search.outline import sketch
+from kser.boards.search.outline import outline
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
 from kser.export.rewrites import DEPLOY_PASSES
@@ -129,7 +129,7 @@ def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tu
     Raises:
       KserError: the settings make no network, or none that converts to int8.
     """
-    graph = sketch(model, features, num_classes)
+    graph = outline(model, features, num_classes)
     for rewrite in DEPLOY_PASSES.values():
         graph = rewrite(graph)
     nodes = lower(graph)
