@@ -16,7 +16,7 @@ from kser.boards import catalog, doctor, op_support
 from kser.boards.catalog import BOARDS, find_board
 from kser.boards.cost_model import front_end_ram_bytes
 from kser.boards.doctor import Diagnosis
-from kser.boards.findings import Measurement
+from kser.boards.inspection import Measurement
 from kser.config import FeatureConfig, to_dict
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
