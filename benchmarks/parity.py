@@ -46,7 +46,7 @@ def main(_) -> None:
 def compare(model_bytes: bytes, predictor: Predictor) -> None:
     """Prints how far the firmware's features and labels are from those of training and of bin/predict."""
     tensor = op_graph.describe(model_bytes).inputs[0]
-    tflm = interpreter.open_tflm(model_bytes)
+    runner = interpreter.TFLMRunner(model_bytes)
     paths = list(find_audio(FLAGS.data_dir))
     paths = paths[:: max(1, len(paths) // FLAGS.clips)][: FLAGS.clips]
     steps, others, same = np.zeros(256, int), 0, 0
@@ -59,9 +59,7 @@ def compare(model_bytes: bytes, predictor: Predictor) -> None:
             with core.open_stream() as stream:
                 stream.feed(samples)
                 values = stream.take()
-                tflm.set_input(values[np.newaxis], 0)
-                tflm.invoke()
-                label, _ = stream.decide(tflm.get_output(0)[0])
+                label, _ = stream.decide(runner.invoke(values[np.newaxis])[0])
             difference = np.abs(values.astype(int) - interpreter.quantize(trained_on, tensor))
             steps += np.bincount(difference.ravel(), minlength=256)
             others += np.count_nonzero(values != interpreter.quantize(predictor.features(samples), tensor))

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from kser.boards.catalog import Board, Kernels, find_board
 from kser.boards.cost_model import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
 from kser.boards.cost_model import Estimate as InstructionEstimate
-from kser.boards.inspection import Findings, Measurement, find, measure
+from kser.boards.inspection import Findings, Measurement, inspect, measure
 from kser.boards.op_support import Problem, check, runs_in_own_kernel
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite.op_graph import Node
@@ -105,7 +105,7 @@ def examine(
 
 
 def _diagnoses(model_bytes: bytes, boards: Sequence[str], decision_ms: float, name: str, measured: dict) -> list[dict]:
-    findings = find(model_bytes, Measurement(**measured), name)
+    findings = inspect(model_bytes, Measurement(**measured), name)
     return [asdict(diagnose(findings, find_board(board), decision_ms)) for board in boards]
 
 

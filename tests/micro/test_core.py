@@ -169,12 +169,10 @@ def model_core(trained, tmp_path):
 def device_label(core, model, predictor, path):
     """Ring, features and smoother in C++, the model in TFLM's wheel."""
     samples = reading.to_pcm16(reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config))
-    tflm = interpreter.open_tflm(model)
+    runner = interpreter.TFLMRunner(model)
     with core.open_stream() as stream:
         assert stream.feed(samples)
-        tflm.set_input(stream.take()[np.newaxis], 0)
-        tflm.invoke()
-        label, probabilities = stream.decide(tflm.get_output(0)[0])
+        label, probabilities = stream.decide(runner.invoke(stream.take()[np.newaxis])[0])
     return predictor.labels[label], probabilities
 
 

@@ -120,7 +120,7 @@ def test_an_unknown_custom_op_is_told_of(guarded, model_bytes, kind, words):
 
 
 def test_a_model_that_crashes_at_a_clip_is_told_of(guarded, model_bytes, monkeypatch):
-    monkeypatch.setattr(interpreter.TFLMRunner, "_invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
+    monkeypatch.setattr(interpreter.TFLMRunner, "invoke", lambda *_: os.kill(os.getpid(), signal.SIGSEGV))
     runner = guarded("tflm", model_bytes)
     assert runner.shapes()
     with pytest.raises(ModelFileError, match=r"m.tflite is damaged: running it crashes \(SIGSEGV\); write it again\.$"):

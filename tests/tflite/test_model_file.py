@@ -106,7 +106,7 @@ def test_smallest_arena_is_enough_and_less_is_an_error(int8_bytes):
     clips = toy_model.features(2)
     fitting = TFLMRunner(int8_bytes, arena_bytes=smallest)
     np.testing.assert_array_equal(fitting.logits(clips), TFLMRunner(int8_bytes).logits(clips))
-    with pytest.raises(ModelFileError, match="the tensor arena is too small"):
+    with pytest.raises(ModelFileError, match=f"needs a tensor arena of more than {smallest - 16} bytes"):
         TFLMRunner(int8_bytes, arena_bytes=smallest - 16)
 
 
