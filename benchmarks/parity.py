@@ -19,7 +19,6 @@ from kser.datasets.files import find_audio
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests.micro import toolchain
 from tests.micro.host_core import HostCore
 
@@ -39,8 +38,8 @@ def open_core(directory: Path, model_bytes: bytes, predictor: Predictor) -> Host
 
 def main(_) -> None:
     model_bytes = model_file.read_model_file(FLAGS.model)
-    with Examiner() as examiner:
-        compare(model_bytes, Predictor(FLAGS.model, "tflm", examiner))
+    with Predictor(FLAGS.model, "tflm") as predictor:
+        compare(model_bytes, predictor)
 
 
 def compare(model_bytes: bytes, predictor: Predictor) -> None:

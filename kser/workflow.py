@@ -27,8 +27,7 @@ from kser.files import replacing, require_empty, write_text, write_tree
 from kser.firmware import project
 from kser.models.inference import predict_logits
 from kser.models.presets import build_model
-from kser.tflite.guarded import GuardedRunner
-from kser.tflite.sandbox import Examiner
+from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory
 from kser.training.distillation import mean_answer, open_teachers
 from kser.training.evaluation import (
@@ -186,9 +185,9 @@ def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
     path = run.file(MODEL_FILE)
     if not os.path.isfile(path):
         raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
-    with Examiner() as examiner:
-        runner = GuardedRunner(kind, path, examiner)
-        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+    with Sandbox() as sandbox:
+        runner = SandboxedRunner(kind, path, sandbox)
+        if tuple(tensor.shape for tensor in runner.tensors()) != ((1, *features.shape[1:]), (1, len(run.labels))):
             raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
         return runner.logits(features)
 

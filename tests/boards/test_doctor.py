@@ -22,7 +22,7 @@ from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.op_graph import Node, Tensor
-from kser.tflite.sandbox import Examiner, Limits
+from kser.tflite.sandbox import Limits, Sandbox
 from tests import damage, toy_model
 
 FEATURES = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
@@ -43,9 +43,9 @@ def gelu_bytes():
 
 
 @pytest.fixture(scope="module")
-def examiner():
-    with Examiner(BRIEF) as examiner:
-        yield examiner
+def sandbox():
+    with Sandbox(BRIEF) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="module")
@@ -322,24 +322,24 @@ def test_unfit_settings_are_refused(model_bytes, decision_ms):
 # --- Bad input
 
 
-def test_every_sixteenth_of_a_model_is_refused(model_bytes, examiner):
+def test_every_sixteenth_of_a_model_is_refused(model_bytes, sandbox):
     for content in damage.truncated(model_bytes):
         with pytest.raises(ModelFileError, match="^m.tflite is .*"):
-            doctor.examine(content, ["esp32"], name="m.tflite", examiner=examiner)
+            doctor.examine(content, ["esp32"], name="m.tflite", sandbox=sandbox)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"RIFF\x24\0\0\0WAVEfmt ", bytes(1000), b"\x1c\0\0\0TFL3" + bytes(99)])
-def test_what_is_no_model_is_refused(content, examiner):
+def test_what_is_no_model_is_refused(content, sandbox):
     with pytest.raises(ModelFileError, match="^m.tflite is (empty|not a TensorFlow Lite model|truncated or damaged)"):
-        doctor.examine(content, ["esp32"], name="m.tflite", examiner=examiner)
+        doctor.examine(content, ["esp32"], name="m.tflite", sandbox=sandbox)
 
 
-def test_flipped_bytes_never_take_the_doctor_down(model_bytes, examiner):
+def test_flipped_bytes_never_take_the_doctor_down(model_bytes, sandbox):
     """Each of 500 variants gets a diagnosis or one sentence."""
     verdicts, refused = 0, 0
     for content in damage.flipped(model_bytes, NUM_FLIPPED):
         try:
-            (diagnosis,) = doctor.examine(content, ["generic_m4"], examiner=examiner)
+            (diagnosis,) = doctor.examine(content, ["generic_m4"], sandbox=sandbox)
         except ModelFileError as error:
             assert str(error).startswith("The model ") and str(error).endswith("."), error
             refused += 1

@@ -11,7 +11,6 @@ from kser.config import FeatureConfig
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests.micro import sources, toolchain
 from tests.micro.host_core import HostCore
 
@@ -161,8 +160,7 @@ def model_core(trained, tmp_path):
     (tmp_path / "settings").mkdir()
     text = codegen.settings_source(model_file.read_metadata(model), op_graph.describe(model))
     (tmp_path / "settings" / "kser_settings.h").write_text(text)
-    with Examiner() as examiner:
-        predictor = Predictor(str(trained.model_file()), "tflm", examiner)
+    with Predictor(str(trained.model_file()), "tflm") as predictor:
         yield model, predictor, build_core(tmp_path, tmp_path / "settings", predictor.config, predictor.labels)
 
 
