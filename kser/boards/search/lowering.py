@@ -11,12 +11,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from kser.boards.memory_planner import aligned, tensor_bytes, tensors_of
+from kser.boards.memory_planner import aligned
 from kser.errors import KserError
 from kser.export.graph import Graph, Ref
 from kser.export.graph import Node as Layer
 from kser.models.layers import block_size
-from kser.tflite.op_graph import Node, Tensor
+from kser.tflite.op_graph import Node, Tensor, tensors_of
 
 Shape = tuple[int, ...]
 # Bytes of a .tflite beside its constants: the frame, the entry of an activation with its op, that of a constant, one more
@@ -27,7 +27,7 @@ FILE_FRAME, ACTIVATION_ENTRY, CONSTANT_ENTRY, SCALE_ENTRY, L2_NAMES = 2206, 254,
 def lower(graph: Graph) -> tuple[Node, ...]:
     """The ops of a deployed network for a single clip in the order they run in, quantized after training, int8 throughout.
 
-    A tensor is one object wherever it is read, as in `cost.graph_nodes`.
+    A tensor is one object wherever it is read, as in `op_graph.graph_nodes`.
 
     Raises:
       KserError: a layer that does not convert, or of a kind that no backbone has after the fold.
@@ -56,7 +56,7 @@ def file_bytes(nodes: Sequence[Node]) -> int:
     tables = ACTIVATION_ENTRY * (len(tensors) - len(constants)) + CONSTANT_ENTRY * len(constants)
     names = L2_NAMES * sum(node.op == "L2_NORMALIZATION" for node in nodes)
     scales = SCALE_ENTRY * sum(t.num_scales for t in constants if t.num_scales > 1)
-    return round(FILE_FRAME + tables + names + scales + sum(aligned(tensor_bytes(t)) for t in constants))
+    return round(FILE_FRAME + tables + names + scales + sum(aligned(t.num_bytes) for t in constants))
 
 
 def _in_order(nodes: Sequence[Node], source: Tensor) -> list[Node]:

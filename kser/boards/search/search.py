@@ -22,14 +22,14 @@ from dataclasses import dataclass
 
 from kser.boards.catalog import KIB, Board, find_board
 from kser.boards.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Findings, Measurement, Problem, diagnose
-from kser.boards.memory_planner import smallest_arena_bytes, tensors_of
+from kser.boards.memory_planner import smallest_arena_bytes
 from kser.boards.search.lowering import file_bytes, lower
 from kser.boards.search.outline import outline
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
 from kser.export.rewrites import DEPLOY_PASSES
 from kser.models.presets import BACKBONES, PRESETS, preset
-from kser.tflite.op_graph import multiply_accumulates
+from kser.tflite.op_graph import multiply_accumulates, tensors_of
 
 BASE_PRESET = "micro"
 # kser's metadata in a .tflite: settings, labels and origin, and for each mel band a mean and a deviation.
