@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from kser.boards.search.search import Candidate, Fit
+from kser.boards.search.candidates import Candidate
+from kser.boards.search.search import Fit
 from kser.config import DataConfig, FeatureConfig
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.prepare import Preparation

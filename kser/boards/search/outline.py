@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tf_keras as keras
 
-from kser.boards.search.lowering import output_shape
+from kser.boards.search.layer_ops import output_shape
 from kser.config import FeatureConfig, ModelConfig
 from kser.export.graph import Graph, Node, Ref
 from kser.models.blocks import Builder

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.boards.search.lowering import lower, output_shape
+from kser.boards.search.layer_ops import output_shape
+from kser.boards.search.lowering import lower
 from kser.boards.search.outline import outline
 from kser.config import FeatureConfig
 from kser.errors import KserError
