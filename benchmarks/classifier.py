@@ -19,7 +19,6 @@ from kser.firmware.board_parity import Comparison, summary
 from kser.firmware.serial_link import Board, SerialPort
 from kser.tflite import model_file, op_graph
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests.micro import serial_board, toolchain
 
 FLAGS = flags.FLAGS
@@ -49,12 +48,12 @@ def print_row(path: str, kernels: str, own_ops, paths: list[str]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         program = build(Path(directory), model_bytes, own_ops)
         with (
-            Examiner() as examiner,
+            Predictor(path, "tflm") as predictor,
             serial_board.SerialBoard(program) as stand_in,
             SerialPort(stand_in.port, BAUD) as port,
         ):
             board = Board(port)
-            comparison = Comparison(board, Predictor(path, "tflm", examiner))
+            comparison = Comparison(board, predictor)
             found = summary([comparison.compare(clip) for clip in paths])
     cells = [Path(path).parent.name, kernels, op_graph.describe(model_bytes).num_nodes, board.hello.arena_bytes]
     cells += [f"{found['logits_equal']} of {found['clips']}", found["logit_steps"]]

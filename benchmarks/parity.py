@@ -19,7 +19,6 @@ from kser.datasets.files import find_audio
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests.micro import toolchain
 from tests.micro.host_core import HostCore
 
@@ -39,14 +38,14 @@ def open_core(directory: Path, model_bytes: bytes, predictor: Predictor) -> Host
 
 def main(_) -> None:
     model_bytes = model_file.read_model_file(FLAGS.model)
-    with Examiner() as examiner:
-        compare(model_bytes, Predictor(FLAGS.model, "tflm", examiner))
+    with Predictor(FLAGS.model, "tflm") as predictor:
+        compare(model_bytes, predictor)
 
 
 def compare(model_bytes: bytes, predictor: Predictor) -> None:
     """Prints how far the firmware's features and labels are from those of training and of bin/predict."""
     tensor = op_graph.describe(model_bytes).inputs[0]
-    tflm = interpreter.open_tflm(model_bytes)
+    runner = interpreter.TFLMRunner(model_bytes)
     paths = list(find_audio(FLAGS.data_dir))
     paths = paths[:: max(1, len(paths) // FLAGS.clips)][: FLAGS.clips]
     steps, others, same = np.zeros(256, int), 0, 0
@@ -59,9 +58,7 @@ def compare(model_bytes: bytes, predictor: Predictor) -> None:
             with core.open_stream() as stream:
                 stream.feed(samples)
                 values = stream.take()
-                tflm.set_input(values[np.newaxis], 0)
-                tflm.invoke()
-                label, _ = stream.decide(tflm.get_output(0)[0])
+                label, _ = stream.decide(runner.invoke(values[np.newaxis])[0])
             difference = np.abs(values.astype(int) - interpreter.quantize(trained_on, tensor))
             steps += np.bincount(difference.ravel(), minlength=256)
             others += np.count_nonzero(values != interpreter.quantize(predictor.features(samples), tensor))

@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags
 
 from kser.boards.memory_planner import arena_bytes, buffers
-from kser.boards.search.search import predict
+from kser.boards.search.candidates import predict
 from kser.models.presets import BACKBONES
 from kser.tflite.interpreter import TFLMRunner, smallest_arena_bytes
 from kser.tflite.model_file import parse

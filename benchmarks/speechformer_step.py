@@ -83,7 +83,7 @@ def keras_attention(b: blocks.Builder, x, name: str, window: int):
     attention = keras.layers.MultiHeadAttention(b.config.num_heads, dim // b.config.num_heads, dropout=b.config.dropout)
     mixed = attention(queries, tokens)
     mixed = keras.layers.Lambda(lambda x: tf.reshape(x, (-1, 1, num_tokens, dim)), name=f"{name}_merge")(mixed)
-    return b.dropout(f"{name}_dropout")(mixed)
+    return b.dropout(mixed, f"{name}_dropout")
 
 
 def no_attention(b: blocks.Builder, x, name: str, window: int):

@@ -11,7 +11,8 @@ from kser.files import replacing
 from kser.training.metrics import Scores
 
 if TYPE_CHECKING:  # a confusion matrix needs no search
-    from kser.boards.search.search import Candidate, Fit
+    from kser.boards.search.candidates import Candidate
+    from kser.boards.search.search import Fit
 
 
 def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:

@@ -70,7 +70,7 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
     try:
         samples, sample_rate_hz, digest = _read_whole(path) if span is None else _read_span(path, span)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} is not a readable audio file ({_reason(error)}).") from error
+        raise AudioError(f"{path} is not a readable audio file ({_error_text(error)}).") from error
     except (ValueError, MemoryError) as error:
         # A FLAC file that was written to a pipe, or damaged: libsndfile makes room for 2^63 samples, or 2^36.
         raise AudioError(
@@ -150,7 +150,7 @@ def _check_head(path: str, head: bytes, num_bytes: int) -> None:
         raise AudioError(f"{path} is truncated: its header announces {declared + 8} bytes, it has {num_bytes}.")
 
 
-def _reason(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).rstrip(".").strip()
 
 

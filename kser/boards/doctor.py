@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass
 from kser.boards.catalog import Board, Kernels, find_board
 from kser.boards.cost_model import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
 from kser.boards.cost_model import Estimate as InstructionEstimate
-from kser.boards.findings import Findings, Measurement, find, measure
+from kser.boards.inspection import Findings, Measurement, inspect, measure
 from kser.boards.op_support import Problem, check, runs_in_own_kernel
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite.op_graph import Node
-from kser.tflite.sandbox import ExaminationError, Examiner, Limits
+from kser.tflite.sandbox import Sandbox, SandboxError
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"
 VERDICTS = (FITS, TIGHT, DOES_NOT_RUN)
@@ -78,7 +78,7 @@ def examine(
     boards: Sequence[str],
     decision_ms: float = DEFAULT_DECISION_MS,
     name: str = "The model",
-    examiner: Examiner | None = None,
+    sandbox: Sandbox | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Diagnoses a model for each of the boards named. Its bytes are parsed and run in a child process only.
 
@@ -90,22 +90,22 @@ def examine(
         raise ConfigError(f"decision_ms must be above 0, not {decision_ms:g}.")
     for board in boards:
         find_board(board)
-    if examiner is None:
-        with Examiner(Limits()) as own:
+    if sandbox is None:
+        with Sandbox() as own:
             return examine(model_bytes, boards, decision_ms, name, own)
     try:
-        measured = examiner.run(_measure, model_bytes, name)
-    except ExaminationError as error:
+        measured = sandbox.run(_measure, model_bytes, name)
+    except SandboxError as error:
         measured = asdict(Measurement(failure=f"it {error}"))
     try:
-        found = examiner.run(_diagnoses, model_bytes, tuple(boards), decision_ms, name, measured)
-    except ExaminationError as error:
+        found = sandbox.run(_diagnoses, model_bytes, tuple(boards), decision_ms, name, measured)
+    except SandboxError as error:
         raise ModelFileError(f"{name} is damaged: reading it {error}.") from error
     return tuple(map(diagnosis_of, found))
 
 
 def _diagnoses(model_bytes: bytes, boards: Sequence[str], decision_ms: float, name: str, measured: dict) -> list[dict]:
-    findings = find(model_bytes, Measurement(**measured), name)
+    findings = inspect(model_bytes, Measurement(**measured), name)
     return [asdict(diagnose(findings, find_board(board), decision_ms)) for board in boards]
 
 

@@ -13,13 +13,12 @@ Planner: tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc in github
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kser.tflite.op_graph import Node, Tensor
+from kser.tflite.op_graph import Node, tensors_of
 
 ALIGNMENT = 16
-_ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
 
 # Structs for each node and each tensor, and what the interpreter takes for itself, its input and its output.
 _NODE_BYTES, _TENSOR_BYTES, _INTERPRETER_BYTES = 64, 24, 736
@@ -60,17 +59,6 @@ class Buffer:
     last: int
 
 
-def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's values."""
-    return tensor.elements * _ITEM_BYTES[tensor.dtype]
-
-
-def tensors_of(nodes: Iterable[Node]) -> list[Tensor]:
-    """The tensors of a graph, each once, constants included; a tensor is told from others by being another object."""
-    found = {id(t): t for node in nodes for t in (*node.inputs, *node.outputs) if t is not None}
-    return list(found.values())
-
-
 def arena_bytes(nodes: Sequence[Node]) -> int:
     """Bytes of arena in use on a 64-bit computer, with the reference kernels, of an int8 graph of one input and output."""
     return aligned(planned_bytes(buffers(nodes)) + _tail_bytes(nodes))
@@ -106,7 +94,7 @@ def buffers(nodes: Sequence[Node]) -> list[Buffer]:
             if tensor is not None and not tensor.constant:
                 born = number if any(tensor is y for y in node.outputs) else 0
                 lives.setdefault(id(tensor), [born, number])[1] = number
-                sizes[id(tensor)] = aligned(tensor_bytes(tensor))
+                sizes[id(tensor)] = aligned(tensor.num_bytes)
     return [Buffer(sizes[key], *life) for key, life in lives.items()]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kser.boards.catalog import OWN_OPS, Board, Kernels
 from kser.boards.cost_model import instructions
-from kser.boards.findings import Findings
+from kser.boards.inspection import Findings
 from kser.tflite.op_graph import Node, Tensor
 
 MAX_NAMES = 3

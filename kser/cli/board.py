@@ -28,15 +28,14 @@ def define_flags() -> None:
 
 def main(paths: list[str]) -> None:
     from kser.tflite.predict import Predictor, audio_files
-    from kser.tflite.sandbox import Examiner
 
     if not FLAGS.port or not FLAGS.model:
         raise ConfigError("bin/board needs --port, the board's serial port, and --model, the .tflite it runs.")
     if not paths:
         raise ConfigError("bin/board needs one or more audio files or folders.")
     files = list(audio_files(paths))
-    with Examiner() as examiner:
-        sys.exit(compare_all(Predictor(FLAGS.model, "tflm", examiner), files))
+    with Predictor(FLAGS.model, "tflm") as predictor:
+        sys.exit(compare_all(predictor, files))
 
 
 def compare_all(predictor, files: list[str]) -> int:

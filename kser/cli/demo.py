@@ -27,7 +27,6 @@ def main(_) -> None:
     from kser.config import RECOMMENDED_HRF, DataConfig, DataPaths, QuantizationConfig, RunConfig, TrainConfig
     from kser.models.presets import preset
     from kser.tflite.predict import Predictor
-    from kser.tflite.sandbox import Examiner
 
     start = time.monotonic()
     out_dir = FLAGS.out_dir or tempfile.mkdtemp(prefix="kser-demo-")
@@ -39,8 +38,8 @@ def main(_) -> None:
         run, scores = workflow.train_new(run_dir, config, paths, progress)
     _, result = workflow.fold_and_convert(run_dir, paths, QuantizationConfig(representative_clips=100))
     clip = workflow.test_clips(run_dir, paths)[0]
-    with Examiner() as examiner:
-        prediction = Predictor(run.file(workflow.MODEL_FILE), "tflm", examiner).predict(clip.path)
+    with Predictor(run.file(workflow.MODEL_FILE), "tflm") as predictor:
+        prediction = predictor.predict(clip.path)
     print()
     print(scores_text(run, scores))
     print(export_text(run, result.report, result.certificate, result.parity))

@@ -23,15 +23,14 @@ def define_flags() -> None:
 
 def main(paths: list[str]) -> None:
     from kser.tflite.predict import Predictor, audio_files
-    from kser.tflite.sandbox import Examiner
 
     if not FLAGS.model:
         raise ConfigError("bin/predict needs --model, a .tflite written by bin/fold_and_convert.")
     if not paths:
         raise ConfigError("bin/predict needs one or more audio files or folders.")
     files = list(audio_files(paths))
-    with Examiner() as examiner:
-        sys.exit(predict_all(Predictor(FLAGS.model, FLAGS.interpreter, examiner), files))
+    with Predictor(FLAGS.model, FLAGS.interpreter) as predictor:
+        sys.exit(predict_all(predictor, files))
 
 
 def predict_all(predictor, files: list[str]) -> int:

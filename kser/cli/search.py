@@ -83,7 +83,7 @@ def _search(features: FeatureConfig):
 
 def flag_lines(candidate) -> list[str]:
     """The flags that make bin/train train this network: a preset, and what differs from it and from the defaults."""
-    from kser.boards.search.search import BASE_PRESET
+    from kser.boards.search.grid import BASE_PRESET
     from kser.models.presets import preset
 
     model, name = candidate.model, candidate.preset or BASE_PRESET

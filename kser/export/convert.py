@@ -87,11 +87,11 @@ def _convert(converter: tf.lite.TFLiteConverter, name: str) -> bytes:
         try:
             model_bytes = converter.convert()
         except (ConverterError, RuntimeError, ValueError) as error:
-            raise KserError(f"Model '{name}' cannot be converted to TensorFlow Lite: {_reason(str(error))}.") from error
+            raise KserError(f"Model '{name}' cannot be converted to TensorFlow Lite: {_first_error(str(error))}.") from error
     return model_file.pack(model_file.parse(model_bytes))
 
 
-def _reason(message: str) -> str:
+def _first_error(message: str) -> str:
     """The first error of an MLIR traceback, without its source locations."""
     found = re.search(r"error: (.+)", message)
     return (found[1] if found else message.strip().partition("\n")[0]).rstrip(".")

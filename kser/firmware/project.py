@@ -135,7 +135,4 @@ def ring_samples(figures: Figures) -> int:
 
 def _logits(model_bytes: bytes, golden: np.ndarray) -> np.ndarray:
     """(num_classes,) int8 of the golden input."""
-    tflm = interpreter.open_tflm(model_bytes)
-    tflm.set_input(golden[np.newaxis], 0)
-    tflm.invoke()
-    return tflm.get_output(0)[0]
+    return interpreter.TFLMRunner(model_bytes).invoke(golden[np.newaxis])[0]

@@ -28,7 +28,7 @@ HRF_BOTH = ("first", "second")
 
 
 class Builder:
-    """Makes the layers of one network: its settings, and a start for every layer from the seed and the layer's name."""
+    """Appends the layers of one network: its settings, and a start for every layer from the seed and the layer's name."""
 
     def __init__(self, config: ModelConfig, features: FeatureConfig, seed: int):
         self.config = config
@@ -43,8 +43,12 @@ class Builder:
     def glorot(self, name: str):
         return keras.initializers.GlorotUniform(self.layer_seed(name))
 
-    def dense(self, units: int, name: str, role: str = "", activation=None):
-        """A Dense, factorized where the settings say so.
+    def apply(self, layer: keras.layers.Layer, inputs):
+        """The output of `layer`: the one place where the layers of a network are called, for subclasses to override."""
+        return layer(inputs)
+
+    def dense(self, x, units: int, name: str, role: str = "", activation=None):
+        """A Dense, factorized where the settings say so, over the last axis of `x`.
 
         Args:
           role: what the layer is to HRF (one of `hrf_where`); empty: only an override reaches it.
@@ -53,8 +57,9 @@ class Builder:
         activation = ACTIVATION_FUNCTIONS.get(activation, activation)
         start = self.glorot(name)
         if expansion == 0:
-            return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
-        return HRFDense(units, expansion, hrf.init, hrf.inner_bias, activation, start, hrf.depth, hrf.form, name=name)
+            return self.apply(keras.layers.Dense(units, activation, kernel_initializer=start, name=name), x)
+        layer = HRFDense(units, expansion, hrf.init, hrf.inner_bias, activation, start, hrf.depth, hrf.form, name=name)
+        return self.apply(layer, x)
 
     def _expansion(self, name: str, role: str) -> int:
         for pattern, expansion in self.config.hrf.overrides():
@@ -69,101 +74,101 @@ class Builder:
             pattern = sorted(self.unmatched_overrides)[0]
             raise ConfigError(f"hrf override '{pattern}' matches no Dense layer of {self.config.backbone}.")
 
-    def norm(self, name: str):
-        return (LayerNorm if self.config.norm == "layer" else RMSNorm)(name=name)
+    def norm(self, x, name: str):
+        return self.apply((LayerNorm if self.config.norm == "layer" else RMSNorm)(name=name), x)
 
-    def activation(self, name: str):
-        return keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name)
+    def activation(self, x, name: str):
+        return self.apply(keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name), x)
 
-    def dropout(self, name: str, rate: float | None = None):
-        return keras.layers.Dropout(self.config.dropout if rate is None else rate, seed=self.layer_seed(name), name=name)
+    def dropout(self, x, name: str, rate: float | None = None):
+        rate = self.config.dropout if rate is None else rate
+        return self.apply(keras.layers.Dropout(rate, seed=self.layer_seed(name), name=name), x)
 
 
 def stem(b: Builder, x):
     """Log-mel (batch, num_frames, num_mels) to tokens: 3 x 3 convolutions of stride 2, then a linear layer per token."""
-    x = keras.layers.Reshape((*x.shape[1:], 1), name="stem_channels")(x)
+    x = b.apply(keras.layers.Reshape((*x.shape[1:], 1), name="stem_channels"), x)
     for i, channels in enumerate(b.config.stem_channels):
         name = f"stem_conv_{i}"
         conv = keras.layers.Conv2D(channels, 3, 2, "same", use_bias=False, kernel_initializer=b.glorot(name), name=name)
-        x = keras.layers.BatchNormalization(epsilon=1e-5, name=f"stem_bn_{i}")(conv(x))
+        x = b.apply(keras.layers.BatchNormalization(epsilon=1e-5, name=f"stem_bn_{i}"), b.apply(conv, x))
         # ReLU fuses into the convolution; swish would keep three copies of the widest tensor in the arena.
-        x = keras.layers.ReLU(name=f"stem_relu_{i}")(x)
-    x = keras.layers.Reshape((1, x.shape[1], x.shape[2] * x.shape[3]), name="stem_tokens")(x)
-    return b.dropout("stem_dropout")(b.dense(b.config.hidden_dim, "stem_out")(x))
+        x = b.apply(keras.layers.ReLU(name=f"stem_relu_{i}"), x)
+    x = b.apply(keras.layers.Reshape((1, x.shape[1], x.shape[2] * x.shape[3]), name="stem_tokens"), x)
+    return b.dropout(b.dense(x, b.config.hidden_dim, "stem_out"), "stem_dropout")
 
 
 def feed_forward(b: Builder, x, name: str):
     """Dense, activation, Dense; the Dense layers are the ones HRF factorizes."""
     dim = x.shape[-1]
     inner_dim = b.config.ffn_dim * dim // b.config.hidden_dim
-    x = b.dense(inner_dim, f"{name}_first", "first", b.config.activation)(x)
-    x = b.dropout(f"{name}_inner_dropout")(x)
-    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_second", "second")(x))
+    x = b.dense(x, inner_dim, f"{name}_first", "first", b.config.activation)
+    x = b.dropout(x, f"{name}_inner_dropout")
+    return b.dropout(b.dense(x, dim, f"{name}_second", "second"), f"{name}_dropout")
 
 
 def self_attention(b: Builder, x, name: str):
     """Multi-head scaled dot-product attention over all tokens (Vaswani et al. 2017), without a mask."""
     query, key, value = heads(b, x, name)
-    value = keras.layers.Permute((1, 3, 2), name=f"{name}_value_columns")(value)
-    scores = AttentionProduct(query.shape[-1] ** -0.5, name=f"{name}_scores")([query, key])
-    mixed = AttentionProduct(name=f"{name}_mix")([attention_weights(b, scores, name), value])
+    value = b.apply(keras.layers.Permute((1, 3, 2), name=f"{name}_value_columns"), value)
+    scores = b.apply(AttentionProduct(query.shape[-1] ** -0.5, name=f"{name}_scores"), [query, key])
+    mixed = b.apply(AttentionProduct(name=f"{name}_mix"), [attention_weights(b, scores, name), value])
     return merge_heads(b, mixed, name)
 
 
 def local_attention(b: Builder, x, name: str, window: int):
     """Multi-head attention of every token to the `window` (odd) tokens around it; see LocalScores."""
     query, key, value = heads(b, x, name)
-    scores = LocalScores(window, query.shape[-1] ** -0.5, name=f"{name}_scores")([query, key])
-    mixed = LocalMix(window, name=f"{name}_mix")([attention_weights(b, scores, name), value])
+    scores = b.apply(LocalScores(window, query.shape[-1] ** -0.5, name=f"{name}_scores"), [query, key])
+    mixed = b.apply(LocalMix(window, name=f"{name}_mix"), [attention_weights(b, scores, name), value])
     return merge_heads(b, mixed, name)
 
 
 def heads(b: Builder, x, name: str):
     """Queries, keys and values of all heads, (batch, num_heads, num_tokens, head_dim) each."""
     num_tokens, dim = x.shape[2:]
+    shape = num_tokens, b.config.num_heads, dim // b.config.num_heads
 
     def head_tensor(role: str):
-        dense = b.dense(dim, f"{name}_{role}", "attention")
-        split = keras.layers.Reshape(
-            (num_tokens, b.config.num_heads, dim // b.config.num_heads), name=f"{name}_{role}_heads"
-        )
-        return keras.layers.Permute((2, 1, 3), name=f"{name}_{role}_order")(split(dense(x)))
+        y = b.dense(x, dim, f"{name}_{role}", "attention")
+        y = b.apply(keras.layers.Reshape(shape, name=f"{name}_{role}_heads"), y)
+        return b.apply(keras.layers.Permute((2, 1, 3), name=f"{name}_{role}_order"), y)
 
     return head_tensor("query"), head_tensor("key"), head_tensor("value")
 
 
 def attention_weights(b: Builder, scores, name: str):
     """Softmax over the last axis of the scores, and dropout of whole weights; of the scores' shape."""
-    return b.dropout(f"{name}_weight_dropout")(keras.layers.Softmax(name=f"{name}_weights")(scores))
+    return b.dropout(b.apply(keras.layers.Softmax(name=f"{name}_weights"), scores), f"{name}_weight_dropout")
 
 
 def merge_heads(b: Builder, x, name: str):
     """(batch, num_heads, num_tokens, head_dim) to (batch, 1, num_tokens, dim), and the projection after it."""
     num_heads, num_tokens, head_dim = x.shape[1:]
-    x = keras.layers.Permute((2, 1, 3), name=f"{name}_merge_order")(x)
-    x = keras.layers.Reshape((1, num_tokens, num_heads * head_dim), name=f"{name}_merge")(x)
-    return b.dropout(f"{name}_dropout")(b.dense(num_heads * head_dim, f"{name}_out", "attention")(x))
+    x = b.apply(keras.layers.Permute((2, 1, 3), name=f"{name}_merge_order"), x)
+    x = b.apply(keras.layers.Reshape((1, num_tokens, num_heads * head_dim), name=f"{name}_merge"), x)
+    return b.dropout(b.dense(x, num_heads * head_dim, f"{name}_out", "attention"), f"{name}_dropout")
 
 
 def convolution(b: Builder, x, name: str):
     """The Conformer's convolution module: pointwise GLU, depthwise over time, BatchNorm, activation, pointwise."""
     dim = x.shape[-1]
-    gate = b.dense(dim, f"{name}_gate", "pointwise", "sigmoid")(x)
-    x = keras.layers.Multiply(name=f"{name}_glu")([b.dense(dim, f"{name}_value", "pointwise")(x), gate])
+    gate = b.dense(x, dim, f"{name}_gate", "pointwise", "sigmoid")
+    x = b.apply(keras.layers.Multiply(name=f"{name}_glu"), [b.dense(x, dim, f"{name}_value", "pointwise"), gate])
     depthwise = keras.layers.DepthwiseConv2D(
         (1, b.config.kernel_size),
         padding="same",
         depthwise_initializer=b.glorot(f"{name}_depthwise"),
         name=f"{name}_depthwise",
     )
-    x = keras.layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn")(depthwise(x))
-    x = b.activation(f"{name}_act")(x)
-    return b.dropout(f"{name}_dropout")(b.dense(dim, f"{name}_out", "pointwise")(x))
+    x = b.apply(keras.layers.BatchNormalization(epsilon=1e-5, name=f"{name}_bn"), b.apply(depthwise, x))
+    x = b.activation(x, f"{name}_act")
+    return b.dropout(b.dense(x, dim, f"{name}_out", "pointwise"), f"{name}_dropout")
 
 
-def residual(x, change, name: str):
+def residual(b: Builder, x, change, name: str):
     """`x + change`, the residual stream's next state."""
-    return keras.layers.Add(name=f"{name}_add")([x, change])
+    return b.apply(keras.layers.Add(name=f"{name}_add"), [x, change])
 
 
 def pool(b: Builder, x):
@@ -173,19 +178,19 @@ def pool(b: Builder, x):
     deviation from it, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
     """
     if b.config.pooling == "mean":
-        return keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    scores = keras.layers.Permute((1, 3, 2), name="pool_order")(b.dense(1, "pool_score")(x))
-    weights = keras.layers.Softmax(name="pool_weights")(scores)
-    values = keras.layers.Permute((1, 3, 2), name="pool_values")(x)
-    mean = AttentionProduct(name="pool_mix")([weights, values])
+        return b.apply(keras.layers.GlobalAveragePooling2D(name="pool"), x)
+    scores = b.apply(keras.layers.Permute((1, 3, 2), name="pool_order"), b.dense(x, 1, "pool_score"))
+    weights = b.apply(keras.layers.Softmax(name="pool_weights"), scores)
+    values = b.apply(keras.layers.Permute((1, 3, 2), name="pool_values"), x)
+    mean = b.apply(AttentionProduct(name="pool_mix"), [weights, values])
     if b.config.pooling == "statistics":
-        squares = keras.layers.Multiply(name="pool_squares")([values, values])
-        square = AttentionProduct(name="pool_mix_squares")([weights, squares])
-        deviation = Deviation(name="pool_deviation")([mean, square])
-        mean = keras.layers.Concatenate(name="pool_statistics")([mean, deviation])
-    return keras.layers.Reshape((mean.shape[-1],), name="pool")(mean)
+        squares = b.apply(keras.layers.Multiply(name="pool_squares"), [values, values])
+        square = b.apply(AttentionProduct(name="pool_mix_squares"), [weights, squares])
+        deviation = b.apply(Deviation(name="pool_deviation"), [mean, square])
+        mean = b.apply(keras.layers.Concatenate(name="pool_statistics"), [mean, deviation])
+    return b.apply(keras.layers.Reshape((mean.shape[-1],), name="pool"), mean)
 
 
 def classifier(b: Builder, x, num_classes: int):
     """Pooling and a linear layer: (batch, num_classes) logits."""
-    return b.dense(num_classes, "classifier", "classifier")(b.dropout("classifier_dropout")(pool(b, x)))
+    return b.dense(b.dropout(pool(b, x), "classifier_dropout"), num_classes, "classifier", "classifier")

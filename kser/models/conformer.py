@@ -11,14 +11,14 @@ def block(b: blocks.Builder, x, name: str):
     x = half_step(b, x, f"{name}_ffn1")
     for part, function in (("attention", blocks.self_attention), ("conv", blocks.convolution)):
         part = f"{name}_{part}"
-        x = blocks.residual(x, function(b, b.norm(f"{part}_norm")(x), part), part)
-    return b.norm(f"{name}_norm")(half_step(b, x, f"{name}_ffn2"))
+        x = blocks.residual(b, x, function(b, b.norm(x, f"{part}_norm"), part), part)
+    return b.norm(half_step(b, x, f"{name}_ffn2"), f"{name}_norm")
 
 
 def half_step(b: blocks.Builder, x, name: str):
     """The feed-forward network's residual step, taken by half."""
-    change = blocks.feed_forward(b, b.norm(f"{name}_norm")(x), name)
-    return blocks.residual(x, Scale(0.5, name=f"{name}_half")(change), name)
+    change = blocks.feed_forward(b, b.norm(x, f"{name}_norm"), name)
+    return blocks.residual(b, x, b.apply(Scale(0.5, name=f"{name}_half"), change), name)
 
 
 def logits(b: blocks.Builder, inputs, num_classes: int):

@@ -14,19 +14,18 @@ def block(b: blocks.Builder, x, name: str):
     """Attention and feed-forward, each around a residual; (batch, 1, num_tokens, hidden_dim)."""
     for part, function in (("attention", blocks.self_attention), ("ffn", blocks.feed_forward)):
         part = f"{name}_{part}"
-        norm = b.norm(f"{part}_norm")
         if b.config.norm_position == "pre":
-            x = blocks.residual(x, function(b, norm(x), part), part)
+            x = blocks.residual(b, x, function(b, b.norm(x, f"{part}_norm"), part), part)
         else:
-            x = norm(blocks.residual(x, function(b, x, part), part))
+            x = b.norm(blocks.residual(b, x, function(b, x, part), part), f"{part}_norm")
     return x
 
 
 def logits(b: blocks.Builder, inputs, num_classes: int):
     """The whole network on a clip (batch, num_frames, num_mels)."""
-    x = AddPositions(name="positions")(blocks.stem(b, inputs))
+    x = b.apply(AddPositions(name="positions"), blocks.stem(b, inputs))
     for i in range(b.config.num_layers):
         x = block(b, x, f"block_{i}")
     if b.config.norm_position == "pre":
-        x = b.norm("final_norm")(x)
+        x = b.norm(x, "final_norm")
     return blocks.classifier(b, x, num_classes)

@@ -40,18 +40,18 @@ def _in_tokens(lengths_ms: tuple[int, ...], hop_ms: float) -> tuple[int, ...]:
 
 def layer(b: blocks.Builder, x, name: str, window: int, positions: bool):
     """Attention (`window` 0: to all tokens) and feed-forward, each normalized after its residual."""
-    attended = AddPositions(name=f"{name}_positions")(x) if positions else x
+    attended = b.apply(AddPositions(name=f"{name}_positions"), x) if positions else x
     part = f"{name}_attention"
     change = blocks.local_attention(b, attended, part, window) if window else blocks.self_attention(b, attended, part)
-    x = b.norm(f"{part}_norm")(blocks.residual(x, change, part))
+    x = b.norm(blocks.residual(b, x, change, part), f"{part}_norm")
     part = f"{name}_ffn"
-    return b.norm(f"{part}_norm")(blocks.residual(x, blocks.feed_forward(b, x, part), part))
+    return b.norm(blocks.residual(b, x, blocks.feed_forward(b, x, part), part), f"{part}_norm")
 
 
 def stage(b: blocks.Builder, x, index: int, window: int):
     """All layers of one stage; (batch, 1, num_tokens, dim)."""
     name = STAGES[index]
-    x = b.norm(f"{name}_norm")(x)
+    x = b.norm(x, f"{name}_norm")
     for i in range(b.config.stage_layers[index]):
         x = layer(b, x, f"{name}_{i}", window, positions=index == 0)
     return x
@@ -63,9 +63,9 @@ def merge(b: blocks.Builder, x, index: int, size: int):
     num_tokens, dim = x.shape[2:]
     missing = -num_tokens % size
     if missing:
-        x = keras.layers.ZeroPadding2D(((0, 0), (0, missing)), name=f"{name}_fill")(x)
-    x = keras.layers.AveragePooling2D((1, size), name=f"{name}_mean")(x)
-    return b.norm(f"{name}_norm")(b.dense(dim * b.config.stage_widening[index], f"{name}_out")(x))
+        x = b.apply(keras.layers.ZeroPadding2D(((0, 0), (0, missing)), name=f"{name}_fill"), x)
+    x = b.apply(keras.layers.AveragePooling2D((1, size), name=f"{name}_mean"), x)
+    return b.norm(b.dense(x, dim * b.config.stage_widening[index], f"{name}_out"), f"{name}_norm")
 
 
 def trunk(b: blocks.Builder, x):
@@ -90,15 +90,15 @@ def head(b: blocks.Builder, x, num_classes: int):
         return blocks.classifier(b, x, num_classes)
     x = blocks.pool(b, x)
     for i in range(b.config.head_layers):
-        x = b.dense(x.shape[-1] // 2, f"head_{i}", "classifier", "relu")(x)
-        x = b.dropout(f"head_dropout_{i}", HEAD_DROPOUT)(x)
-    return b.dense(num_classes, "classifier", "classifier")(x)
+        x = b.dense(x, x.shape[-1] // 2, f"head_{i}", "classifier", "relu")
+        x = b.dropout(x, f"head_dropout_{i}", HEAD_DROPOUT)
+    return b.dense(x, num_classes, "classifier", "classifier")
 
 
 def logits(b: blocks.Builder, inputs, num_classes: int):
     """The whole network on a clip (batch, num_frames, num_mels); a linear layer first unless a frame has hidden_dim mels."""
     num_frames, num_mels = inputs.shape[1:]
-    x = keras.layers.Reshape((1, num_frames, num_mels), name="frames")(inputs)
+    x = b.apply(keras.layers.Reshape((1, num_frames, num_mels), name="frames"), inputs)
     if num_mels != b.config.hidden_dim:
-        x = b.dense(b.config.hidden_dim, "frames_out")(x)
+        x = b.dense(x, b.config.hidden_dim, "frames_out")
     return head(b, trunk(b, x)[-1], num_classes)

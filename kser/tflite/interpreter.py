@@ -18,7 +18,7 @@ from tflite_micro import runtime as tflm
 
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite.model_file import items, parse
-from kser.tflite.op_graph import ModelDescription, Tensor, describe, op_name, tensor_of
+from kser.tflite.op_graph import ModelDescription, Tensor, describe, graph_inputs, op_name, printable, tensor_of
 
 DEFAULT_ARENA_BYTES = 16 << 20
 
@@ -47,26 +47,35 @@ def captured_log() -> Iterator[Callable[[], str]]:
             os.close(saved)
 
 
+class InterpreterError(ModelFileError):
+    """A model that an interpreter does not load or run; `reason` is why, as the end of a sentence."""
+
+    def __init__(self, name: str, library: str, reason: str):
+        super().__init__(f"{name} does not run in {library}: {reason}.")
+        self.reason = reason
+
+
 @contextlib.contextmanager
-def _interpreter_errors(library: str, name: str) -> Iterator[None]:
+def _interpreter_errors(library: str, name: str, arena_bytes: int = DEFAULT_ARENA_BYTES) -> Iterator[None]:
     """Silences an interpreter and turns its failure into one sentence."""
     with captured_log() as log:
         try:
             yield
-        except (RuntimeError, ValueError) as error:
-            raise ModelFileError(f"{name} does not run in {library}: {_reason(f'{log()}{error}')}.") from error
+        except (RuntimeError, ValueError, TypeError) as error:  # TypeError: of a tensor's type that NumPy does not have
+            raise InterpreterError(name, library, _failure_reason(f"{log()}\n{error}", arena_bytes)) from error
 
 
-def _reason(log: str) -> str:
-    """The cause in an interpreter's log; its last line when it is none of the usual ones."""
+def _failure_reason(log: str, arena_bytes: int) -> str:
+    """The cause in an interpreter's log; its first complaint when it is none of the usual ones."""
     missing_op = re.search(r"Didn't find op for builtin opcode '(\w+)'|unresolved custom op: (\w+)", log)
     if missing_op:
         return f"the op {missing_op[1] or missing_op[2]} is missing there"
     if "registration from op code CUSTOM" in log:  # TFLM does not say which
         return "a custom op is missing there, which bin/doctor names"
     if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
-        return "the tensor arena is too small for it"
-    return log.strip().splitlines()[-1].rstrip(".")
+        return f"it needs a tensor arena of more than {arena_bytes} bytes"
+    complaints = (line.strip() for line in log.splitlines() if not line.startswith(("INFO:", "WARNING:")))
+    return printable(next(filter(None, complaints), "it does not say why")).rstrip(".")
 
 
 def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
@@ -112,12 +121,12 @@ class Runner(ABC):
         outputs = np.empty((len(features), *self.output.shape[1:]), self.output.dtype)
         with _interpreter_errors(self.library, self._name):
             for index, clip in enumerate(quantize(features, self.input)):
-                outputs[index] = self._invoke(clip[np.newaxis])[0]
+                outputs[index] = self.invoke(clip[np.newaxis])[0]
         return dequantize(outputs, self.output)
 
     @abstractmethod
-    def _invoke(self, clip: np.ndarray) -> np.ndarray:
-        """The output tensor for the input tensor, both as stored."""
+    def invoke(self, clip: np.ndarray) -> np.ndarray:
+        """The output tensor (1, num_classes) of an input tensor (1, num_frames, num_mels), both as stored."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class LiteRTRunner(Runner):
         self._input_index = self._interpreter.get_input_details()[0]["index"]
         self._output_index = self._interpreter.get_output_details()[0]["index"]
 
-    def _invoke(self, clip: np.ndarray) -> np.ndarray:
+    def invoke(self, clip: np.ndarray) -> np.ndarray:
         self._interpreter.set_tensor(self._input_index, clip)
         self._interpreter.invoke()
         return self._interpreter.get_tensor(self._output_index)
@@ -161,31 +170,15 @@ class LiteRTRunner(Runner):
         """What every node computes, in their order, of features (n, num_frames, num_mels); needs `keep_tensors`."""
         model = parse(self._model_bytes, self._name)
         graph = model.subgraphs[0]
-        results = [(op, index) for op in graph.operators for index in items(op.outputs)]
+        results = [(op_name(model, op), index) for op in graph.operators for index in items(op.outputs)]
         values: list[list[np.ndarray]] = [[] for _ in results]
         for clip in quantize(features, self.input):
-            self._invoke(clip[np.newaxis])
+            self.invoke(clip[np.newaxis])
             for kept, (_, index) in zip(values, results, strict=True):
                 kept.append(self._interpreter.get_tensor(index))
-        infos = [(op_name(model, op), tensor_of(model, graph.tensors[index])) for op, index in results]
-        return [
-            ComputedTensor(op, info, dequantize(np.stack(kept), info))
-            for (op, info), kept in zip(infos, values, strict=True)
-        ]
-
-
-@dataclass(frozen=True)
-class ArenaUsage:
-    """Bytes of tensor arena. `head` holds activations and scratch, `tail` what lives as long as the interpreter."""
-
-    total: int
-    head: int
-    tail: int
-
-
-def open_tflm(model_bytes: bytes, arena_bytes: int = DEFAULT_ARENA_BYTES):
-    """TFLM's own interpreter on any model; it refuses one with exceptions of its own and complaints on stderr."""
-    return tflm.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
+        tensors = [tensor_of(model, graph.tensors[index]) for _, index in results]
+        ops = [op for op, _ in results]
+        return [ComputedTensor(op, t, dequantize(np.stack(v), t)) for op, t, v in zip(ops, tensors, values, strict=True)]
 
 
 class TFLMRunner(Runner):
@@ -195,48 +188,78 @@ class TFLMRunner(Runner):
 
     def __init__(self, model_bytes: bytes, name: str = "The model", arena_bytes: int = DEFAULT_ARENA_BYTES):
         super().__init__(model_bytes, name)
-        with _interpreter_errors(self.library, name):
-            self._interpreter = open_tflm(self._model_bytes, arena_bytes)
+        with _interpreter_errors(self.library, name, arena_bytes):
+            self._interpreter = tflm.Interpreter.from_bytes(self._model_bytes, arena_size=arena_bytes)
 
-    def _invoke(self, clip: np.ndarray) -> np.ndarray:
+    def invoke(self, clip: np.ndarray) -> np.ndarray:
         self._interpreter.set_input(clip, 0)
         self._interpreter.invoke()
         return self._interpreter.get_output(0)
 
     def arena(self) -> ArenaUsage:
-        """Bytes in use once the model is loaded, whatever arena it was given.
+        """What is in use once the model is loaded, whatever arena it was given.
 
         Loading itself can take more, see `smallest_arena_bytes`. A 32-bit board takes less: its pointers are half as long.
         """
-        with captured_log() as log:
-            self._interpreter.print_allocations()
-            used = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", log()))
-        return ArenaUsage(**{part: int(size) for part, size in used.items()})
+        return _arena_usage(self._interpreter)
+
+
+@dataclass(frozen=True)
+class ArenaUsage:
+    """Bytes of tensor arena: `head` for activations and scratch, `tail` for what lives as long as the interpreter, such as
+    the TfLiteEvalTensor that it keeps of `eval_tensors` tensors."""
+
+    total: int
+    head: int
+    tail: int
+    eval_tensors: int
+
+
+def _arena_usage(tflm_interpreter) -> ArenaUsage:
+    with captured_log() as log:
+        tflm_interpreter.print_allocations()
+        used = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", log()))
+        eval_tensors = re.search(r"'TfLiteEvalTensor data' used .* for (\d+) ", log())
+    if len(used) < 3 or not eval_tensors:
+        raise RuntimeError("it does not tell its allocations")
+    return ArenaUsage(eval_tensors=int(eval_tensors[1]), **{part: int(size) for part, size in used.items()})
+
+
+def trial_run(model_bytes: bytes, name: str = "The model") -> ArenaUsage:
+    """Runs any model once in TFLM, on zeros, and returns what is in use then.
+
+    Raises:
+      ModelFileError: no TensorFlow Lite model, or, an InterpreterError, one that does not load or run there.
+    """
+    model = parse(model_bytes, name)
+    with _interpreter_errors(TFLMRunner.library, name):
+        interpreter = tflm.Interpreter.from_bytes(model_bytes, arena_size=DEFAULT_ARENA_BYTES)
+        for position, tensor in enumerate(graph_inputs(model)):
+            interpreter.set_input(np.zeros(tensor.shape, tensor.dtype), position)
+        interpreter.invoke()
+        return _arena_usage(interpreter)
 
 
 def smallest_arena_bytes(model_bytes: bytes, name: str = "The model") -> int:
-    """The smallest arena, in steps of 16 bytes, that TFLM loads the model in on this computer.
+    """The smallest arena, in steps of 16 bytes, that TFLM loads any model in on this computer.
 
     Small models need more to load than they keep: the memory planner's own tables come on top.
 
     Raises:
-      ModelFileError: the model does not run in TFLM.
+      ModelFileError: as `trial_run`.
     """
 
     def loads(arena_bytes: int) -> bool:
         try:
-            TFLMRunner(model_bytes, name, arena_bytes)
-        except ModelFileError:
+            tflm.Interpreter.from_bytes(model_bytes, arena_size=arena_bytes)
+        except RuntimeError:
             return False
         return True
 
-    return smallest_that_loads(TFLMRunner(model_bytes, name).arena().total, loads)
-
-
-def smallest_that_loads(used: int, loads: Callable[[int], bool]) -> int:
-    """The smallest arena from `used` bytes on, in steps of 16, that a model loads in: what it keeps, or little more."""
-    sizes = range(used, DEFAULT_ARENA_BYTES, 16)
-    return sizes[bisect.bisect_left(sizes, True, key=loads)]
+    sizes = range(trial_run(model_bytes, name).total, DEFAULT_ARENA_BYTES, 16)
+    with captured_log():
+        steps = bisect.bisect_left(sizes, True, key=loads)
+    return sizes[steps] if steps < len(sizes) else DEFAULT_ARENA_BYTES
 
 
 _RUNNERS: dict[str, type[Runner]] = {"tflite": LiteRTRunner, "tflm": TFLMRunner}

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.tflite.model_file import OP_NAMES, TYPE_NAMES, items, parse
@@ -36,6 +37,11 @@ class Tensor:
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of its values, for a type that NumPy has."""
+        return self.elements * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,12 @@ def printable(text: str) -> str:
 
 def _text(content: bytes | None) -> str:
     return printable((content or b"?").decode("utf-8", errors="replace"))
+
+
+def tensors_of(nodes: Iterable[Node]) -> list[Tensor]:
+    """The tensors of a graph, each once, constants included; a tensor is told from others by being another object."""
+    found = {id(t): t for node in nodes for t in (*node.inputs, *node.outputs) if t is not None}
+    return list(found.values())
 
 
 def multiply_accumulates(nodes: Iterable[Node]) -> int:

@@ -16,8 +16,7 @@ from kser.datasets.files import find_audio
 from kser.errors import AudioError, KserError, ModelFileError
 from kser.models.inference import softmax
 from kser.tflite import interpreter
-from kser.tflite.guarded import GuardedRunner
-from kser.tflite.sandbox import Examiner
+from kser.tflite.sandbox import Limits, Sandbox, SandboxedRunner
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Prediction:
 
 
 class Predictor:
-    """A .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded features),
-    run in the examiner's child.
+    """An untrusted .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded
+    features), run in a sandbox. A context manager; its end ends the sandbox.
 
     Attributes:
       metadata: what kser put into the file.
@@ -39,26 +38,41 @@ class Predictor:
       input, output: the model's tensors.
 
     Raises:
+      ConfigError: there is no such interpreter.
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
     """
 
-    def __init__(self, model_path: str, interpreter: str, examiner: Examiner):
-        self._runner = GuardedRunner(interpreter, model_path, examiner)
-        self.metadata = self._runner.metadata()
+    def __init__(self, model_path: str, interpreter: str = "tflm", limits: Limits = Limits()):  # noqa: B008 (frozen)
+        self._sandbox = Sandbox(limits)
+        try:
+            self._open(SandboxedRunner(interpreter, model_path, self._sandbox), model_path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, runner: SandboxedRunner, path: str) -> None:
+        self._runner, self.metadata = runner, runner.metadata()
+        rewrite = "write it again with bin/fold_and_convert."
         try:
             self.labels = tuple(self.metadata["labels"])
             self.config = from_dict(FeatureConfig, self.metadata["features"])
             self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
         except (KeyError, TypeError, ValueError, KserError) as error:
-            raise ModelFileError(
-                f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
-            ) from error
-        self.input, self.output = self._runner.tensors()
+            raise ModelFileError(f"{path} has damaged kser metadata; {rewrite}") from error
+        self.input, self.output = runner.tensors()
         shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
         if (self.input.shape, self.output.shape) != shapes:
-            raise ModelFileError(
-                f"{model_path} has kser metadata of another model; write it again with bin/fold_and_convert."
-            )
+            raise ModelFileError(f"{path} has kser metadata of another model; {rewrite}")
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the sandbox."""
+        self._sandbox.close()
 
     def predict(self, path: str) -> Prediction:
         """One audio file.

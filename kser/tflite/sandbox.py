@@ -1,30 +1,40 @@
-"""Runs functions on bytes nobody vouches for, in a child process with limits, which may crash, hang or eat memory."""
+"""An untrusted .tflite, read and run in a child process with limits, which may crash, hang or eat memory.
+
+No interpreter verifies a file: a byte flipped in a shape, an offset or an option makes it crash, hang or write where it
+should not, and Python's own flatbuffer code can be kept busy for hours. So all that looks into the file happens in the
+child, from the first byte to the last logit, and only JSON comes back. A trial run there and the real one here would prove
+less: what a damaged model does depends on the input and on what happens to lie in memory. The way through the pipe costs
+little: a fork once, and for each clip far less than its inference.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import faulthandler
+import functools
 import json
+import multiprocessing
 import os
-import pickle
 import resource
-import select
 import signal
-import struct
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
+from multiprocessing.connection import Connection
+
+import numpy as np
 
 from kser.errors import KserError, ModelFileError
+from kser.tflite import interpreter, model_file
+from kser.tflite.op_graph import Tensor
 
-_LENGTH = struct.Struct("<Q")
-# A child whose memory is corrupted must not make the parent wait for an absurd amount of bytes.
+# A child whose memory is corrupted must not make the parent read an absurd amount of bytes.
 _MAX_RESPONSE_BYTES = 64 << 20
+# So many share the time limit of one call; a clip takes tens of milliseconds.
+CLIPS_PER_CALL = 32
 
 
-class ExaminationError(ModelFileError):
+class SandboxError(ModelFileError):
     """The function did not return: how it ended, as the end of a sentence ("crashes (SIGSEGV)")."""
 
 
@@ -37,22 +47,21 @@ class Limits:
     memory_bytes: int = 2 << 30
 
 
-class Examiner:
+class Sandbox:
     """A child process, forked at the first call and again after one that killed it, that runs one function after another.
 
     The child is a fork: functions need no import and TensorFlow, if loaded, is there. It must not use TensorFlow's own
-    runtime, whose threads a fork leaves behind; the TFLM interpreter and the flatbuffer code have none. What a damaged
-    model did to the child's memory without killing it stays until the next one: use an Examiner for one model only.
+    runtime, whose threads a fork leaves behind; the interpreters and the flatbuffer code have none. What a damaged model did
+    to the child's memory without killing it stays until the next one: use a sandbox for one model only.
 
     A context manager; its end ends the child.
     """
 
     def __init__(self, limits: Limits = Limits()):  # noqa: B008 (frozen)
         self._limits = limits
-        self._child = 0
-        self._requests = self._responses = -1
+        self._child: multiprocessing.Process | None = None
 
-    def __enter__(self) -> Examiner:
+    def __enter__(self) -> Sandbox:
         return self
 
     def __exit__(self, *_) -> None:
@@ -62,106 +71,131 @@ class Examiner:
         """`function(*arguments)` in the child. The function is one of a module, its result one of JSON's values.
 
         Raises:
-          KserError: the one the function raised, as a ModelFileError.
-          ExaminationError: it raised anything else, crashed, or passed a limit.
+          ModelFileError: what the function raised as a KserError.
+          SandboxError: it raised anything else, crashed, or passed a limit.
         """
-        if not self._child:
+        if self._child is None:
             self._start()
         try:
-            _write(self._requests, pickle.dumps((function, arguments)))
-            answer = _read(self._responses, time.monotonic() + self._limits.seconds)
-        except BrokenPipeError:
-            answer = None
-        except TimeoutError:
+            self._connection.send((function, arguments))
+            kind, value = json.loads(self._connection.recv_bytes(_MAX_RESPONSE_BYTES))
+        except (EOFError, ConnectionError):
+            raise SandboxError(self._ending()) from None
+        except (OSError, ValueError):  # too long, or no JSON: the child may live on
             self.close()
-            raise ExaminationError(f"takes longer than {self._limits.seconds:g} s") from None
-        if answer is None:
-            raise ExaminationError(self._ending())
-        return _result(answer)
+            raise SandboxError("ends without a result") from None
+        if kind == "refused":
+            raise ModelFileError(value)
+        if kind == "failed":
+            raise SandboxError(f"fails ({value})")
+        return value
 
     def close(self) -> None:
         """Ends the child."""
-        if self._child:
-            os.kill(self._child, signal.SIGKILL)
+        if self._child is not None:
+            self._child.kill()
             self._reap()
 
     def _start(self) -> None:
-        (requests, self._requests), (self._responses, responses) = os.pipe(), os.pipe()
-        self._child = os.fork()
-        if self._child == 0:
-            _serve(requests, responses, self._limits)
-        os.close(requests)
-        os.close(responses)
+        context = multiprocessing.get_context("fork")
+        self._connection, theirs = context.Pipe()
+        self._child = context.Process(target=_serve, args=(theirs, self._limits), daemon=True)
+        self._child.start()
+        theirs.close()
 
     def _reap(self) -> int:
-        _, status = os.waitpid(self._child, 0)
-        os.close(self._requests)
-        os.close(self._responses)
-        self._child = 0
-        return status
+        """Waits for the child's end, which its timer brings if nothing else does; returns its exit code."""
+        self._child.join()
+        exit_code = self._child.exitcode
+        self._connection.close()
+        self._child = None
+        return exit_code
 
     def _ending(self) -> str:
-        """How the child, which has stopped answering, came to its end."""
-        with contextlib.suppress(ProcessLookupError):
-            # It may have sent nonsense and live on.
-            if os.waitid(os.P_PID, self._child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                time.sleep(0.05)
-                os.kill(self._child, signal.SIGKILL)
-        status = self._reap()
-        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        """How the child, which has hung up, came to its end."""
+        number = -self._reap()
+        if number == signal.SIGALRM:
+            return f"takes longer than {self._limits.seconds:g} s"
         if number == signal.SIGXCPU:
             return f"takes more than {self._limits.cpu_seconds} s of processor time"
-        return f"crashes ({signal.Signals(number).name})" if number else "ends without a result"
+        return f"crashes ({signal.Signals(number).name})" if number > 0 else "ends without a result"
 
 
-def _result(answer: bytes):
+class SandboxedRunner:
+    """What `interpreter.Runner` is, for an untrusted file: the interpreter is open in a sandbox.
+
+    Raises:
+      ConfigError: there is no interpreter of that kind.
+      ModelFileError: the file cannot be read; of the methods: it is damaged, no kser model, or does not run there.
+    """
+
+    def __init__(self, kind: str, path: str, sandbox: Sandbox):
+        interpreter.require_interpreter(kind)
+        self._path, self._sandbox = path, sandbox
+        self._model = (kind, model_file.read_model_file(path), path)
+
+    def metadata(self) -> dict:
+        """What `model_file.add_metadata` put into the file."""
+        return self._run(_metadata)
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """The input (1, num_frames, num_mels) and the output (1, num_classes)."""
+        return tuple(Tensor(**{**fields, "shape": tuple(fields["shape"])}) for fields in self._run(_tensors))
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n, num_classes) float32, all finite, of n >= 1 features (n, num_frames, num_mels) float32."""
+        starts = range(0, len(features), CLIPS_PER_CALL)
+        found = [self._run(_logits, features[start : start + CLIPS_PER_CALL]) for start in starts]
+        logits = np.concatenate([np.array(rows, np.float32) for rows in found])
+        if not np.isfinite(logits).all():
+            raise ModelFileError(f"{self._path} is damaged: its logits are not finite; write it again.")
+        return logits
+
+    def _run(self, function: Callable, *arguments):
+        try:
+            return self._sandbox.run(function, *self._model, *arguments)
+        except SandboxError as error:
+            raise ModelFileError(f"{self._path} is damaged: running it {error}; write it again.") from error
+
+
+# --- In the child -----------------------------------------------------------------------------------------------------
+
+
+def _serve(connection: Connection, limits: Limits) -> None:
+    """Answers requests until the parent hangs up; then ends past whatever the parent does at its own exit."""
     try:
-        kind, value = json.loads(answer)
-    except ValueError:
-        raise ExaminationError("ends without a result") from None
-    if kind == "refused":
-        raise ModelFileError(value)
-    if kind == "failed":
-        raise ExaminationError(f"fails ({value})")
-    return value
-
-
-# --- The child --------------------------------------------------------------------------------------------------------
-
-
-def _serve(requests: int, responses: int, limits: Limits) -> NoReturn:
-    try:
-        _close_all_but(requests, responses)
+        _close_all_but(connection.fileno())
         _confine(limits)
-        while (request := _read(requests)) is not None:
-            _limit_cpu(limits.cpu_seconds)
-            _write(responses, _answer(*pickle.loads(request)))
-    except BrokenPipeError:
+        while True:
+            function, arguments = connection.recv()
+            _start_clocks(limits)
+            answer = _answer(function, arguments)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            connection.send_bytes(answer)
+    except (EOFError, ConnectionError):
         pass
     finally:
-        os._exit(0)  # past whatever the parent has registered to be done at its own exit
+        os._exit(0)
 
 
-def _close_all_but(*kept: int) -> None:
-    """Whatever else the parent has open is none of the child's business, least of all its own ends of these pipes."""
-    bounds = [2, *sorted(kept), resource.getrlimit(resource.RLIMIT_NOFILE)[0]]
-    for below, above in zip(bounds, bounds[1:], strict=False):
-        os.closerange(below + 1, above)
+def _close_all_but(kept: int) -> None:
+    """Whatever else the parent has open is none of the child's business, least of all its own end of the pipe."""
+    os.closerange(3, kept)
+    os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _confine(limits: Limits) -> None:
-    """Silence, no core files, and a limit on the memory that can be asked for."""
+    """Silence, no core files, no handlers of the parent's signals, and a limit on the memory that can be asked for."""
     faulthandler.disable()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
     # A test runner may have put objects of its own there, which write elsewhere.
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    most = _address_space() + limits.memory_bytes
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    _lower_limit(resource.RLIMIT_AS, _address_space() + limits.memory_bytes)
 
 
 def _address_space() -> int:
@@ -169,11 +203,17 @@ def _address_space() -> int:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
-def _limit_cpu(seconds: int) -> None:
-    """So many seconds from now on: the limit itself counts from the process' start."""
+def _start_clocks(limits: Limits) -> None:
+    """The kernel ends the process after so many seconds, and after so many of processor time, which it counts in all."""
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds + 1, hard))
+    _lower_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + limits.cpu_seconds + 1)
+
+
+def _lower_limit(kind: int, soft: int) -> None:
+    """Sets a soft limit, at most the hard one."""
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _answer(function: Callable, arguments: tuple) -> bytes:
@@ -186,30 +226,18 @@ def _answer(function: Callable, arguments: tuple) -> bytes:
     return json.dumps(answer).encode()
 
 
-# --- Messages: their length, then so many bytes -----------------------------------------------------------------------
+# The interpreter stays open from one call to the next.
+_open = functools.lru_cache(maxsize=1)(interpreter.open_runner)
 
 
-def _write(descriptor: int, message: bytes) -> None:
-    rest = memoryview(_LENGTH.pack(len(message)) + message)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _metadata(kind: str, model_bytes: bytes, name: str) -> dict:
+    return model_file.read_metadata(model_bytes, name)
 
 
-def _read(descriptor: int, deadline: float | None = None) -> bytes | None:
-    """The next message, or None at the end of the stream; raises TimeoutError at the deadline (of time.monotonic)."""
-    head = _read_exactly(descriptor, _LENGTH.size, deadline)
-    if head is None or deadline is not None and _LENGTH.unpack(head)[0] > _MAX_RESPONSE_BYTES:
-        return None
-    return _read_exactly(descriptor, _LENGTH.unpack(head)[0], deadline)
+def _tensors(kind: str, model_bytes: bytes, name: str) -> list[dict]:
+    runner = _open(kind, model_bytes, name)
+    return [dataclasses.asdict(runner.input), dataclasses.asdict(runner.output)]
 
 
-def _read_exactly(descriptor: int, count: int, deadline: float | None) -> bytes | None:
-    content = bytearray()
-    while len(content) < count:
-        if deadline is not None and not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError
-        part = os.read(descriptor, min(count - len(content), 1 << 20))
-        if not part:
-            return None
-        content += part
-    return bytes(content)
+def _logits(kind: str, model_bytes: bytes, name: str, features: np.ndarray) -> list[list[float]]:
+    return _open(kind, model_bytes, name).logits(features).tolist()

@@ -12,8 +12,7 @@ from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
 from kser.export.fold import fold_model
 from kser.models.inference import predict_logits
-from kser.tflite.guarded import GuardedRunner
-from kser.tflite.sandbox import Examiner
+from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory
 from kser.training.evaluation import Evaluation, Predictions, evaluate_predictions
 from kser.training.run_data import RunData, load_run_data
@@ -64,9 +63,9 @@ def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
     path = run.file(MODEL_FILE)
     if not os.path.isfile(path):
         raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
-    with Examiner() as examiner:
-        runner = GuardedRunner(kind, path, examiner)
-        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+    with Sandbox() as sandbox:
+        runner = SandboxedRunner(kind, path, sandbox)
+        if tuple(tensor.shape for tensor in runner.tensors()) != ((1, *features.shape[1:]), (1, len(run.labels))):
             raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
         return runner.logits(features)
 

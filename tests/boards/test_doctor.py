@@ -16,13 +16,13 @@ from kser.boards import catalog, doctor, op_support
 from kser.boards.catalog import BOARDS, find_board
 from kser.boards.cost_model import front_end_ram_bytes
 from kser.boards.doctor import Diagnosis
-from kser.boards.findings import Measurement
+from kser.boards.inspection import Measurement
 from kser.config import FeatureConfig, to_dict
 from kser.errors import ConfigError, ModelFileError
 from kser.export import convert
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.op_graph import Node, Tensor
-from kser.tflite.sandbox import Examiner, Limits
+from kser.tflite.sandbox import Limits, Sandbox
 from tests import damage, toy_model
 
 FEATURES = FeatureConfig(num_mels=16, clip_seconds=0.6, hop_ms=24.0)
@@ -43,14 +43,14 @@ def gelu_bytes():
 
 
 @pytest.fixture(scope="module")
-def examiner():
-    with Examiner(BRIEF) as examiner:
-        yield examiner
+def sandbox():
+    with Sandbox(BRIEF) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture(scope="module")
 def findings(model_bytes):
-    return doctor.find(model_bytes, doctor.measure(model_bytes))
+    return doctor.inspect(model_bytes, doctor.measure(model_bytes))
 
 
 def changed(model_bytes: bytes, change) -> bytes:
@@ -160,7 +160,7 @@ def test_gelu_runs_nowhere(gelu_bytes, board):
     assert diagnosis.verdict == "does not run" and diagnosis.figures.arena_bytes is None
     problem = next(p for p in diagnosis.problems if "no kernel for GELU" in p.what)
     assert "--activation" in problem.fix
-    assert any("Didn't find op for builtin opcode 'GELU'" in what for what in fatal(diagnosis))
+    assert any("the op GELU is missing" in what for what in fatal(diagnosis))
 
 
 def test_unknown_custom_op_is_named(model_bytes):
@@ -234,7 +234,7 @@ def test_names_cannot_steer_a_terminal(model_bytes):
         for tensor in model.subgraphs[0].tensors:
             tensor.name = "a\x1b[2J\n" + 999 * "b"
 
-    found = doctor.find(changed(model_bytes, rename), Measurement("", 10_000, 40))
+    found = doctor.inspect(changed(model_bytes, rename), Measurement("", 10_000, 40))
     product = next(node for node in found.nodes if node.op == "BATCH_MATMUL")
     transposed = with_node(found, replace(product, adj_x=True))
     where = doctor.diagnose(transposed, find_board("nano33ble")).problems[0].where
@@ -249,7 +249,7 @@ def test_float_islands_and_open_shapes_make_it_tight(model_bytes):
         graph.tensors[moved.inputs[0]].type = schema.TensorType.FLOAT32
         graph.tensors[graph.operators[0].outputs[0]].shapeSignature = np.array([-1, 24, 16, 1], np.int32)
 
-    found = doctor.find(changed(model_bytes, leave_an_island), Measurement("", 10_000, 40))
+    found = doctor.inspect(changed(model_bytes, leave_an_island), Measurement("", 10_000, 40))
     assert len(found.float_islands) == 1
     diagnosis = doctor.diagnose(found, find_board("generic_m4"))
     warnings = [p.what for p in diagnosis.problems if p.severity == "warning"]
@@ -322,24 +322,24 @@ def test_unfit_settings_are_refused(model_bytes, decision_ms):
 # --- Bad input
 
 
-def test_every_sixteenth_of_a_model_is_refused(model_bytes, examiner):
+def test_every_sixteenth_of_a_model_is_refused(model_bytes, sandbox):
     for content in damage.truncated(model_bytes):
         with pytest.raises(ModelFileError, match="^m.tflite is .*"):
-            doctor.examine(content, ["esp32"], name="m.tflite", examiner=examiner)
+            doctor.examine(content, ["esp32"], name="m.tflite", sandbox=sandbox)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0", b"RIFF\x24\0\0\0WAVEfmt ", bytes(1000), b"\x1c\0\0\0TFL3" + bytes(99)])
-def test_what_is_no_model_is_refused(content, examiner):
+def test_what_is_no_model_is_refused(content, sandbox):
     with pytest.raises(ModelFileError, match="^m.tflite is (empty|not a TensorFlow Lite model|truncated or damaged)"):
-        doctor.examine(content, ["esp32"], name="m.tflite", examiner=examiner)
+        doctor.examine(content, ["esp32"], name="m.tflite", sandbox=sandbox)
 
 
-def test_flipped_bytes_never_take_the_doctor_down(model_bytes, examiner):
+def test_flipped_bytes_never_take_the_doctor_down(model_bytes, sandbox):
     """Each of 500 variants gets a diagnosis or one sentence."""
     verdicts, refused = 0, 0
     for content in damage.flipped(model_bytes, NUM_FLIPPED):
         try:
-            (diagnosis,) = doctor.examine(content, ["generic_m4"], examiner=examiner)
+            (diagnosis,) = doctor.examine(content, ["generic_m4"], sandbox=sandbox)
         except ModelFileError as error:
             assert str(error).startswith("The model ") and str(error).endswith("."), error
             refused += 1
@@ -361,6 +361,6 @@ def test_a_model_that_crashes_tflm_is_diagnosed(model_bytes, monkeypatch):
 
 
 def test_a_model_that_crashes_the_reader_is_refused(model_bytes, monkeypatch):
-    monkeypatch.setattr(doctor, "find", lambda *_: crash())
+    monkeypatch.setattr(doctor, "inspect", lambda *_: crash())
     with pytest.raises(ModelFileError, match=r"^m.tflite is damaged: reading it crashes \(SIGSEGV\)\.$"):
         doctor.examine(model_bytes, ["esp32"], name="m.tflite")

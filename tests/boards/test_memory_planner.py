@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kser.boards.memory_planner import Buffer, arena_bytes, buffers, planned_bytes, smallest_arena_bytes, tensors_of
+from kser.boards.memory_planner import Buffer, arena_bytes, buffers, planned_bytes, smallest_arena_bytes
 from kser.export import convert
 from kser.tflite import interpreter, model_file
-from kser.tflite.op_graph import Node, Tensor, graph_nodes
+from kser.tflite.op_graph import Node, Tensor, graph_nodes, tensors_of
 from tests import toy_model
 
 

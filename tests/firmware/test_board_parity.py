@@ -23,7 +23,6 @@ from kser.firmware.board_parity import (
 from kser.firmware.serial_link import SILENCE, BoardDecision, Hello
 from kser.tflite import interpreter, model_file
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests import tiny
 
 CLIP = ClipParity("a.wav", 10000, 0, 0, 0, 0, "sad", "sad", True, (1000.0, 3000.0), 5000, 4000)
@@ -62,8 +61,8 @@ class MadeUpBoard:
 
 @pytest.fixture
 def predictor(trained):
-    with Examiner() as examiner:
-        yield Predictor(str(trained.model_file()), "tflm", examiner)
+    with Predictor(str(trained.model_file()), "tflm") as predictor:
+        yield predictor
 
 
 @pytest.fixture
@@ -122,8 +121,8 @@ def test_a_float_model(trained, board, tmp_path):
     path.write_bytes(
         model_file.add_metadata(trained.result.float_model, model_file.read_metadata(trained.result.model_bytes))
     )
-    with Examiner() as examiner, pytest.raises(ModelFileError, match="run models in int8"):
-        Comparison(board, Predictor(str(path), "tflm", examiner))
+    with Predictor(str(path), "tflm") as predictor, pytest.raises(ModelFileError, match="run models in int8"):
+        Comparison(board, predictor)
 
 
 def test_audio_that_cannot_be_read(board, predictor, tmp_path):

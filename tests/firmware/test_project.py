@@ -144,10 +144,8 @@ def test_golden_logits_are_those_of_tflm_for_the_golden_input(projects):
     )
     config = small_model.FEATURES
     assert golden.size == config.num_frames * config.num_mels and len(np.unique(golden)) > 50
-    tflm = interpreter.open_tflm(small_model.model_bytes())
-    tflm.set_input(golden.reshape(1, config.num_frames, config.num_mels), 0)
-    tflm.invoke()
-    np.testing.assert_array_equal(tflm.get_output(0)[0], logits)
+    output = interpreter.TFLMRunner(small_model.model_bytes()).invoke(golden.reshape(1, config.num_frames, config.num_mels))
+    np.testing.assert_array_equal(output[0], logits)
 
 
 def test_templates_have_no_carriage_returns_and_end_in_a_newline():

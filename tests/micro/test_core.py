@@ -11,7 +11,6 @@ from kser.config import FeatureConfig
 from kser.firmware import codegen
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests.micro import sources, toolchain
 from tests.micro.host_core import HostCore
 
@@ -161,20 +160,17 @@ def model_core(trained, tmp_path):
     (tmp_path / "settings").mkdir()
     text = codegen.settings_source(model_file.read_metadata(model), op_graph.describe(model))
     (tmp_path / "settings" / "kser_settings.h").write_text(text)
-    with Examiner() as examiner:
-        predictor = Predictor(str(trained.model_file()), "tflm", examiner)
+    with Predictor(str(trained.model_file()), "tflm") as predictor:
         yield model, predictor, build_core(tmp_path, tmp_path / "settings", predictor.config, predictor.labels)
 
 
 def device_label(core, model, predictor, path):
     """Ring, features and smoother in C++, the model in TFLM's wheel."""
     samples = reading.to_pcm16(reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config))
-    tflm = interpreter.open_tflm(model)
+    runner = interpreter.TFLMRunner(model)
     with core.open_stream() as stream:
         assert stream.feed(samples)
-        tflm.set_input(stream.take()[np.newaxis], 0)
-        tflm.invoke()
-        label, probabilities = stream.decide(tflm.get_output(0)[0])
+        label, probabilities = stream.decide(runner.invoke(stream.take()[np.newaxis])[0])
     return predictor.labels[label], probabilities
 
 

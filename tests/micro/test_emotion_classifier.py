@@ -49,10 +49,7 @@ def of_another_scale(index):
 
 
 def tflm_output(model_bytes, values):
-    tflm = interpreter.open_tflm(model_bytes)
-    tflm.set_input(values[np.newaxis], 0)
-    tflm.invoke()
-    return tflm.get_output(0)[0]
+    return interpreter.TFLMRunner(model_bytes).invoke(values[np.newaxis])[0]
 
 
 def write_all(directory, config):

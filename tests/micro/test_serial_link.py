@@ -26,7 +26,6 @@ from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, Se
 from kser.tflite.interpreter import smallest_arena_bytes
 from kser.tflite.model_file import add_metadata, pack, parse
 from kser.tflite.predict import Predictor
-from kser.tflite.sandbox import Examiner
 from tests import networks, tiny
 from tests.cli.command_server import CommandServer, assert_told
 from tests.micro import serial_board, sources, toolchain
@@ -92,8 +91,9 @@ def clips(tmp_path_factory) -> list[str]:
 
 
 def compared(firmware: Firmware, stand_in: SerialBoard, clips: list[str]) -> dict:
-    with Examiner() as examiner, stand_in, SerialPort(stand_in.port, 115200) as port:
-        comparison = Comparison(Board(port, **WAIT), Predictor(str(firmware.model_file), "tflm", examiner))
+    predictor = Predictor(str(firmware.model_file), "tflm")
+    with predictor, stand_in, SerialPort(stand_in.port, 115200) as port:
+        comparison = Comparison(Board(port, **WAIT), predictor)
         return summary([comparison.compare(clip) for clip in clips])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 
 import numpy as np
@@ -13,16 +15,17 @@ from kser.errors import AudioError, ConfigError, ModelFileError
 from kser.models.inference import predict_logits, softmax
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.predict import Predictor, audio_files
-from kser.tflite.sandbox import Examiner, Limits
+from kser.tflite.sandbox import Limits
 from kser.training import run_directory
 from tests import tiny
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def open_predictor():
-    """Predictor(path, interpreter), all with one child."""
-    with Examiner(Limits(seconds=60, cpu_seconds=10)) as examiner:
-        yield lambda path, interpreter="tflm": Predictor(str(path), interpreter, examiner)
+    """Predictor(path, interpreter), closed after the test."""
+    with contextlib.ExitStack() as stack:
+        limits = Limits(seconds=60, cpu_seconds=10)
+        yield lambda path, kind="tflm": stack.enter_context(Predictor(str(path), kind, limits))
 
 
 @pytest.fixture
@@ -129,6 +132,13 @@ def test_a_truncated_model(trained, tmp_path, share, open_predictor):
     with pytest.raises(ModelFileError, match="truncated or damaged") as error:
         open_predictor(path)
     assert_one_sentence(error, str(path))
+
+
+def test_a_refused_model_leaves_no_process(write_model, open_predictor):
+    before = multiprocessing.active_children()
+    with pytest.raises(ModelFileError):
+        open_predictor(write_model(DAMAGES["no labels"]))
+    assert multiprocessing.active_children() == before
 
 
 def test_a_model_of_someone_else(trained, open_predictor):

@@ -1,12 +1,6 @@
 """Which network fits a board? Sizes of the backbones with arena, time and flash of each, none of them trained or converted.
 
-A network's graph is sketched from its settings, rewritten as for deployment, lowered to the ops of its .tflite, and judged
-as kser.boards.doctor judges a converted model. benchmarks/search.py holds the predictions against conversions.
-
-How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
-its multiply-accumulates. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames
-and depth are given up last: as long as a network of the parameters and layers of `micro` fits, none of less is chosen, and
-none at a coarser hop than it needs.
+kser.boards.search.candidates tells what is predicted of a network and which one is chosen.
 """
 
 from __future__ import annotations
@@ -21,28 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kser.boards.catalog import KIB, Board, find_board
-from kser.boards.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Findings, Measurement, Problem, diagnose
-from kser.boards.memory_planner import smallest_arena_bytes, tensors_of
-from kser.boards.search.lowering import file_bytes, lower
-from kser.boards.search.outline import sketch
+from kser.boards.doctor import DOES_NOT_RUN, TIGHT_MEMORY, TIGHT_TIME, Figures, Problem, diagnose
+from kser.boards.search.candidates import Candidate, choose, describe, frontier, predict
+from kser.boards.search.grid import HOPS_MS, base_config, depth, grid, no_smaller
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
-from kser.export.rewrites import DEPLOY_PASSES
-from kser.models.presets import BACKBONES, PRESETS, preset
-from kser.tflite.op_graph import multiply_accumulates
-
-BASE_PRESET = "micro"
-# kser's metadata in a .tflite: settings, labels and origin, and for each mel band a mean and a deviation.
-METADATA_BYTES, MEL_METADATA_BYTES = 990, 40
-
-# The grid. Heads keep the width they have in the preset; sizes rise, so that what is too large ends a search upwards.
-HOPS_MS = (10.0, 16.0, 20.0)
-WIDTHS = {"conformer": (16, 24, 32, 48, 64, 96), "speechformer": (12, 24, 36, 48)}
-FFN_FACTORS = {"conformer": (2.0, 4.0), "speechformer": (0.5, 1.0)}
-NUM_LAYERS = (1, 2, 3, 4, 5, 8)
-STEMS = ((8, 16), (16, 32))
-STAGE_LAYERS = ((1, 1, 1, 1), (1, 2, 2, 1), (2, 2, 2, 1), (2, 2, 4, 4))
-STAGE_WIDENINGS = ((1, 1, 1), (1, 2, 1))
+from kser.models.presets import BACKBONES
 
 
 @dataclass(frozen=True)
@@ -68,32 +46,6 @@ class Budget:
             "inference": figures.inference_ms.middle / self.latency_ms,
             "real time": figures.real_time_factor.middle / TIGHT_TIME,
         }
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network with its deployed parameters and its figures on the board; `load`: the largest share of the budget."""
-
-    model: ModelConfig
-    features: FeatureConfig
-    parameters: int
-    figures: Figures
-    load: float
-
-    @property
-    def fits(self) -> bool:
-        return self.load <= 1
-
-    @property
-    def capacity(self) -> float:
-        return math.sqrt(self.parameters * self.figures.multiply_accumulates)
-
-    @property
-    def preset(self) -> str:
-        """The name of the preset with these sizes, if there is one."""
-        sizes = dataclasses.replace(self.model, dropout=0.0)
-        presets = ((name, dataclasses.replace(config, dropout=0.0)) for (_, name), config in PRESETS.items())
-        return next((name for name, config in presets if config == sizes), "")
 
 
 @dataclass(frozen=True)
@@ -125,28 +77,6 @@ def make_budget(board_name: str, ram_kb: float | None, latency_ms: float | None,
     return Budget(board, ram, TIGHT_TIME * decision_ms if latency_ms is None else latency_ms, decision_ms)
 
 
-def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tuple[Findings, int]:
-    """What examining the converted network would find, and the parameters it is deployed with.
-
-    Raises:
-      KserError: the settings make no network, or none that converts to int8.
-    """
-    graph = sketch(model, features, num_classes)
-    for rewrite in DEPLOY_PASSES.values():
-        graph = rewrite(graph)
-    nodes = lower(graph)
-    findings = Findings(
-        num_bytes=file_bytes(nodes) + METADATA_BYTES + MEL_METADATA_BYTES * features.num_mels,
-        nodes=nodes,
-        multiply_accumulates=multiply_accumulates(nodes),
-        float_islands=(),
-        num_graphs=1,
-        features=features,
-        measurement=Measurement("", smallest_arena_bytes(nodes), len(tensors_of(nodes))),
-    )
-    return findings, sum(weights.size for layer in graph for weights in layer.weights)
-
-
 def search(
     budget: Budget,
     backbones: Sequence[str] = tuple(BACKBONES),
@@ -171,7 +101,7 @@ def search(
     """
     hops_ms = [hop for hop in hops_ms if hop <= features.window_ms] or [features.window_ms]
     families = [
-        _Family(budget, tuple(models), dataclasses.replace(features, hop_ms=hop), num_classes)
+        Family(budget, tuple(models), dataclasses.replace(features, hop_ms=hop), num_classes)
         for backbone in _runnable(budget.board, backbones, features, model_settings, num_classes)
         for hop, models in itertools.product(hops_ms, grid(backbone, model_settings))
     ]
@@ -184,7 +114,7 @@ def search(
     if not fitting:
         raise ConfigError(_nothing_fits(budget, found))
     first = next(name for name in backbones if any(c.model.backbone == name for c in fitting))
-    base = _base(first, model_settings)
+    base = base_config(first, model_settings)
     _, parameters = predict(base, features, num_classes)
     best = choose([c for c in fitting if c.model.backbone == first], parameters, depth(base))
     return Fit(budget, len(found), tuple(frontier(fitting)), best)
@@ -194,7 +124,7 @@ def _runnable(
     board: Board, backbones: Sequence[str], features: FeatureConfig, settings: Mapping, num_classes: int
 ) -> list[str]:
     """The backbones whose ops the board's library has."""
-    problems = {name: _missing_kernels(board, _base(name, settings), features, num_classes) for name in backbones}
+    problems = {name: _missing_kernels(board, base_config(name, settings), features, num_classes) for name in backbones}
     runnable = [name for name, problem in problems.items() if problem is None]
     if not runnable:
         problem = problems[backbones[0]]
@@ -209,40 +139,11 @@ def _missing_kernels(board: Board, model: ModelConfig, features: FeatureConfig, 
     return diagnosis.problems[0] if diagnosis.verdict == DOES_NOT_RUN else None
 
 
-def _base(backbone: str, settings: Mapping) -> ModelConfig:
-    return dataclasses.replace(preset(backbone, BASE_PRESET), **settings)
-
-
-# --- The grid ---------------------------------------------------------------------------------------------------------
-
-
-def grid(backbone: str, settings: Mapping = {}) -> Iterator[list[ModelConfig]]:  # noqa: B006 (never changed)
-    """Families of sizes of one backbone; in each a network that is no smaller in any size than another comes after it."""
-    base = _base(backbone, settings)
-    if backbone == "speechformer":
-        shared, depths = [{"stage_widening": widening} for widening in STAGE_WIDENINGS], STAGE_LAYERS
-    else:
-        shared, depths = [{"stem_channels": stem} for stem in STEMS], NUM_LAYERS
-    depth_name = "stage_layers" if backbone == "speechformer" else "num_layers"
-    for common in shared:
-        sizes = itertools.product(depths, _of(WIDTHS, backbone), _of(FFN_FACTORS, backbone))
-        yield [_sized(base, width, factor, {**common, depth_name: depth}) for depth, width, factor in sizes]
-
-
-def _of(table: Mapping, backbone: str):
-    return table.get(backbone, table["conformer"])
-
-
-def _sized(base: ModelConfig, width: int, ffn_factor: float, others: Mapping) -> ModelConfig:
-    heads = max(1, width * base.num_heads // base.hidden_dim)
-    return dataclasses.replace(base, hidden_dim=width, num_heads=heads, ffn_dim=int(width * ffn_factor), **others)
-
-
 # --- Families ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Family:
+class Family:
     """Networks that differ in width and depth only, the smaller ones first."""
 
     budget: Budget
@@ -251,30 +152,22 @@ class _Family:
     num_classes: int
 
 
-def explore(family: _Family) -> list[Candidate]:
+def explore(family: Family) -> list[Candidate]:
     """The candidates of a family, none that is no smaller in any size than one that is too large already: arena, time and
     flash rise with width and depth."""
     found: list[Candidate] = []
     for model in family.models:
         too_large = (c.model for c in found if not c.fits)
-        if not any(_no_smaller(model, other) for other in too_large):
+        if not any(no_smaller(model, other) for other in too_large):
             found.append(_candidate(family, model))
     return found
 
 
-def _candidate(family: _Family, model: ModelConfig) -> Candidate:
+def _candidate(family: Family, model: ModelConfig) -> Candidate:
     budget = family.budget
     findings, parameters = predict(model, family.features, family.num_classes)
     figures = diagnose(findings, budget.board, budget.decision_ms).figures
     return Candidate(model, family.features, parameters, figures, max(budget.shares(figures).values()))
-
-
-def _no_smaller(model: ModelConfig, other: ModelConfig) -> bool:
-    return all(a >= b for a, b in zip(_sizes(model), _sizes(other), strict=True))
-
-
-def _sizes(model: ModelConfig) -> tuple[int, ...]:
-    return (model.hidden_dim, model.ffn_dim, model.num_layers, *model.stage_layers)
 
 
 @contextlib.contextmanager
@@ -291,39 +184,6 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
 
 
-# --- The choice -------------------------------------------------------------------------------------------------------
-
-
-def choose(candidates: Sequence[Candidate], parameters: int, layers: int) -> Candidate:
-    """The one of most capacity at the finest hop where one has so many parameters and layers, or of all if none has."""
-    whole = [c for c in candidates if c.parameters >= parameters and depth(c.model) >= layers]
-    hop_ms = min((c.features.hop_ms for c in whole), default=None)
-    return max((c for c in whole if c.features.hop_ms == hop_ms) if whole else candidates, key=lambda c: c.capacity)
-
-
-def depth(model: ModelConfig) -> int:
-    """Layers of all stages."""
-    return sum(model.stage_layers) if model.backbone == "speechformer" else model.num_layers
-
-
-def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those that no other of the same backbone and hop reaches in capacity with no more time and RAM; largest first."""
-    kept: list[Candidate] = []
-    for candidate in sorted(candidates, key=lambda c: (-c.capacity, _costs(c))):
-        same = (c for c in kept if _kind(c) == _kind(candidate))
-        if not any(all(a <= b for a, b in zip(_costs(c), _costs(candidate), strict=True)) for c in same):
-            kept.append(candidate)
-    return kept
-
-
-def _kind(candidate: Candidate) -> tuple[str, float]:
-    return candidate.model.backbone, candidate.features.hop_ms
-
-
-def _costs(candidate: Candidate) -> tuple[float, int]:
-    return candidate.figures.inference_ms.middle, candidate.figures.ram_bytes
-
-
 def _nothing_fits(budget: Budget, tried: Sequence[Candidate]) -> str:
     """The sentence that tells what comes nearest, and what of the budget it breaks."""
     nearest = min(tried, key=lambda c: c.load)
@@ -336,11 +196,3 @@ def _nothing_fits(budget: Budget, tried: Sequence[Candidate]) -> str:
     }
     broken = [needs[name] for name, share in budget.shares(figures).items() if share > 1]
     return f"No network fits {budget.board.title}: the nearest, {describe(nearest)}, takes {' and '.join(broken)}."
-
-
-def describe(candidate: Candidate) -> str:
-    """A network by its sizes, in words."""
-    model, frames = candidate.model, candidate.features.num_frames
-    layers = ",".join(map(str, model.stage_layers)) if model.backbone == "speechformer" else model.num_layers
-    sizes = f"hidden_dim {model.hidden_dim}, ffn_dim {model.ffn_dim}, layers {layers}"
-    return f"{model.backbone} with {sizes} and {frames} frames"

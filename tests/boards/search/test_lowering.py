@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.boards.search.lowering import lower, output_shape
-from kser.boards.search.outline import sketch
+from kser.boards.search.layer_ops import output_shape
+from kser.boards.search.lowering import lower
+from kser.boards.search.outline import outline
 from kser.config import FeatureConfig
 from kser.errors import KserError
 from kser.export import convert
@@ -62,7 +63,7 @@ def test_ops_are_the_converters(layers):
 @pytest.mark.parametrize("backbone, name", PRESETS)
 def test_every_preset_is_lowered(backbone, name):
     features = FeatureConfig(clip_seconds=1.0, hop_ms=16.0)
-    graph = sketch(PRESETS[backbone, name], features, 8)
+    graph = outline(PRESETS[backbone, name], features, 8)
     for rewrite in DEPLOY_PASSES.values():
         graph = rewrite(graph)
     nodes = lower(graph)

@@ -1,0 +1,77 @@
+"""What there is to know of a .tflite without a board: its graph and metadata, and what TFLM on this computer measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kser.config import FeatureConfig, from_dict
+from kser.errors import ConfigError, ModelFileError
+from kser.tflite import interpreter, model_file
+from kser.tflite.op_graph import Node, float_islands, graph_inputs, graph_nodes, multiply_accumulates
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What TFLM on this computer measured.
+
+    Attributes:
+      failure: why the model does not load or run there; "" where it does. The bytes are 0 then.
+      arena_bytes: smallest arena it loads in; a small model needs more to load than it keeps.
+      eval_tensors: tensors TFLM keeps a TfLiteEvalTensor of.
+    """
+
+    failure: str = ""
+    arena_bytes: int = 0
+    eval_tensors: int = 0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What there is to know of a model without a board; `features` are None for models without kser's metadata."""
+
+    num_bytes: int
+    nodes: tuple[Node, ...]
+    multiply_accumulates: int
+    float_islands: tuple[str, ...]
+    num_graphs: int
+    features: FeatureConfig | None
+    measurement: Measurement
+
+
+def inspect(model_bytes: bytes, measurement: Measurement, name: str = "The model") -> Findings:
+    """Reads a model's graph and metadata. For an untrusted file, use `doctor.examine`.
+
+    Raises:
+      ModelFileError: no TensorFlow Lite model.
+    """
+    model = model_file.parse(model_bytes, name)
+    nodes = graph_nodes(model)
+    return Findings(
+        num_bytes=len(model_bytes),
+        nodes=nodes,
+        multiply_accumulates=multiply_accumulates(nodes),
+        float_islands=float_islands(graph_inputs(model), nodes),
+        num_graphs=len(model.subgraphs),
+        features=_features(model_bytes),
+        measurement=measurement,
+    )
+
+
+def _features(model_bytes: bytes) -> FeatureConfig | None:
+    try:
+        return from_dict(FeatureConfig, model_file.read_metadata(model_bytes)["features"])
+    except (ModelFileError, ConfigError, KeyError):
+        return None
+
+
+def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
+    """Loads and runs a model in the host's TFLM. For an untrusted file, use `doctor.examine`.
+
+    Raises:
+      ModelFileError: no TensorFlow Lite model.
+    """
+    try:
+        eval_tensors = interpreter.trial_run(model_bytes, name).eval_tensors
+        return Measurement("", interpreter.smallest_arena_bytes(model_bytes, name), eval_tensors)
+    except interpreter.InterpreterError as error:
+        return Measurement(failure=error.reason)
