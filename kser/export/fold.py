@@ -14,8 +14,8 @@ import numpy as np
 import tf_keras as keras
 
 from kser.errors import FoldError
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
 
 # Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.
 MAX_LOGIT_DIFFERENCE = 1e-5

@@ -23,7 +23,8 @@ from kser.export.fold import fold_model
 from kser.export.graph import Graph, Node, build_graph, new_node, read_graph
 from kser.export.linear import DENSE_KINDS
 from kser.models.inference import predict_logits
-from kser.models.layers import Affine, L2Norm, Scale, WrittenOutRMS
+from kser.models.layers import Scale
+from kser.models.norms import Affine, L2Norm, WrittenOutRMS
 
 Ranges = dict[str, tuple[float, float]]
 

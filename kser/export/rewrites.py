@@ -17,7 +17,8 @@ from kser.errors import ConfigError, FoldError
 from kser.export.graph import Graph, Node, Ref, build_graph, new_node, read_graph
 from kser.export.linear import DENSE_KINDS, with_affine_input, with_centred_output, with_scaled_output
 from kser.models.inference import predict_logits
-from kser.models.layers import L2Norm, RMSNorm, Split
+from kser.models.layers import Split
+from kser.models.norms import L2Norm, RMSNorm
 
 # Float32 rounding of a few dozen layers whose kernels were scaled, on logits of order 10.
 MAX_LOGIT_DIFFERENCE = 1e-4

@@ -13,16 +13,10 @@ import tf_keras as keras
 
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
-from kser.models.layers import (
-    ACTIVATION_FUNCTIONS,
-    AttentionProduct,
-    Deviation,
-    HRFDense,
-    LayerNorm,
-    LocalMix,
-    LocalScores,
-    RMSNorm,
-)
+from kser.models.attention import AttentionProduct, LocalMix, LocalScores
+from kser.models.hrf import HRFDense
+from kser.models.layers import ACTIVATION_FUNCTIONS, Deviation
+from kser.models.norms import LayerNorm, RMSNorm
 
 HRF_BOTH = ("first", "second")
 

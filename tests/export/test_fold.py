@@ -13,8 +13,8 @@ from kser.config import HRF_INIT, HRFConfig
 from kser.errors import FoldError
 from kser.export import fold
 from kser.export.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove, weights_hash
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
 from kser.models.presets import build_model, plain
 from tests import tiny
 

@@ -8,7 +8,7 @@ import tf_keras as keras
 
 from kser.export.graph import build_graph, read_graph
 from kser.export.linear import with_affine_input, with_centred_output, with_scaled_output
-from kser.models.layers import HRFDense
+from kser.models.hrf import HRFDense
 from tests.networks import perturb
 
 INPUT_DIM, UNITS = 5, 4

@@ -28,7 +28,7 @@ from kser.export.quantize import (
     written_out_norms,
 )
 from kser.export.rewrites import DEPLOY_PASSES, deploy_model
-from kser.models import layers
+from kser.models import attention, hrf, layers, norms
 from kser.models.inference import predict_logits
 from kser.models.presets import PRESETS, build_model
 from kser.tflite import interpreter, model_file, op_graph
@@ -50,7 +50,8 @@ def logits(graph: Graph) -> np.ndarray:
 
 
 def test_every_layer_of_kser_has_a_config():
-    own = [c for c in vars(layers).values() if isinstance(c, type) and issubclass(c, keras.layers.Layer)]
+    modules = (attention, hrf, layers, norms)
+    own = [c for m in modules for c in vars(m).values() if isinstance(c, type) and issubclass(c, keras.layers.Layer)]
     missing = {c.__name__ for c in own if not c.__name__.startswith("_")} - set(quantize.QUANTIZE_CONFIGS)
     assert len(own) > 10 and not missing
 

@@ -13,8 +13,10 @@ from kser.export.convert import to_int8_tflite
 from kser.export.fold import fold_model, foldable_layers
 from kser.export.graph import build_graph, read_graph
 from kser.export.rewrites import DEPLOY_PASSES, deploy_model
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import AddPositions, HRFDense, L2Norm, LayerNorm, RMSNorm
+from kser.models.layers import AddPositions
+from kser.models.norms import L2Norm, LayerNorm, RMSNorm
 from kser.models.presets import build_model
 from kser.tflite.interpreter import TFLMRunner
 from kser.tflite.op_graph import describe

@@ -1,107 +1,145 @@
-"""Where HRF stands in each backbone, its overrides, its depth and forms; and that all of it folds away."""
+"""HRFDense: the function it computes, its starts and its forms."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
-from kser.config import FeatureConfig, HRFConfig
+from kser.config import HRF_INIT
 from kser.errors import ConfigError
-from kser.export.fold import fold_model, prove
-from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
-from kser.models.presets import PRESETS, build_model, plain
+from kser.models.hrf import HRFDense
+from tests.models.leaf_layers import inputs, randomize
 
-FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
-NUM_CLASSES = 4
-# The Dense layers of one block (of the last stage) that each role reaches.
-SMALL = {
-    "conformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "kernel_size": 3, "stem_channels": (4, 4)},
-    "convtransformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "stem_channels": (4, 4)},
-    "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6, "head_layers": 2},
-}
-ATTENTION = {f"attention_{role}" for role in ("query", "key", "value", "out")}
-ROLES = {
-    "conformer": {
-        "first": {"ffn1_first", "ffn2_first"},
-        "second": {"ffn1_second", "ffn2_second"},
-        "attention": ATTENTION,
-        "pointwise": {"conv_gate", "conv_value", "conv_out"},
-    },
-    "convtransformer": {"first": {"ffn_first"}, "second": {"ffn_second"}, "attention": ATTENTION, "pointwise": set()},
-    "speechformer": {"first": {"ffn_first"}, "second": {"ffn_second"}, "attention": ATTENTION, "pointwise": set()},
-}
-CLASSIFIER = {
-    "conformer": {"classifier"},
-    "convtransformer": {"classifier"},
-    "speechformer": {"classifier", "head_0", "head_1"},
-}
+INPUT_DIM, UNITS, EXPANSION = 6, 5, 3
+RANK = EXPANSION * INPUT_DIM
 
 
-def small_config(backbone: str, hrf: HRFConfig, **changes):
-    return dataclasses.replace(PRESETS[backbone, "micro"], **SMALL[backbone], hrf=hrf, **changes)
+def glorot(seed: int = 3):
+    return keras.initializers.GlorotUniform(seed)
 
 
-def small_model(backbone: str, hrf: HRFConfig):
-    return build_model(small_config(backbone, hrf), FEATURES, NUM_CLASSES)
+def hrf_dense(init: str = "spectral", inner_bias: bool = False, units: int = UNITS, input_dim: int = INPUT_DIM, **kwargs):
+    """A built HRFDense."""
+    layer = HRFDense(units, EXPANSION, init, inner_bias, kernel_initializer=glorot(), **kwargs)
+    layer.build((None, input_dim))
+    return layer
 
 
-def clips(num_clips: int) -> np.ndarray:
-    shape = (num_clips, FEATURES.num_frames, FEATURES.num_mels)
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+def plain_dense(units: int = UNITS, input_dim: int = INPUT_DIM) -> keras.layers.Dense:
+    layer = keras.layers.Dense(units, kernel_initializer=glorot())
+    layer.build((None, input_dim))
+    return layer
 
 
-def factorized(model) -> set[str]:
-    return {layer.name for layer in model.layers if isinstance(layer, HRFDense)}
+@pytest.mark.parametrize("inner_bias", [False, True])
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_hrf_dense_is_the_chain_of_its_two_layers(init, inner_bias):
+    layer = hrf_dense(init, inner_bias, activation="relu")
+    randomize(layer)
+    weights = [w.astype(np.float64) for w in layer.get_weights()]
+    bias_1 = weights[2] if inner_bias else 0.0
+    x = inputs(2, 4, INPUT_DIM)
+    expected = np.maximum(0, (x @ weights[0] + bias_1) @ weights[1] + weights[-1])
+    # Float32 sums of RANK and INPUT_DIM products of values of order 1 to 10.
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("role", ["first", "second", "attention", "pointwise", "classifier"])
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_each_role_reaches_its_layers(backbone, role):
-    names = factorized(small_model(backbone, HRFConfig(2, (role,))))
-    if role == "classifier":
-        assert names == CLASSIFIER[backbone]
-    else:
-        assert {name.split("_", 2)[2] for name in names} == ROLES[backbone][role]
+@pytest.mark.parametrize("inner_bias", [False, True])
+def test_effective_kernel_and_bias_are_what_the_layer_acts_with(inner_bias):
+    layer = hrf_dense(inner_bias=inner_bias)
+    randomize(layer)
+    x = inputs(3, INPUT_DIM)
+    np.testing.assert_allclose(layer(x), x @ layer.effective_kernel() + layer.effective_bias(), rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_everything_at_once_folds_away(backbone):
-    hrf = HRFConfig(3, ("both", "attention", "pointwise", "classifier"), depth=2, inner_bias=True)
-    config = small_config(backbone, hrf)
-    model = build_model(config, FEATURES, NUM_CLASSES)
-    rng = np.random.default_rng(1)
-    model.set_weights([(w + 0.05 * np.abs(rng.normal(size=w.shape))).astype(np.float32) for w in model.get_weights()])
-    proof = prove(model, fold_model(model), build_model(plain(config), FEATURES, NUM_CLASSES), clips(16))
-    assert proof.argmax_agreement == 1 and len(proof.layers) == len(factorized(model)) >= 6
-    assert {layer.depth for layer in proof.layers} == {2}
+@pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (5, 6), (6, 6), (1, 4), (4, 1)])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+def test_start_is_the_plain_layers(init, input_dim, units):
+    kernel = plain_dense(units, input_dim).get_weights()[0]
+    product = hrf_dense(init, units=units, input_dim=input_dim).effective_kernel().numpy()
+    if init == "identity":
+        np.testing.assert_array_equal(product, kernel)
+    else:  # the factors are rounded to float32, entries are below 1
+        np.testing.assert_allclose(product, kernel, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_hrf_starts_as_the_plain_network(backbone, depth):
-    hrf = HRFConfig(2, ("both", "attention", "pointwise", "classifier"), depth)
-    before, after = (predict_logits(small_model(backbone, h), clips(4)) for h in (HRFConfig(), hrf))
-    np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)  # float32 rounding of a few layers
+def test_spectral_start_is_balanced():
+    first, second, _ = hrf_dense("spectral").get_weights()
+    used = min(INPUT_DIM, UNITS)
+    np.testing.assert_allclose(first[:, :used].T @ first[:, :used], second[:used] @ second[:used].T, atol=1e-6)
 
 
-def test_an_override_decides_for_the_layers_it_names():
-    hrf = HRFConfig(2, ("first",), override="block_0_ffn1_.*=3;.*_query=5;.*ffn2.*=0")
-    model = small_model("conformer", hrf)
-    expansions = {layer.name: layer.expansion for layer in model.layers if isinstance(layer, HRFDense)}
-    assert expansions == {"block_0_ffn1_first": 3, "block_0_ffn1_second": 3, "block_0_attention_query": 5}
+def test_glorot_start_has_glorots_variance():
+    layer = HRFDense(64, 4, "glorot", kernel_initializer=glorot())
+    layer.build((None, 48))
+    for factor in layer.get_weights()[:2]:
+        limit = np.sqrt(6 / sum(factor.shape))
+        # Over 9000 uniform draws: the variance's standard error is below 1 %.
+        assert np.var(factor) == pytest.approx(limit**2 / 3, rel=0.05)
+        assert np.abs(factor).max() <= limit and abs(factor.mean()) < 0.05 * limit
 
 
-def test_an_override_alone_factorizes():
-    assert factorized(small_model("convtransformer", HRFConfig(override="stem_out=2"))) == {"stem_out"}
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_no_entry_of_a_factor_is_dead(init):
+    layer = hrf_dense(init, inner_bias=True)
+    start = layer.get_weights()
+    x, direction = inputs(7, INPUT_DIM), inputs(7, UNITS, seed=1)
+    seen = [np.zeros_like(w) for w in start]
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x) * direction)
+        gradients = tape.gradient(loss, layer.trainable_weights)
+        for variable, gradient, total in zip(layer.trainable_weights, gradients, seen, strict=True):
+            total += np.abs(gradient)
+            variable.assign_sub(0.01 * gradient)
+    assert all((total > 0).all() for total in seen)
+    assert all((after != before).all() for before, after in zip(start, layer.get_weights(), strict=True))
 
 
-def test_an_override_that_matches_nothing_is_told():
-    with pytest.raises(ConfigError, match="override 'blok.*' matches no Dense layer of conformer"):
-        small_model("conformer", HRFConfig(2, override="classifier=2;blok.*=3"))
+def test_start_is_repeated_by_the_seed_and_changed_by_another():
+    one, again = hrf_dense("spectral").get_weights(), hrf_dense("spectral").get_weights()
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = HRFDense(UNITS, EXPANSION, kernel_initializer=glorot(4))
+    other.build((None, INPUT_DIM))
+    assert not np.array_equal(one[0], other.get_weights()[0])
+
+
+def test_hrf_dense_shapes():
+    layer = hrf_dense(inner_bias=True)
+    assert [w.shape for w in layer.get_weights()] == [(INPUT_DIM, RANK), (RANK, UNITS), (RANK,), (UNITS,)]
+    assert layer(inputs(2, 3, 4, INPUT_DIM)).shape == layer.compute_output_shape((2, 3, 4, INPUT_DIM)) == (2, 3, 4, UNITS)
+
+
+@pytest.mark.parametrize("expansion", [0, -1])
+def test_hrf_dense_refuses_an_expansion_below_one(expansion):
+    with pytest.raises(ConfigError, match=f"at least 1, not {expansion}"):
+        HRFDense(UNITS, expansion)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+@pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (4, 9), (1, 3)])
+def test_a_deep_start_is_the_plain_layers_too(init, depth, input_dim, units):
+    layer = HRFDense(units, EXPANSION, init, kernel_initializer=glorot(), depth=depth)
+    layer.build((None, input_dim))
+    assert len(layer.factors) == depth + 1
+    kernel = plain_dense(units, input_dim).get_weights()[0]
+    np.testing.assert_allclose(layer.effective_kernel(), kernel, rtol=0, atol=1e-5)
+
+
+def test_hrf_dense_refuses_a_depth_below_one_and_an_unknown_form():
+    with pytest.raises(ConfigError, match="depth of at least 1, not 0"):
+        HRFDense(UNITS, EXPANSION, depth=0)
+    with pytest.raises(ConfigError, match="form must be one of product, layers, not 'chain'"):
+        HRFDense(UNITS, EXPANSION, form="chain")
+
+
+def test_hrf_dense_refuses_an_unknown_start():
+    with pytest.raises(ConfigError, match="spectral, identity, glorot, not 'zeros'"):
+        HRFDense(UNITS, EXPANSION, "zeros")
 
 
 @pytest.mark.parametrize("inner_bias", [False, True])

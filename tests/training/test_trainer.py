@@ -15,7 +15,7 @@ from kser import workflow
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.datasets.corpus import HeldOut, Protocol
 from kser.errors import DatasetError, RunError
-from kser.models.layers import HRFDense
+from kser.models.hrf import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
 from kser.training.trainer import (

@@ -15,7 +15,7 @@ from kser.boards.memory_planner import aligned, tensor_bytes, tensors_of
 from kser.errors import KserError
 from kser.export.graph import Graph, Ref
 from kser.export.graph import Node as Layer
-from kser.models.layers import block_size
+from kser.models.attention import block_size
 from kser.tflite.op_graph import Node, Tensor
 
 Shape = tuple[int, ...]
@@ -353,7 +353,7 @@ def _deviation(b: _Lowering, layer: Layer, mean: Tensor, square: Tensor) -> Tens
 
 
 def _blocks(b: _Lowering, name: str, x: Tensor, block: int) -> Tensor:
-    """kser.models.layers.blocks_of."""
+    """kser.models.attention.blocks_of."""
     num_heads, num_tokens, dim = x.shape[1:]
     missing = -num_tokens % block
     if missing:
@@ -362,7 +362,7 @@ def _blocks(b: _Lowering, name: str, x: Tensor, block: int) -> Tensor:
 
 
 def _key_blocks(b: _Lowering, name: str, x: Tensor, block: int, window: int) -> Tensor:
-    """kser.models.layers.key_blocks."""
+    """kser.models.attention.key_blocks."""
     num_heads, num_tokens, dim = x.shape[1:]
     overlap, before, num_blocks = window - 1, (window - 1) // 2, -(-num_tokens // block)
     length = block + overlap if num_blocks == 1 else (num_blocks + 1) * block
