@@ -15,11 +15,15 @@ import tf_keras as keras
 from kser import __version__
 from kser.config import QuantizationConfig, SmoothingConfig, to_dict
 from kser.errors import ModelFileError
-from kser.export import convert, parity, quantize
+from kser.export import convert, parity
+from kser.export.device_ops import dense_as_convolution, one_operation_each, token_dense_axes, written_out_norms
+from kser.export.fake_quant import fake_quantized, rounded_kernels
 from kser.export.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
 from kser.export.fold import FoldProof, fold_model, prove, weights_hash
 from kser.export.graph import Graph, build_graph, read_graph
 from kser.export.parity import Bound, Stage
+from kser.export.qat import folded, quantize_aware, require_same
+from kser.export.ranges import Ranges, measure_ranges, symmetric
 from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
 from kser.models.inference import predict_logits
 from kser.models.presets import build_model, plain
@@ -128,39 +132,37 @@ def _float(model: keras.Model, representative, clips, settings, tune) -> _Intege
 
 
 def _int16x8(model: keras.Model, representative, clips, settings, tune) -> _Integers:
-    graph = quantize.written_out_norms(quantize.one_operation_each(read_graph(model)))
+    graph = written_out_norms(one_operation_each(read_graph(model)))
     model_bytes = convert.to_int16x8_tflite(build_graph(graph), representative)
-    ranges = quantize.measure_ranges(graph, representative)
-    bound = parity.rounding_bound(graph, quantize.rounded_kernels(graph, {}), quantize.symmetric(ranges), clips, INT16_STEPS)
+    ranges = measure_ranges(graph, representative)
+    bound = parity.rounding_bound(graph, rounded_kernels(graph, {}), symmetric(ranges), clips, INT16_STEPS)
     # The tables of the two libraries for sigmoid and softmax are not the same in 16 bits.
     return _Integers(model_bytes, graph, (), bound, bound, {})
 
 
 def _ptq(model: keras.Model, representative, clips, settings: QuantizationConfig, tune) -> _Integers:
-    graph = quantize.one_operation_each(read_graph(model))
-    ranges = quantize.measure_ranges(graph, representative, settings.ranges)
+    graph = one_operation_each(read_graph(model))
+    ranges = measure_ranges(graph, representative, settings.ranges)
     return _int8(graph, ranges, _scale_axes(graph, settings), representative, clips, True, {})
 
 
 def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig, tune: Tune) -> _Integers:
-    graph = quantize.one_operation_each(read_graph(model))
+    graph = one_operation_each(read_graph(model))
     axes = _scale_axes(graph, settings)
-    network = quantize.quantize_aware(graph, quantize.measure_ranges(graph, representative, settings.ranges), axes)
+    network = quantize_aware(graph, measure_ranges(graph, representative, settings.ranges), axes)
     rows = tune(network.model, build_graph(graph))
     trained = network.trained()
-    before, after = build_graph(trained), quantize.folded(trained)
-    proof = prove(before, build_graph(after), build_graph(quantize.folded(graph)), clips)
+    before, after = build_graph(trained), folded(trained)
+    proof = prove(before, build_graph(after), build_graph(folded(graph)), clips)
     notes = {"qat": rows, "fold_after_qat": dataclasses.asdict(proof)}
-    rounded = quantize.fake_quantized(quantize.rounded_kernels(after, axes), network.ranges())
-    quantize.require_same(network.model, rounded, clips)
+    rounded = fake_quantized(rounded_kernels(after, axes), network.ranges())
+    require_same(network.model, rounded, clips)
     return _int8(after, network.ranges(), axes, representative, clips, False, notes)
 
 
-def _int8(
-    graph: Graph, ranges: quantize.Ranges, axes: dict, representative, clips, untrained: bool, notes: dict
-) -> _Integers:
-    rounded = quantize.rounded_kernels(graph, axes)
-    simulated = quantize.fake_quantized(quantize.dense_as_convolution(rounded, axes), ranges)
+def _int8(graph: Graph, ranges: Ranges, axes: dict, representative, clips, untrained: bool, notes: dict) -> _Integers:
+    rounded = rounded_kernels(graph, axes)
+    simulated = fake_quantized(dense_as_convolution(rounded, axes), ranges)
     model_bytes = convert.to_int8_tflite(simulated, representative)
     bound = parity.rounding_bound(graph, rounded, ranges, clips)
     tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, but for how scales are multiplied")
@@ -170,7 +172,7 @@ def _int8(
 
 
 def _scale_axes(graph: Graph, settings: QuantizationConfig) -> dict[str, int]:
-    return quantize.token_dense_axes(graph) if settings.dense_scales == "channel" else {}
+    return token_dense_axes(graph) if settings.dense_scales == "channel" else {}
 
 
 _FORMS = {"ptq": _ptq, "qat": _qat, "qat_hrf": _qat, "int16x8": _int16x8, "float": _float}

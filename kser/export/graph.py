@@ -14,6 +14,7 @@ from kser.errors import FoldError
 
 # A tensor: the name of the node it comes from, and which of its outputs it is.
 Ref = tuple[str, int]
+DENSE_KINDS = ("Dense", "HRFDense")
 
 
 @dataclass(frozen=True)

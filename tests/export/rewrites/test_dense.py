@@ -7,7 +7,7 @@ import pytest
 import tf_keras as keras
 
 from kser.export.graph import build_graph, read_graph
-from kser.export.linear import with_affine_input, with_centred_output, with_scaled_output
+from kser.export.rewrites.dense import with_affine_input, with_centred_output, with_scaled_output
 from kser.models.hrf import HRFDense
 from tests.networks import perturb
 

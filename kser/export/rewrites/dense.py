@@ -12,8 +12,6 @@ import numpy as np
 
 from kser.export.graph import Node
 
-DENSE_KINDS = ("Dense", "HRFDense")
-
 
 def with_affine_input(node: Node, factor: np.ndarray, offset: np.ndarray) -> Node:
     """The layer that does to `x` what `node` does to `factor x + offset`, both (d_in,)."""
