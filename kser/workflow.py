@@ -22,6 +22,7 @@ from kser.errors import ConfigError, DatasetError, ModelFileError, RunError
 from kser.export import convert, exporter
 from kser.export.fold import fold_model
 from kser.export.rewrites import DEPLOY_PASSES, require_passes
+from kser.export.run_exporter import export_run
 from kser.export.weight_compression import compress_and_measure
 from kser.files import replacing, require_empty, write_text, write_tree
 from kser.firmware import project
@@ -222,7 +223,7 @@ def fold_and_convert(
     representative = evaluation_part(material.corpus, material.features, chosen, run.normalization).features
     test = material.part(run, "test")
     tune = functools.partial(_tune, run, material, paths, settings, progress)
-    result = exporter.export(run, representative, test, passes, settings, tune)
+    result = export_run(run, representative, test, passes, settings, tune)
     models = {"": result.model_bytes}
     if settings.compress:
         compressed = compress_and_measure(result.model_bytes, settings.compress, test.features, test.labels)

@@ -9,6 +9,9 @@ from kser.export.graph import DENSE_KINDS, Graph, Node, build_graph, new_node
 from kser.models.layers import Scale
 from kser.models.norms import Affine, L2Norm, WrittenOutRMS
 
+# Activations that no operation of the device has built in, as ReLU is.
+_APART = ("sigmoid", "softmax", "swish", "hard_swish")
+
 
 def one_operation_each(graph: Graph) -> Graph:
     """The same network with activations and norms in the operations the device has for them, a node each.
@@ -21,20 +24,23 @@ def one_operation_each(graph: Graph) -> Graph:
             graph = _relu_into_source(graph, node)
         elif node.kind == "RMSNorm":
             graph = _norm_and_affine(graph, node)
-        elif node.kind in (*DENSE_KINDS, "Activation") and activation_of(node) in ("sigmoid", "swish", "hard_swish"):
+        elif node.kind in (*DENSE_KINDS, "Activation") and activation_of(node) in _APART:
             graph = _activation_apart(graph, node)
     return graph
 
 
 def activation_of(node: Node) -> str:
     """The activation's name, which a function of kser's own has inside its description."""
-    activation = node.config["activation"]
-    return activation["config"].removeprefix("kser>") if isinstance(activation, dict) else activation
+    activation = node.config.get("activation") or "linear"
+    name = activation["config"] if isinstance(activation, dict) else activation
+    return name.removeprefix("kser>") if isinstance(name, str) else "a user's own"
 
 
 def _relu_into_source(graph: Graph, node: Node) -> Graph:
     source = graph.producer(node.inputs[0])
     if source is None or not source.is_linear("Conv2D", "Dense", "DepthwiseConv2D") or not graph.sole_consumer(source.name):
+        return graph
+    if node.config["max_value"] is not None or node.config["negative_slope"] or node.config["threshold"]:
         return graph
     return graph.replaced(source.with_config(activation="relu")).without(node.name)
 
@@ -49,10 +55,12 @@ def _norm_and_affine(graph: Graph, node: Node) -> Graph:
 
 def _activation_apart(graph: Graph, node: Node) -> Graph:
     """The layer without its activation and, after it, that in nodes of its own."""
-    if node.kind == "Activation" and activation_of(node) != "swish":
+    if node.kind == "Activation" and activation_of(node) not in ("swish", "softmax"):
         return graph
     source = (node.name, 0) if node.kind in DENSE_KINDS else node.inputs[0]
-    if activation_of(node) == "hard_swish":
+    if activation_of(node) == "softmax":
+        parts = [new_node(keras.layers.Softmax(name=f"{node.name}_softmax"), (source,))]
+    elif activation_of(node) == "hard_swish":
         parts = [new_node(keras.layers.Activation("kser>hard_swish", name=f"{node.name}_hard_swish"), (source,))]
     else:
         parts = [new_node(keras.layers.Activation("sigmoid", name=f"{node.name}_sigmoid"), (source,))]

@@ -20,6 +20,7 @@ from kser.export.graph import Graph, Node
 # TensorFlow Lite gives the results of these operations a fixed scale.
 SIGMOID_RANGE = (0.0, 255 / 256)
 L2_RANGE = (-1.0, 127 / 128)
+_KNOWN_ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_swish")
 
 
 def is_moved(node: Node) -> bool:
@@ -32,6 +33,11 @@ def fixed_range(node: Node) -> tuple[float, float] | None:
     if node.kind == "Softmax" or node.kind == "Activation" and activation_of(node) == "sigmoid":
         return SIGMOID_RANGE
     return L2_RANGE if node.kind == "L2Norm" else None
+
+
+def is_known(graph: Graph) -> bool:
+    """Whether every layer has a QuantizeConfig and no activation but those that are rounded as the device does."""
+    return all(node.kind in QUANTIZE_CONFIGS and activation_of(node) in _KNOWN_ACTIVATIONS for node in graph)
 
 
 def require_known(graph: Graph) -> None:
@@ -126,7 +132,7 @@ class ProductConfig(LayerConfig):
         return [(layer.factors[-1], ProductQuantizer(layer.factors[:-1], self.axis))]
 
     def set_quantize_weights(self, layer, quantize_weights):
-        (layer.acting_kernel,) = quantize_weights
+        (layer.kernel,) = quantize_weights
 
 
 def _unchanged(node: Node, axis) -> LayerConfig:
@@ -166,7 +172,8 @@ QUANTIZE_CONFIGS: dict[str, Callable[[Node, int | None], LayerConfig]] = {
     "HRFDense": _hrf_dense,
     "Conv2D": _convolution,
     "DepthwiseConv2D": _depthwise,
-    **dict.fromkeys(("Reshape", "Permute", "Split", "ZeroPadding2D", "AveragePooling2D", "Concatenate"), _unchanged),
+    **dict.fromkeys(("Reshape", "Flatten", "Permute", "Split", "Concatenate", "ZeroPadding2D"), _unchanged),
+    **dict.fromkeys(("AveragePooling2D", "MaxPooling2D"), _unchanged),
     **dict.fromkeys(("Add", "Multiply", "Scale", "Affine", "AddPositions", "GlobalAveragePooling2D"), _output),
     **dict.fromkeys(("AttentionProduct", "LocalScores", "LocalMix", "Softmax", "Activation", "ReLU"), _output),
     **dict.fromkeys(("L2Norm", "RMSNorm", "WrittenOutRMS", "LayerNorm", "BatchNormalization", "Deviation"), _output),

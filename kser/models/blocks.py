@@ -48,7 +48,8 @@ class Builder:
         start = self.glorot(name)
         if expansion == 0:
             return keras.layers.Dense(units, activation, kernel_initializer=start, name=name)
-        return HRFDense(units, expansion, hrf.init, hrf.inner_bias, activation, start, hrf.depth, hrf.form, name=name)
+        settings = {"hrf_init": hrf.init, "inner_bias": hrf.inner_bias, "depth": hrf.depth, "form": hrf.form}
+        return HRFDense(units, activation, kernel_initializer=start, expansion=expansion, **settings, name=name)
 
     def _expansion(self, name: str, role: str) -> int:
         for pattern, expansion in self.config.hrf.overrides():

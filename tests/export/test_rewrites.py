@@ -37,7 +37,7 @@ def test_all_passes_together_are_exact(backbone, changes):
 @pytest.mark.parametrize(("backbone", "changes"), NETWORKS)
 def test_each_pass_alone_is_exact(backbone, changes, name):
     model = network(backbone, **changes)
-    atol = rewrites.BOUNDS.get(name, rewrites.MAX_LOGIT_DIFFERENCE)
+    atol = rewrites.BOUNDS.get(name, rewrites.MAX_REWRITE_DIFFERENCE)
     np.testing.assert_allclose(rewritten(model, name)(clips(4)), model(clips(4)), rtol=0, atol=atol)
 
 
@@ -87,7 +87,7 @@ def test_a_pass_that_is_not_exact_is_caught(monkeypatch):
 
 def test_a_changed_decision_is_caught_by_itself(monkeypatch):
     monkeypatch.setitem(DEPLOY_PASSES, "fuse", _corrupt)
-    monkeypatch.setattr(rewrites, "MAX_LOGIT_DIFFERENCE", np.inf)
+    monkeypatch.setattr(rewrites, "MAX_REWRITE_DIFFERENCE", np.inf)
 
     def other_class(graph):
         node = graph["classifier"]

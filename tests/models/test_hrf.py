@@ -1,6 +1,10 @@
-"""HRFDense: the function it computes, its starts and its forms."""
+"""HRFDense: the function it computes, its starts and its forms, and that it takes the place of a Dense."""
 
 from __future__ import annotations
+
+import inspect
+import operator
+import warnings
 
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ def glorot(seed: int = 3):
 
 def hrf_dense(init: str = "spectral", inner_bias: bool = False, units: int = UNITS, input_dim: int = INPUT_DIM, **kwargs):
     """A built HRFDense."""
-    layer = HRFDense(units, EXPANSION, init, inner_bias, kernel_initializer=glorot(), **kwargs)
+    layer = HRFDense(units, kernel_initializer=glorot(), expansion=EXPANSION, hrf_init=init, inner_bias=inner_bias, **kwargs)
     layer.build((None, input_dim))
     return layer
 
@@ -72,7 +76,7 @@ def test_spectral_start_is_balanced():
 
 
 def test_glorot_start_has_glorots_variance():
-    layer = HRFDense(64, 4, "glorot", kernel_initializer=glorot())
+    layer = HRFDense(64, kernel_initializer=glorot(), expansion=4, hrf_init="glorot")
     layer.build((None, 48))
     for factor in layer.get_weights()[:2]:
         limit = np.sqrt(6 / sum(factor.shape))
@@ -102,7 +106,7 @@ def test_start_is_repeated_by_the_seed_and_changed_by_another():
     one, again = hrf_dense("spectral").get_weights(), hrf_dense("spectral").get_weights()
     for a, b in zip(one, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    other = HRFDense(UNITS, EXPANSION, kernel_initializer=glorot(4))
+    other = HRFDense(UNITS, kernel_initializer=glorot(4), expansion=EXPANSION)
     other.build((None, INPUT_DIM))
     assert not np.array_equal(one[0], other.get_weights()[0])
 
@@ -115,15 +119,15 @@ def test_hrf_dense_shapes():
 
 @pytest.mark.parametrize("expansion", [0, -1])
 def test_hrf_dense_refuses_an_expansion_below_one(expansion):
-    with pytest.raises(ConfigError, match=f"at least 1, not {expansion}"):
-        HRFDense(UNITS, expansion)
+    with pytest.raises(ConfigError, match=f"expansion >= 1, not {expansion}"):
+        HRFDense(UNITS, expansion=expansion)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
 @pytest.mark.parametrize("init", ["spectral", "identity"])
 @pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (4, 9), (1, 3)])
 def test_a_deep_start_is_the_plain_layers_too(init, depth, input_dim, units):
-    layer = HRFDense(units, EXPANSION, init, kernel_initializer=glorot(), depth=depth)
+    layer = HRFDense(units, kernel_initializer=glorot(), expansion=EXPANSION, hrf_init=init, depth=depth)
     layer.build((None, input_dim))
     assert len(layer.factors) == depth + 1
     kernel = plain_dense(units, input_dim).get_weights()[0]
@@ -131,22 +135,22 @@ def test_a_deep_start_is_the_plain_layers_too(init, depth, input_dim, units):
 
 
 def test_hrf_dense_refuses_a_depth_below_one_and_an_unknown_form():
-    with pytest.raises(ConfigError, match="depth of at least 1, not 0"):
-        HRFDense(UNITS, EXPANSION, depth=0)
+    with pytest.raises(ConfigError, match="depth >= 1, not 0"):
+        HRFDense(UNITS, depth=0)
     with pytest.raises(ConfigError, match="form must be one of product, layers, not 'chain'"):
-        HRFDense(UNITS, EXPANSION, form="chain")
+        HRFDense(UNITS, form="chain")
 
 
 def test_hrf_dense_refuses_an_unknown_start():
     with pytest.raises(ConfigError, match="spectral, identity, glorot, not 'zeros'"):
-        HRFDense(UNITS, EXPANSION, "zeros")
+        HRFDense(UNITS, hrf_init="zeros")
 
 
 @pytest.mark.parametrize("inner_bias", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_both_forms_are_the_same_function_with_the_same_gradients(depth, inner_bias):
     product, chain = (
-        HRFDense(5, 3, inner_bias=inner_bias, activation="swish", depth=depth, form=form) for form in ("product", "layers")
+        HRFDense(5, "swish", expansion=3, inner_bias=inner_bias, depth=depth, form=form) for form in ("product", "layers")
     )
     x = np.random.default_rng(0).normal(size=(2, 7, 6)).astype(np.float32)
     product.build(x.shape)
@@ -164,3 +168,185 @@ def test_both_forms_are_the_same_function_with_the_same_gradients(depth, inner_b
     np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
     for a, b in zip(*gradients, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # sums over 14 rows of gradients of order 10
+
+
+# --- In the place of a Dense ------------------------------------------------------------------------------------------
+
+
+def settings_of(**settings) -> tuple[keras.layers.Dense, HRFDense]:
+    """A Dense and an HRFDense of these settings, the second starting as the first; both built."""
+    layers = keras.layers.Dense(UNITS, **settings), HRFDense(UNITS, expansion=EXPANSION, hrf_init="identity", **settings)
+    for layer in layers:
+        layer.build((None, INPUT_DIM))
+    return layers
+
+
+def train(layer: keras.layers.Layer, num_steps: int = 20) -> keras.Model:
+    """A model of the layer, trained by Keras on noise."""
+    model = keras.Sequential([keras.Input((INPUT_DIM,)), layer])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(inputs(64, INPUT_DIM), inputs(64, UNITS, seed=1), batch_size=64, epochs=num_steps, verbose=0)
+    return model
+
+
+def test_all_arguments_of_dense_are_taken_in_the_same_order():
+    own, dense = (list(inspect.signature(c.__init__).parameters) for c in (HRFDense, keras.layers.Dense))
+    assert own[: len(dense) - 1] == dense[:-1] and own[-1] == dense[-1] == "kwargs"
+
+
+def test_the_fold_has_the_settings_of_dense():
+    settings = {
+        "kernel_initializer": keras.initializers.HeNormal(1),
+        "bias_initializer": keras.initializers.Constant(0.3),
+        "kernel_regularizer": keras.regularizers.L2(0.01),
+        "bias_regularizer": keras.regularizers.L1(0.02),
+        "activity_regularizer": keras.regularizers.L2(0.03),
+        "kernel_constraint": keras.constraints.MaxNorm(2),
+        "bias_constraint": keras.constraints.NonNeg(),
+        "dtype": "float64",
+        "trainable": False,
+        "name": "all",
+    }
+    dense, layer = settings_of(activation="tanh", **settings)
+    assert layer.folded().get_config() == dense.get_config()
+    again = HRFDense.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "ones", keras.initializers.Constant(0.1)])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+def test_every_initializer_starts_it_as_the_dense(init, initializer):
+    keras.utils.set_random_seed(5)
+    dense = keras.layers.Dense(UNITS, kernel_initializer=initializer, bias_initializer="ones")
+    dense.build((None, INPUT_DIM))
+    keras.utils.set_random_seed(5)
+    layer = HRFDense(UNITS, kernel_initializer=initializer, bias_initializer="ones", hrf_init=init)
+    layer.build((None, INPUT_DIM))
+    np.testing.assert_allclose(layer(inputs(3, INPUT_DIM)), dense(inputs(3, INPUT_DIM)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_an_unseeded_layer_follows_keras_seed(init):
+    def start(seed: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        layers = [HRFDense(UNITS, hrf_init=init) for _ in range(2)]
+        for layer in layers:
+            layer.build((None, INPUT_DIM))
+        return [layer.get_weights() for layer in layers]
+
+    (one, second), (again, _), (other, _) = start(1), start(1), start(2)
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for different in (second, other):
+        assert all((a != b).any() for a, b in zip(one[:2], different[:2], strict=True))
+
+
+def test_layers_after_it_start_as_after_a_dense():
+    def second(make) -> np.ndarray:
+        keras.utils.set_random_seed(1)
+        return keras.Sequential([keras.Input((INPUT_DIM,)), make(UNITS), keras.layers.Dense(3)]).layers[1].get_weights()[0]
+
+    np.testing.assert_array_equal(second(HRFDense), second(keras.layers.Dense))
+
+
+def test_without_a_bias_there_is_none():
+    dense, layer = settings_of(use_bias=False, kernel_initializer=glorot())
+    assert [w.shape for w in layer.get_weights()] == [(INPUT_DIM, RANK), (RANK, UNITS)]
+    np.testing.assert_allclose(layer(inputs(3, INPUT_DIM)), dense(inputs(3, INPUT_DIM)), rtol=1e-5, atol=1e-6)
+    assert not layer.folded().use_bias and len(layer.folded().get_weights()) == 1
+    with pytest.raises(ConfigError, match="inner_bias=True and use_bias=False"):
+        HRFDense(UNITS, use_bias=False, inner_bias=True)
+
+
+@pytest.mark.parametrize("inner_bias", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_penalties_are_those_of_the_folded_layer(depth, inner_bias):
+    penalties = {"kernel_regularizer": keras.regularizers.L1L2(0.1, 0.2), "bias_regularizer": keras.regularizers.L2(0.3)}
+    layer = hrf_dense(depth=depth, inner_bias=inner_bias, activity_regularizer=keras.regularizers.L2(0.4), **penalties)
+    randomize(layer)
+    dense = layer.folded()
+    x = inputs(3, INPUT_DIM)
+    layer(x), dense(x)
+    np.testing.assert_allclose(sum(layer.losses), sum(dense.losses), rtol=1e-5)
+    assert len(layer.losses) == len(dense.losses) == 3
+
+
+def test_a_regularizer_is_felt_in_training():
+    with_penalty, without = (hrf_dense(kernel_regularizer=r) for r in (keras.regularizers.L2(1.0), None))
+    norms = [np.linalg.norm(train(layer).layers[0].effective_kernel()) for layer in (with_penalty, without)]
+    assert norms[0] < 0.5 * norms[1]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("optimizer", ["SGD", "legacy.SGD"])
+def test_a_constraint_holds_for_the_product_after_every_step(depth, optimizer):
+    constraints = {"kernel_constraint": keras.constraints.MaxNorm(0.5), "bias_constraint": keras.constraints.NonNeg()}
+    layer = hrf_dense(depth=depth, inner_bias=True, **constraints)
+    model = keras.Sequential([keras.Input((INPUT_DIM,)), layer])
+    model.compile(operator.attrgetter(optimizer)(keras.optimizers)(0.1), "mse")
+    for _ in range(3):
+        model.fit(inputs(64, INPUT_DIM), 3 * inputs(64, UNITS, seed=1) - 1, batch_size=32, verbose=0)
+        kernel, bias = (w.numpy() for w in (layer.effective_kernel(), layer.effective_bias()))
+        norms = np.linalg.norm(kernel, axis=0)
+        assert norms.max() == pytest.approx(0.5, rel=1e-4) and (norms < 0.5 + 1e-4).all()
+        assert bias.min() > -1e-6
+    assert layer.folded().kernel_constraint is layer.kernel_constraint
+
+
+def test_a_constraint_that_holds_changes_nothing():
+    free, held = (hrf_dense(kernel_constraint=c) for c in (None, keras.constraints.MaxNorm(1e3)))
+    for a, b in zip(train(free).get_weights(), train(held).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("policy", "variables", "outputs"), [("mixed_float16", "float32", "float16"), ("float64",) * 3])
+@pytest.mark.parametrize("form", ["product", "layers"])
+def test_dtype_policies(policy, variables, outputs, form):
+    layer = hrf_dense(form=form, inner_bias=True, dtype=policy)
+    assert {w.dtype for w in layer.get_weights()} == {np.dtype(variables)}
+    model = train(layer)
+    dense = layer.folded()
+    x = inputs(3, INPUT_DIM)
+    assert model(x).dtype == dense(x).dtype == outputs
+    assert (dense.dtype_policy.name, dense.kernel.dtype) == (policy, variables)
+    tolerance = 1e-2 if outputs == "float16" else 1e-12
+    np.testing.assert_allclose(dense(x), layer(x), rtol=tolerance, atol=tolerance)
+
+
+def test_unknown_lengths_and_masks_pass_as_through_a_dense():
+    x = keras.Input((None, INPUT_DIM))
+    assert HRFDense(UNITS)(x).shape.as_list() == keras.layers.Dense(UNITS)(x).shape.as_list() == [None, None, UNITS]
+    masked = HRFDense(UNITS)(keras.layers.Masking()(x))
+    assert masked._keras_mask is not None
+    with pytest.raises(ConfigError, match="last dimension is known"):
+        HRFDense(UNITS)(keras.Input((3, None)))
+
+
+def test_integers_are_taken():
+    layer = hrf_dense()
+    np.testing.assert_allclose(layer(np.ones((2, INPUT_DIM), np.int32)), layer(np.ones((2, INPUT_DIM), np.float32)))
+
+
+def test_combinations_that_make_no_sense_are_told():
+    with pytest.warns(UserWarning, match="'glorot' ignores its kernel_initializer"):
+        HRFDense(UNITS, kernel_initializer="he_normal", hrf_init="glorot")
+    with pytest.warns(UserWarning, match="'zero': its kernel starts at zero, .* never learn; choose 'identity'"):
+        HRFDense(UNITS, kernel_initializer="zeros", name="zero").build((None, INPUT_DIM))
+
+
+@pytest.mark.parametrize("init", ["identity", "spectral"])
+def test_a_zero_start_learns_where_nothing_warns(init):
+    """And where the warning says that it does not, it does not."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        layer = HRFDense(UNITS, kernel_initializer="zeros", hrf_init=init)
+        kernel = train(layer).layers[0].effective_kernel().numpy()
+    assert any("never learn" in str(w.message) for w in told) == (not kernel.any()) == (init == "spectral")
+
+
+def test_a_saved_layer_of_the_module_it_was_in_before_is_read(tmp_path):
+    config = keras.saving.serialize_keras_object(hrf_dense(depth=2))
+    old = {k: config["config"][k] for k in ("name", "trainable", "dtype", "units", "expansion", "hrf_init", "inner_bias")}
+    old |= {k: config["config"][k] for k in ("activation", "kernel_initializer", "depth", "form")}
+    layer = keras.saving.deserialize_keras_object({**config, "module": "kser.models.layers", "config": old})
+    assert type(layer) is HRFDense and layer.depth == 2 and layer.use_bias and config["registered_name"] == "kser>HRFDense"

@@ -54,12 +54,14 @@ def test_scale():
 @pytest.mark.parametrize(
     "layer",
     [
-        HRFDense(UNITS, EXPANSION, "identity", True, "swish", keras.initializers.GlorotUniform(7), name="h"),
+        HRFDense(
+            UNITS, "swish", hrf_init="identity", inner_bias=True, kernel_initializer=keras.initializers.GlorotUniform(7)
+        ),
         LayerNorm(1e-3, name="l"),
         RMSNorm(1e-3, name="r"),
         AttentionProduct(0.5, name="a"),
         Scale(0.5, name="s"),
-        HRFDense(UNITS, EXPANSION, depth=3, form="layers", activation=hard_swish, name="d"),
+        HRFDense(UNITS, hard_swish, expansion=EXPANSION, depth=3, form="layers", name="d"),
         LayerNorm(affine=False, name="b"),
         RMSNorm(center=True, name="c"),
         L2Norm(1e-3, name="n"),
@@ -79,7 +81,7 @@ def test_settings_make_the_round_trip(layer):
 
 def test_a_model_of_these_layers_is_saved_and_loaded(tmp_path):
     x = keras.Input((3, INPUT_DIM))
-    hidden = RMSNorm()(LayerNorm()(HRFDense(UNITS, EXPANSION, inner_bias=True, activation="relu")(x)))
+    hidden = RMSNorm()(LayerNorm()(HRFDense(UNITS, "relu", expansion=EXPANSION, inner_bias=True)(x)))
     model = keras.Model(x, Scale(0.5)(AttentionProduct(0.5)([hidden, hidden])))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")

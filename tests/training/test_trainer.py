@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_told(train_tiny, tmp_path):
 
 
 def test_product_decay_is_the_gradient_of_the_products_norm():
-    layer = HRFDense(3, 2)
+    layer = HRFDense(3, expansion=2)
     model = keras.Sequential([keras.Input((4,)), layer])
     with tf.GradientTape() as tape:
         penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
@@ -172,7 +172,7 @@ def test_product_decay_is_the_gradient_of_the_products_norm():
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_product_decay_of_stacked_factors_is_the_gradient_too(depth):
-    layer = HRFDense(3, 2, depth=depth)
+    layer = HRFDense(3, expansion=2, depth=depth)
     layer.build((None, 4))
     with tf.GradientTape() as tape:
         penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
@@ -181,7 +181,7 @@ def test_product_decay_of_stacked_factors_is_the_gradient_too(depth):
 
 
 def test_factor_decay_shrinks_each_factor():
-    model = keras.Sequential([keras.Input((4,)), HRFDense(3, 2)])
+    model = keras.Sequential([keras.Input((4,)), HRFDense(3, expansion=2)])
     before = model.get_weights()
     decay_kernels(model, tf.constant(0.25), "factors")
     for after, factor in zip(model.get_weights()[:2], before[:2], strict=True):

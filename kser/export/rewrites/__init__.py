@@ -21,9 +21,9 @@ from kser.export.rewrites.merging import flatten_by_convolution, fuse_projection
 from kser.models.inference import predict_logits
 
 # Float32 rounding of a few dozen layers whose kernels were scaled, on logits of order 10.
-MAX_LOGIT_DIFFERENCE = 1e-4
+MAX_REWRITE_DIFFERENCE = 1e-4
 # An L2 norm has the norm's epsilon as a bound of the mean square, not added to it: a relative 1e-5 / 2 at variance 1.
-MAX_LOGIT_DIFFERENCE_L2 = 1e-3
+MAX_L2_NORM_DIFFERENCE = 1e-3
 DEPLOY_PASSES: dict[str, Callable[[Graph], Graph]] = {
     "batch_norm": fold_batch_norms,
     "constants": fold_constants,
@@ -32,7 +32,7 @@ DEPLOY_PASSES: dict[str, Callable[[Graph], Graph]] = {
     "fuse": fuse_projections,
     "flatten": flatten_by_convolution,
 }
-BOUNDS = {"centre": MAX_LOGIT_DIFFERENCE_L2}
+BOUNDS = {"centre": MAX_L2_NORM_DIFFERENCE}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _proof(name: str, before: Graph, after: Graph, logits: np.ndarray, logits_af
         layers_after=len(after.nodes),
         parameters_after=sum(w.size for node in after for w in node.weights),
         max_logit_difference=float(np.abs(logits - logits_after).max()),
-        bound=BOUNDS.get(name, MAX_LOGIT_DIFFERENCE),
+        bound=BOUNDS.get(name, MAX_REWRITE_DIFFERENCE),
         argmax_agreement=float(np.mean(logits.argmax(1) == logits_after.argmax(1))),
     )
     if not proof.max_logit_difference <= proof.bound or proof.argmax_agreement < 1:

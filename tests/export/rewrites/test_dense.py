@@ -19,9 +19,10 @@ LAYERS = {
     "plain": lambda: keras.layers.Dense(UNITS, name="layer"),
     "without bias": lambda: keras.layers.Dense(UNITS, use_bias=False, name="layer"),
     "with an activation": lambda: keras.layers.Dense(UNITS, "relu", name="layer"),
-    "factorized": lambda: HRFDense(UNITS, 2, name="layer"),
-    "factorized deeply": lambda: HRFDense(UNITS, 2, depth=3, inner_bias=True, name="layer"),
-    "factorized, form layers": lambda: HRFDense(UNITS, 2, depth=2, inner_bias=True, form="layers", name="layer"),
+    "factorized": lambda: HRFDense(UNITS, expansion=2, name="layer"),
+    "factorized, without bias": lambda: HRFDense(UNITS, expansion=2, use_bias=False, name="layer"),
+    "factorized deeply": lambda: HRFDense(UNITS, expansion=2, depth=3, inner_bias=True, name="layer"),
+    "factorized, form layers": lambda: HRFDense(UNITS, expansion=2, depth=2, inner_bias=True, form="layers", name="layer"),
 }
 
 
