@@ -34,7 +34,7 @@ from absl import app, flags
 from kser.cli.threads import use_threads
 from kser.config import FeatureConfig
 from kser.models import blocks
-from kser.models.layers import LocalMix, LocalScores
+from kser.models.attention import LocalMix, LocalScores
 from kser.models.presets import build_model, preset
 from kser.models.size import multiply_accumulates
 

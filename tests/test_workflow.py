@@ -23,6 +23,7 @@ from kser.datasets.manifest import manifest_text
 from kser.errors import ConfigError, DatasetError, FoldError, KserError, KserWarning, ModelFileError, RunError
 from kser.export import exporter, fold, weight_compression
 from kser.firmware import project
+from kser.models.hrf import HRFDense
 from kser.tflite import model_file, op_graph
 from kser.training import run_data, run_directory
 from kser.training.evaluation import evaluate_predictions, read_predictions
@@ -507,24 +508,24 @@ def test_a_recording_that_is_another_than_in_the_manifest_is_told(manifest, two_
 
 def test_a_broken_bound_writes_nothing_and_keeps_the_older_model(spoilt, monkeypatch):
     before = contents(spoilt.path)
-    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", -1.0)
+    monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", -1.0)
     with pytest.raises(FoldError, match="The fold is not exact: a logit changed by"):
         convert(spoilt)
     assert contents(spoilt.path) == before
 
 
-def test_a_wrong_rule_writes_nothing(spoilt, monkeypatch):
+def test_a_wrong_fold_writes_nothing(spoilt, monkeypatch):
     for name in CONVERTED:
         Path(spoilt.run.file(name)).unlink()
     before = contents(spoilt.path)
-    (kind, rule), *_ = fold.FOLD_RULES.items()
+    right = HRFDense.folded_weights
 
     def transposed_sign(layer):
-        right = rule(layer)
-        return fold.Folded(right.layer, [-right.weights[0], right.weights[1]])
+        kernel, bias = right(layer)
+        return [-kernel, bias]
 
-    monkeypatch.setitem(fold.FOLD_RULES, kind, transposed_sign)
-    with pytest.raises(FoldError, match="Nothing was written"):
+    monkeypatch.setattr(HRFDense, "folded_weights", transposed_sign)
+    with pytest.raises(FoldError, match="computes something else"):
         convert(spoilt)
     assert contents(spoilt.path) == before
 

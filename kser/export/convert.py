@@ -1,4 +1,4 @@
-"""Keras model -> .tflite of one clip per call -> C++ source."""
+"""Keras model -> .tflite of one input per call -> C++ source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kser.tflite import interpreter, model_file, op_graph
 
 
 def to_float_tflite(model) -> bytes:
-    """The Keras model (None, num_frames, num_mels) -> (None, num_classes) as a float32 .tflite of batch 1.
+    """The Keras model, of one input of fixed shape, as a float32 .tflite of batch 1.
 
     Raises:
       ConfigError: the model's input is not of that form.
@@ -27,7 +27,7 @@ def to_int8_tflite(model, representative: np.ndarray) -> bytes:
 
     Jacob et al. 2018, arXiv 1712.05877; kernels of convolutions per output channel, of Dense layers and activations per
     tensor. The ranges of activations are those of FakeQuant operations in the model; where there are none, taken from
-    `representative`, float32 (n, num_frames, num_mels), n >= 1.
+    `representative`, float32 (n, ...) as the model takes it, n >= 1.
 
     Raises:
       ConfigError: the model's input or `representative` is not of that form.
@@ -43,7 +43,7 @@ def to_int16x8_tflite(model, representative: np.ndarray) -> bytes:
 
 
 def _to_integers(model, representative: np.ndarray, ops: tf.lite.OpsSet, kind: tf.DType) -> bytes:
-    _check_representative(model, representative)
+    require_inputs(model, representative)
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([clip[np.newaxis]] for clip in representative)
@@ -56,7 +56,7 @@ def _to_integers(model, representative: np.ndarray, ops: tf.lite.OpsSet, kind: t
 
 def _converter(model) -> tf.lite.TFLiteConverter:
     # A batch of None would drag in SHAPE, GATHER and the like, which cost nodes and are partly missing in TFLM.
-    spec = tf.TensorSpec([1, *_clip_shape(model)], tf.float32, name="features")
+    spec = tf.TensorSpec([1, *_input_shape(model)], tf.float32, name="features")
     # Of the Keras model only the variables go along: with all its layers the converter would trace each one again.
     holder = tf.Module()
     holder.weights = model.weights
@@ -64,22 +64,22 @@ def _converter(model) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_concrete_functions([holder.call.get_concrete_function(spec)], holder)
 
 
-def _clip_shape(model) -> tuple[int, int]:
-    shape = model.input_shape
-    if not isinstance(shape, tuple) or len(shape) != 3 or None in shape[1:]:
-        raise ConfigError(f"Model '{model.name}' must have one input (None, num_frames, num_mels), not {shape}.")
+def _input_shape(model) -> tuple[int, ...]:
+    """The shape of the model's one input, without the batch."""
+    shape = getattr(model, "input_shape", None)  # a subclassed model may have none
+    if not isinstance(shape, tuple) or None in shape[1:]:
+        raise ConfigError(f"Model '{model.name}' must have one input of fixed shape, such as (None, 98, 40), not {shape}.")
     return shape[1:]
 
 
-def _check_representative(model, representative: np.ndarray) -> None:
-    shape = _clip_shape(model)
-    if len(representative) == 0:
+def require_inputs(model, values: np.ndarray, what: str = "Representative data") -> None:
+    """Raises ConfigError unless `values` are float32 (n, ...) as the model takes them, n >= 1."""
+    shape = _input_shape(model)
+    if len(values) == 0:
         raise ConfigError("Quantization needs at least one representative clip; there is none.")
-    if representative.dtype != np.float32 or representative.shape[1:] != shape:
-        raise ConfigError(
-            f"Representative data must be float32 (n, {shape[0]}, {shape[1]}), "
-            f"not {representative.dtype} {representative.shape}."
-        )
+    if values.dtype != np.float32 or values.shape[1:] != shape:
+        expected = ", ".join(map(str, ("n", *shape)))
+        raise ConfigError(f"{what} must be float32 ({expected}), not {values.dtype} {values.shape}.")
 
 
 def _convert(converter: tf.lite.TFLiteConverter, name: str) -> bytes:

@@ -1,11 +1,11 @@
-"""A trained network to what a board runs: fold, proof, integers, and each form measured on the held-out speakers."""
+"""A Keras network to what a board runs: fold, proof, quantization, and each form of it measured on held-out data."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata as packages
 
@@ -13,28 +13,18 @@ import numpy as np
 import tf_keras as keras
 
 from kser import __version__
-from kser.config import QuantizationConfig, SmoothingConfig, to_dict
+from kser.config import QuantizationConfig, to_dict
 from kser.errors import ModelFileError
-from kser.export import convert, parity, quantize
-from kser.export.fold import MAX_LOGIT_DIFFERENCE as MAX_FOLD_DIFFERENCE
-from kser.export.fold import FoldProof, fold_model, prove, weights_hash
-from kser.export.graph import Graph, build_graph, read_graph
-from kser.export.parity import Bound, Stage
-from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_LOGIT_DIFFERENCE, Deployed, deploy_model
+from kser.export import convert, parity
+from kser.export.fold import MAX_FOLD_DIFFERENCE, FoldProof, fold_model, prove, weights_hash
+from kser.export.parity import Stage
+from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_REWRITE_DIFFERENCE, Deployed, deploy_model
+from kser.export.schemes import Converted, Tune, convert_by, exact_bound
 from kser.models.inference import predict_logits
-from kser.models.presets import build_model, plain
 from kser.tflite import interpreter, model_file, op_graph
-from kser.training import run_directory
-from kser.training.input_pipeline import Part
 from kser.training.metrics import METRICS
-from kser.training.run_directory import Run
 
 CHECKED_CLIPS = 4
-INT16_STEPS = 2 * 32767
-# LiteRT multiplies a Dense layer's scales in float32, TFLM in double: now and then a result is rounded otherwise.
-SAME_KERNELS_SHARE = 0.1
-# Trains a network that feels its rounding, the float one beside it; returns a row per epoch.
-Tune = Callable[[keras.Model, keras.Model], list[dict]]
 
 
 @dataclass(frozen=True)
@@ -50,159 +40,105 @@ class Export:
 
 
 @dataclass(frozen=True)
-class _Integers:
-    """A converted model, the float graph it was made of, the stages before its own, what it may differ by from them and, in
-    TFLM, from itself, and what is to be told of it."""
+class _Exact:
+    """The forms of a network before any rounding to integers, and the proof that they are the same function."""
 
-    model_bytes: bytes
-    graph: Graph | None
-    stages: tuple[Stage, ...]
-    bound: Bound
-    tflm_bound: Bound
-    notes: dict
+    model: keras.Model
+    folded: keras.Model
+    deployed: Deployed
+    proof: FoldProof
 
 
 def export(
-    run: Run,
+    model: keras.Model,
     representative: np.ndarray,
-    test: Part,
-    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    features: np.ndarray,
+    labels: np.ndarray,
     settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
+    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    metadata: Mapping | None = None,
+    plain: keras.Model | None = None,
     tune: Tune | None = None,
 ) -> Export:
-    """Folds, rewrites, quantizes and converts the run's network.
+    """Folds, rewrites, quantizes and converts a network, and measures every form of it.
 
     Args:
-      representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
+      model: a flat Functional or Sequential model from (batch, ...) to (batch, num_classes) logits, with or without HRF.
+      representative: float32 (n, ...) training data, for the ranges of activations.
+      features: float32 (n, ...) held-out data, and `labels` (n,) its classes, to compare and score the forms on.
       passes: names of the rewrites (`DEPLOY_PASSES`) to make.
-      tune: trains the network on; for quantization-aware training only.
+      metadata: JSON values to travel inside the .tflite, such as its labels; what is measured here is added.
+      plain: the same network built without HRF, whose size the fold has to arrive at.
+      tune: quantization-aware training, for the settings that demand it.
 
     Raises:
-      ConfigError: there is no such pass.
+      ConfigError: there is no such pass, or the data does not fit the model.
       FoldError: the fold or a rewrite is not exact.
       KserError: the network does not convert, or the result does not run in TFLM.
     """
-    model = run_directory.load_model(run)
+    convert.require_inputs(model, features, "Held-out data")
+    exact = _exact_forms(model, plain, features, passes)
+    source = deploy_model(model, features, passes) if settings.quantize == "qat_hrf" else exact.deployed
+    converted = convert_by(settings, source.model, representative, features, tune)
+    stages = _stages(exact, converted, features)
+    found, arena = _compared(stages, converted, features, labels), _arena(converted.model_bytes)
+    certificate = _certificate(exact, converted)
+    figures = _figures(settings, found["stages"][-1]["UA"], arena["total"], certificate)
+    model_bytes = model_file.add_metadata(converted.model_bytes, {"kser": __version__, **(metadata or {}), **figures})
+    _check_unchanged(model_bytes, features, stages[-1].logits)
+    quantization = {**to_dict(settings), "representative_clips": len(representative)}
+    report = _report(exact, model_bytes, found, arena, quantization, converted.notes)
+    return Export(model_bytes, convert.to_float_tflite(exact.deployed.model), report, certificate, found)
+
+
+def _exact_forms(model: keras.Model, plain: keras.Model | None, features: np.ndarray, passes: Sequence[str]) -> _Exact:
     folded = fold_model(model)
-    proof = prove(model, folded, build_model(plain(run.config.model), run.config.features, len(run.labels)), test.features)
-    deployed = deploy_model(folded, test.features, passes)
-    source = deploy_model(model, test.features, passes) if settings.quantize == "qat_hrf" else deployed
-    integers = _FORMS[settings.quantize](source.model, representative, test.features, settings, tune)
-    certificate = _certificate(proof, deployed, integers)
-    tflm = interpreter.TFLMRunner(integers.model_bytes)
-    stages = [
-        Stage("keras", predict_logits(model, test.features)),
-        Stage("folded", predict_logits(folded, test.features), _exact(MAX_FOLD_DIFFERENCE)),
-        Stage("deployed", predict_logits(deployed.model, test.features), _exact(_passes_bound(deployed))),
-        *integers.stages,
-        Stage("tflite", interpreter.LiteRTRunner(integers.model_bytes).logits(test.features), integers.bound),
-        Stage("tflm", tflm.logits(test.features), integers.tflm_bound),
+    proof = prove(model, folded, plain, features)
+    return _Exact(model, folded, deploy_model(folded, features, passes), proof)
+
+
+def _stages(exact: _Exact, converted: Converted, features: np.ndarray) -> list[Stage]:
+    """The logits of every form, in the order of the path."""
+    passes_bound = sum(BOUNDS.get(proof.name, MAX_REWRITE_DIFFERENCE) for proof in exact.deployed.proofs)
+    lite, micro = (make(converted.model_bytes) for make in (interpreter.LiteRTRunner, interpreter.TFLMRunner))
+    return [
+        Stage("keras", predict_logits(exact.model, features)),
+        Stage("folded", predict_logits(exact.folded, features), exact_bound(MAX_FOLD_DIFFERENCE)),
+        Stage("deployed", predict_logits(exact.deployed.model, features), exact_bound(passes_bound)),
+        *converted.stages,
+        Stage("tflite", lite.logits(features), converted.bound),
+        Stage("tflm", micro.logits(features), converted.tflm_bound),
     ]
-    found = parity.compare(stages, test.labels)
-    worst = parity.worst_layers(integers.graph, integers.model_bytes, test.features) if integers.graph else []
-    found["worst_layers"] = [dataclasses.asdict(error) for error in worst]
-    arena = {
-        **dataclasses.asdict(tflm.arena()),
-        "smallest_that_loads": interpreter.smallest_arena_bytes(integers.model_bytes),
-    }
-    metadata = model_metadata(run, settings, found["stages"][-1]["UA"], arena["total"], certificate)
-    model_bytes = model_file.add_metadata(integers.model_bytes, metadata)
-    _check_unchanged(model_bytes, test.features[:CHECKED_CLIPS], stages[-1].logits[:CHECKED_CLIPS])
-    report = _report(model_bytes, proof, found, arena, settings, len(representative), integers.notes)
-    return Export(model_bytes, convert.to_float_tflite(deployed.model), report, certificate, found)
 
 
-def _exact(difference: float) -> Bound:
-    return Bound("max", difference, "float32 rounding")
+def _compared(stages: Sequence[Stage], converted: Converted, features: np.ndarray, labels: np.ndarray) -> dict:
+    found = parity.compare(stages, labels)
+    worst = parity.worst_layers(converted.graph, converted.model_bytes, features) if converted.graph else []
+    return {**found, "worst_layers": [dataclasses.asdict(error) for error in worst]}
 
 
-def _passes_bound(deployed: Deployed) -> float:
-    return sum(BOUNDS.get(proof.name, MAX_LOGIT_DIFFERENCE) for proof in deployed.proofs)
-
-
-# --- Forms ------------------------------------------------------------------------------------------------------------
-
-
-def _float(model: keras.Model, representative, clips, settings, tune) -> _Integers:
-    return _Integers(convert.to_float_tflite(model), None, (), *[_exact(MAX_LOGIT_DIFFERENCE)] * 2, {})
-
-
-def _int16x8(model: keras.Model, representative, clips, settings, tune) -> _Integers:
-    graph = quantize.written_out_norms(quantize.one_operation_each(read_graph(model)))
-    model_bytes = convert.to_int16x8_tflite(build_graph(graph), representative)
-    ranges = quantize.measure_ranges(graph, representative)
-    bound = parity.rounding_bound(graph, quantize.rounded_kernels(graph, {}), quantize.symmetric(ranges), clips, INT16_STEPS)
-    # The tables of the two libraries for sigmoid and softmax are not the same in 16 bits.
-    return _Integers(model_bytes, graph, (), bound, bound, {})
-
-
-def _ptq(model: keras.Model, representative, clips, settings: QuantizationConfig, tune) -> _Integers:
-    graph = quantize.one_operation_each(read_graph(model))
-    ranges = quantize.measure_ranges(graph, representative, settings.ranges)
-    return _int8(graph, ranges, _scale_axes(graph, settings), representative, clips, True, {})
-
-
-def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig, tune: Tune) -> _Integers:
-    graph = quantize.one_operation_each(read_graph(model))
-    axes = _scale_axes(graph, settings)
-    network = quantize.quantize_aware(graph, quantize.measure_ranges(graph, representative, settings.ranges), axes)
-    rows = tune(network.model, build_graph(graph))
-    trained = network.trained()
-    before, after = build_graph(trained), quantize.folded(trained)
-    proof = prove(before, build_graph(after), build_graph(quantize.folded(graph)), clips)
-    notes = {"qat": rows, "fold_after_qat": dataclasses.asdict(proof)}
-    rounded = quantize.fake_quantized(quantize.rounded_kernels(after, axes), network.ranges())
-    quantize.require_same(network.model, rounded, clips)
-    return _int8(after, network.ranges(), axes, representative, clips, False, notes)
-
-
-def _int8(
-    graph: Graph, ranges: quantize.Ranges, axes: dict, representative, clips, untrained: bool, notes: dict
-) -> _Integers:
-    rounded = quantize.rounded_kernels(graph, axes)
-    simulated = quantize.fake_quantized(quantize.dense_as_convolution(rounded, axes), ranges)
-    model_bytes = convert.to_int8_tflite(simulated, representative)
-    bound = parity.rounding_bound(graph, rounded, ranges, clips)
-    tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, but for how scales are multiplied")
-    # What training has changed lies between the stages too, and no scale bounds that.
-    stage = Stage("fake_quant", predict_logits(simulated, clips), bound if untrained else None)
-    return _Integers(model_bytes, graph, (stage,), bound, tflm_bound, notes)
-
-
-def _scale_axes(graph: Graph, settings: QuantizationConfig) -> dict[str, int]:
-    return quantize.token_dense_axes(graph) if settings.dense_scales == "channel" else {}
-
-
-_FORMS = {"ptq": _ptq, "qat": _qat, "qat_hrf": _qat, "int16x8": _int16x8, "float": _float}
+def _arena(model_bytes: bytes) -> dict[str, int]:
+    used = dataclasses.asdict(interpreter.TFLMRunner(model_bytes).arena())
+    return {**used, "smallest_that_loads": interpreter.smallest_arena_bytes(model_bytes)}
 
 
 # --- What is told of a model ------------------------------------------------------------------------------------------
 
 
-def _certificate(proof: FoldProof, deployed: Deployed, integers: _Integers) -> dict:
-    after = integers.notes.get("fold_after_qat")
+def _certificate(exact: _Exact, converted: Converted) -> dict:
+    after = converted.notes.get("fold_after_qat")
     return {
-        "fold": dataclasses.asdict(proof),
-        "deploy": [dataclasses.asdict(p) for p in deployed.proofs],
-        "sha256_deployed": weights_hash(deployed.model),
+        "fold": dataclasses.asdict(exact.proof),
+        "deploy": [dataclasses.asdict(proof) for proof in exact.deployed.proofs],
+        "sha256_deployed": weights_hash(exact.deployed.model),
         **({"fold_after_qat": after} if after else {}),
     }
 
 
-def model_metadata(run: Run, settings: QuantizationConfig, test_ua: float, arena_bytes: int, certificate: dict) -> dict:
-    """What travels inside the .tflite: all that bin/predict or a board needs to know of it, and where it came from."""
+def _figures(settings: QuantizationConfig, test_ua: float, arena_bytes: int, certificate: dict) -> dict:
+    """What the model's metadata says of its conversion."""
     return {
-        "kser": __version__,
-        "labels": list(run.labels),
-        "features": to_dict(run.config.features),
-        "normalization": run.normalization.to_dict(),
-        "smoothing": to_dict(SmoothingConfig()),
-        "model": to_dict(run.config.model),
         "quantization": to_dict(settings),
-        "corpus": run.config.data.dataset,
-        "protocol": run.config.data.protocol,
-        "split": run.config.data.split,
-        "test_speakers": list(run.test_speakers),
         "test_UA": test_ua,
         "fold_certificate_sha256": hashlib.sha256(certificate_json(certificate).encode()).hexdigest(),
         "arena_bytes": arena_bytes,
@@ -216,7 +152,8 @@ def certificate_json(certificate: dict) -> str:
 
 
 def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
-    if not np.array_equal(interpreter.TFLMRunner(model_bytes).logits(features), logits):
+    clips = slice(CHECKED_CLIPS)
+    if not np.array_equal(interpreter.TFLMRunner(model_bytes).logits(features[clips]), logits[clips]):
         raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
 
 
@@ -230,20 +167,12 @@ def _tensor(info: op_graph.Tensor) -> dict:
     }
 
 
-def _report(
-    model_bytes: bytes,
-    proof: FoldProof,
-    found: dict,
-    arena: dict,
-    settings: QuantizationConfig,
-    num_representative: int,
-    notes: dict,
-) -> dict:
+def _report(exact: _Exact, model_bytes: bytes, found: dict, arena: dict, quantization: dict, notes: dict) -> dict:
     description = op_graph.describe(model_bytes)
     return {
         "sha256": hashlib.sha256(model_bytes).hexdigest(),
         "bytes": description.num_bytes,
-        "parameters": proof.parameters_after,
+        "parameters": exact.proof.parameters_after,
         "multiply_accumulates": description.multiply_accumulates,
         "nodes": description.num_nodes,
         "ops": description.ops,
@@ -251,8 +180,8 @@ def _report(
         "output": _tensor(description.outputs[0]),
         "arena_bytes": arena,
         "tflite_micro": packages.version("tflite-micro"),
-        "quantization": {**to_dict(settings), "representative_clips": num_representative},
-        "fold": {key: value for key, value in dataclasses.asdict(proof).items() if key != "layers"},
+        "quantization": quantization,
+        "fold": {key: value for key, value in dataclasses.asdict(exact.proof).items() if key != "layers"},
         "scores": {row["stage"]: {metric: row[metric] for metric in METRICS} for row in found["stages"]},
         "agreement_with_keras": {row["stage"]: row["same_decision_as_first"] for row in found["stages"]},
         "mean_logit_difference_from_keras": {row["stage"]: row["mean_difference_from_first"] for row in found["stages"]},

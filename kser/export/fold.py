@@ -1,11 +1,12 @@
 """The fold: HRF's factors become the plain Dense layers they always were a factorization of, and the proof that they did.
 
-`FOLD_RULES` maps a layer class to the function that makes a plain layer of one of its layers; the pass below knows nothing
-of what it replaces, so a new factorized layer is one more rule.
+A layer that folds brings its own `folded()`, which returns its plain layer, built and with weights. The pass over a model
+knows nothing else of what it replaces: subclasses of HRFDense fold, and so does any layer with such a method.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,74 +15,91 @@ import numpy as np
 import tf_keras as keras
 
 from kser.errors import FoldError
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
 
 # Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.
-MAX_LOGIT_DIFFERENCE = 1e-5
+MAX_FOLD_DIFFERENCE = 1e-5
 # Rounding to float32 moves a number by at most 2^-24 of itself; twice that leaves room for the order of float64 sums.
 MAX_KERNEL_ROUNDING = 2.0**-23
 
 
-@dataclass(frozen=True)
-class Folded:
-    """A plain layer and the weights it takes, in the order of its `set_weights`."""
-
-    layer: keras.layers.Layer
-    weights: list[np.ndarray]
-
-
-def fold_hrf_dense(layer: HRFDense) -> Folded:
-    """`kernel = W1 W2 ...`, `bias = (b1 W2 + b2) W3 ... + b`, accumulated in float64 and cast once."""
-    weights = [w.astype(np.float64) for w in layer.get_weights()]
-    factors, biases = weights[: layer.depth + 1], weights[layer.depth + 1 :]
-    kernel, bias = factors[0], np.zeros(layer.units)
-    if layer.inner_bias:
-        bias = biases[0]
-        for factor, inner in zip(factors[1:-1], biases[1:-1], strict=True):
-            bias = bias @ factor + inner
-        bias = bias @ factors[-1]
-    for factor in factors[1:]:
-        kernel = kernel @ factor
-    plain = keras.layers.Dense(layer.units, activation=layer.activation, name=layer.name)
-    return Folded(plain, [kernel.astype(np.float32), (bias + biases[-1]).astype(np.float32)])
-
-
-FOLD_RULES: dict[type, Callable[[keras.layers.Layer], Folded]] = {HRFDense: fold_hrf_dense}
-
-
 def fold_model(model: keras.Model) -> keras.Model:
-    """A new model with a plain layer of the same name for every layer that has a rule; `model` is left as it was.
+    """A new model with the plain layer of the same name for every layer that folds; `model` is left as it was.
+
+    Args:
+      model: Functional or Sequential, of any inputs and outputs. Layers may be shared, and stand in nested models and in
+        TimeDistributed.
 
     Raises:
-      FoldError: something foldable is left, in a nested model or a wrapper for instance.
+      FoldError: a layer that folds stands where Keras cannot replace it (a subclassed model, a layer of the user's own), has
+        no weights yet, or is a subclass that computes something else than its factors say.
+
+    Example:
+      >>> inputs = keras.Input((8,))
+      >>> model = keras.Model(inputs, HRFDense(3, expansion=4)(inputs))
+      >>> model.count_params(), fold_model(model).count_params()
+      (355, 27)
     """
-    flat = set(map(id, model.layers))
-    out_of_reach = sorted(layer.name for layer in _foldable(model) if id(layer) not in flat)
-    if out_of_reach:
-        raise FoldError(
-            f"Cannot fold {', '.join(out_of_reach)}: a factorized layer must stand in the flat graph itself, "
-            "not in a nested model or a wrapper."
-        )
-    folded = {layer.name: FOLD_RULES[type(layer)](layer) for layer in model.layers if type(layer) in FOLD_RULES}
+    _require_replaceable(model)
+    copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
 
-    def replace(layer):
-        return folded[layer.name].layer if layer.name in folded else layer.__class__.from_config(layer.get_config())
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if id(layer) not in copies:  # a layer may be shared between a model and one nested in it
+            copies[id(layer)] = layer, _copied(layer, copy)
+        return copies[id(layer)][1]
 
-    result = keras.models.clone_model(model, clone_function=replace)
-    for layer in result.layers:
-        source = model.get_layer(layer.name)
-        layer.set_weights(folded[layer.name].weights if layer.name in folded else source.get_weights())
+    result = keras.models.clone_model(model, clone_function=copy)
+    for layer, plain in copies.values():
+        if not foldable_layers(layer):
+            plain.set_weights(layer.get_weights())
+    if left := foldable_layers(result):
+        raise FoldError(f"The fold left {', '.join(left)} as it was.")
     return result
 
 
-def foldable_layers(model: keras.Model) -> list[str]:
-    """Names of all layers that have a rule, however nested."""
-    return [layer.name for layer in _foldable(model)]
+def _copied(layer: keras.layers.Layer, copy: Callable) -> keras.layers.Layer:
+    if _folds(layer):
+        return layer.folded()
+    if not foldable_layers(layer):
+        return type(layer).from_config(layer.get_config())
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return keras.layers.TimeDistributed(copy(layer.layer), name=layer.name, dtype=layer.dtype_policy)
+    return keras.models.clone_model(layer, clone_function=copy)
 
 
-def _foldable(model: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in model._flatten_layers(include_self=False) if type(layer) in FOLD_RULES]
+def foldable_layers(layer: keras.layers.Layer) -> list[str]:
+    """Names of the layers that fold, of a model or a layer, itself and all it holds."""
+    return [held.name for held in _held(layer) if _folds(held)]
+
+
+def _folds(layer: keras.layers.Layer) -> bool:
+    return callable(getattr(layer, "folded", None))
+
+
+def _held(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return list(layer._flatten_layers())
+
+
+def _require_replaceable(model: keras.Model) -> None:
+    fixed = _irreplaceable(model)
+    if fixed:
+        names = ", ".join(f"{name} (in '{holder.name}', a {type(holder).__name__})" for name, holder in fixed)
+        raise FoldError(
+            f"Cannot fold {names}: Keras replaces layers only in Functional and Sequential models and in TimeDistributed. "
+            "Make a Functional model of the same layers, as in keras.Model(inputs, subclassed.call(inputs))."
+        )
+
+
+def _irreplaceable(holder: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
+    """The layers that fold but cannot be replaced by name, each with what holds them."""
+    if _folds(holder):
+        return []
+    if isinstance(holder, keras.layers.TimeDistributed):
+        return _irreplaceable(holder.layer)
+    if isinstance(holder, keras.Sequential) or getattr(holder, "_is_graph_network", False):
+        return [found for layer in holder.layers for found in _irreplaceable(layer)]
+    return [(name, holder) for name in foldable_layers(holder)]
 
 
 @dataclass(frozen=True)
@@ -98,7 +116,7 @@ class LayerProof:
 @dataclass(frozen=True)
 class FoldProof:
     """What the fold changed: layer by layer, the logits on real clips, decisions, and the size against the plain network
-    built from scratch; `sha256` of the weights of both networks (see `weights_hash`)."""
+    built from scratch, where there is one; `sha256` of the weights of both networks (see `weights_hash`)."""
 
     clips: int
     max_logit_difference: float
@@ -106,17 +124,18 @@ class FoldProof:
     argmax_agreement: float
     parameters_before: int
     parameters_after: int
-    parameters_plain: int
+    parameters_plain: int | None
     layers: tuple[LayerProof, ...]
     sha256_before: str
     sha256_after: str
 
 
-def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features: np.ndarray) -> FoldProof:
-    """Measures `folded` against `model` on (n, num_frames, num_mels) normalized clips.
+def prove(model: keras.Model, folded: keras.Model, plain: keras.Model | None, features: np.ndarray) -> FoldProof:
+    """Measures `folded` against `model` on inputs (n, ...) as the model takes them: for kser's own, normalized clips
+    (n, num_frames, num_mels).
 
     Args:
-      plain: the network without HRF, built from its settings.
+      plain: the network without HRF, built from its settings; None where that is not known.
 
     Raises:
       FoldError: a bound is broken, or something foldable is left.
@@ -130,8 +149,8 @@ def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features:
         argmax_agreement=float(np.mean(before.argmax(1) == after.argmax(1))),
         parameters_before=model.count_params(),
         parameters_after=folded.count_params(),
-        parameters_plain=plain.count_params(),
-        layers=tuple(_layer_proof(layer, folded) for layer in model.layers if isinstance(layer, HRFDense)),
+        parameters_plain=plain.count_params() if plain else None,
+        layers=_layer_proofs(model, folded),
         sha256_before=weights_hash(model),
         sha256_after=weights_hash(folded),
     )
@@ -139,18 +158,29 @@ def prove(model: keras.Model, folded: keras.Model, plain: keras.Model, features:
     return proof
 
 
-def _layer_proof(layer: HRFDense, folded: keras.Model) -> LayerProof:
-    """Kernel and bias computed apart from the rule that is checked."""
-    values = [w.astype(np.float64) for w in layer.get_weights()]
-    factors, biases = values[: layer.depth + 1], values[layer.depth + 1 :]
+def _layer_proofs(model: keras.Model, folded: keras.Model) -> tuple[LayerProof, ...]:
+    layers = [layer for layer in _held(model) if isinstance(layer, HRFDense)]
+    names = {layer.name for layer in layers}
+    # Names repeat where models are nested; the order of layers is that of the model.
+    plain = (layer for layer in _held(folded) if layer.name in names and isinstance(layer, keras.layers.Dense))
+    return tuple(_layer_proof(layer, other) for layer, other in zip(layers, plain, strict=False))
+
+
+def _layer_proof(layer: HRFDense, plain: keras.layers.Layer) -> LayerProof:
+    """Kernel and bias computed apart from the method that is checked."""
+    factors = [_exact(factor) for factor in layer.factors]
     kernel = np.linalg.multi_dot(factors)
-    bias = biases[-1].copy()
-    for i, inner in enumerate(biases[:-1]):
-        bias += np.linalg.multi_dot([inner, *factors[i + 1 :]])
-    plain = folded.get_layer(layer.name).get_weights()
-    differences = [_max_difference(a, b) for a, b in zip(plain, (kernel, bias), strict=False)]
+    bias = _exact(layer.bias) if layer.use_bias else np.zeros(layer.units)
+    for i, inner in enumerate(layer.inner_biases):
+        bias = bias + functools.reduce(np.matmul, [_exact(inner), *factors[i + 1 :]])
+    found = [*plain.get_weights(), np.zeros(layer.units)]
+    differences = [_max_difference(a, b) for a, b in zip(found, (kernel, bias), strict=False)]
     bound = MAX_KERNEL_ROUNDING * max(np.abs(kernel).max(), np.abs(bias).max())
     return LayerProof(layer.name, layer.depth, *differences, float(bound))
+
+
+def _exact(variable) -> np.ndarray:
+    return np.asarray(variable.numpy(), np.float64)
 
 
 def _max_difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -175,11 +205,11 @@ def _check(proof: FoldProof, left: list[str]) -> None:
         worst = max(layer.max_kernel_difference, layer.max_bias_difference)
         if not worst <= layer.bound:
             broken.append(f"the kernel or bias of {layer.name} is off by {worst:.2e}, more than {layer.bound:.1e}")
-    if not proof.max_logit_difference <= MAX_LOGIT_DIFFERENCE:
-        broken.append(f"a logit changed by {proof.max_logit_difference:.2e}, more than {MAX_LOGIT_DIFFERENCE:.0e}")
+    if not proof.max_logit_difference <= MAX_FOLD_DIFFERENCE:
+        broken.append(f"a logit changed by {proof.max_logit_difference:.2e}, more than {MAX_FOLD_DIFFERENCE:.0e}")
     if proof.argmax_agreement < 1:
         broken.append(f"the decision changed on {1 - proof.argmax_agreement:.2%} of {proof.clips} clips")
-    if proof.parameters_after != proof.parameters_plain:
+    if proof.parameters_plain not in (None, proof.parameters_after):
         broken.append(f"there are {proof.parameters_after} parameters where the plain network has {proof.parameters_plain}")
     if broken:
         raise FoldError(f"The fold is not exact: {'; '.join(broken)}. Nothing was written.")

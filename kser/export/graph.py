@@ -14,6 +14,7 @@ from kser.errors import FoldError
 
 # A tensor: the name of the node it comes from, and which of its outputs it is.
 Ref = tuple[str, int]
+DENSE_KINDS = ("Dense", "HRFDense")
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,10 @@ def read_graph(model: keras.Model) -> Graph:
     """The inference graph of a flat Functional model; Dropout, which does nothing then, is left out.
 
     Raises:
-      FoldError: the model is nested, shares a layer between two places, or has several inputs or outputs.
+      FoldError: the model is subclassed or nested, shares a layer between two places, calls one with arguments besides its
+        inputs, or has several inputs or outputs.
     """
-    config = model.get_config()
+    config = _functional(model).get_config()
     if len(config["input_layers"]) != 1 or len(config["output_layers"]) != 1:
         raise FoldError(
             f"Model '{model.name}' has more than one input or output; only a flat graph of one can be rewritten."
@@ -147,7 +149,7 @@ def read_graph(model: keras.Model) -> Graph:
             raise FoldError(f"Layer '{layer.name}' stands in several places of the graph; it cannot be rewritten there.")
         if isinstance(layer, (keras.Model, keras.layers.Wrapper)):
             raise FoldError(f"Layer '{layer.name}' holds layers of its own; only a flat graph can be rewritten.")
-        inputs = tuple((source, index) for source, _, index, *_ in entry["inbound_nodes"][0])
+        inputs = _inputs(layer.name, entry["inbound_nodes"][0])
         weights = tuple(w.astype(np.float64) for w in layer.get_weights())
         nodes.append(Node(layer.name, keras.layers.serialize(layer), inputs, weights))
     output = config["output_layers"][0]
@@ -158,6 +160,21 @@ def read_graph(model: keras.Model) -> Graph:
         if node.kind == "Dropout":
             graph = graph.without(node.name)
     return graph
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    if not getattr(model, "_is_graph_network", False):
+        raise FoldError(f"Model '{model.name}' is no Functional model; only a flat graph can be rewritten.")
+    return model
+
+
+def _inputs(name: str, entries: list) -> tuple[Ref, ...]:
+    """What a layer's one call reads; an operator's call is listed otherwise and may have constants as arguments."""
+    if any(isinstance(entry, str) or entry[3:] not in ([], [{}]) for entry in entries):
+        raise FoldError(f"Layer '{name}' is called with other arguments than its inputs; it cannot be rewritten.")
+    return tuple((source, index) for source, _, index, *_ in entries)
 
 
 def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Callable] = lambda node, layer: layer):

@@ -14,8 +14,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
+from kser.export.fake_quant import fake_quantized
 from kser.export.graph import Graph, build_graph
-from kser.export.quantize import STEPS, Ranges, fake_quantized, is_moved
+from kser.export.quantizers import is_moved
+from kser.export.ranges import STEPS, Ranges
 from kser.models.inference import predict_logits, softmax
 from kser.tflite.interpreter import ComputedTensor, LiteRTRunner
 from kser.training.metrics import METRICS, calibration_error, score

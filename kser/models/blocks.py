@@ -13,16 +13,10 @@ import tf_keras as keras
 
 from kser.config import FeatureConfig, ModelConfig
 from kser.errors import ConfigError
-from kser.models.layers import (
-    ACTIVATION_FUNCTIONS,
-    AttentionProduct,
-    Deviation,
-    HRFDense,
-    LayerNorm,
-    LocalMix,
-    LocalScores,
-    RMSNorm,
-)
+from kser.models.attention import AttentionProduct, LocalMix, LocalScores
+from kser.models.hrf import HRFDense
+from kser.models.layers import ACTIVATION_FUNCTIONS, Deviation
+from kser.models.norms import LayerNorm, RMSNorm
 
 HRF_BOTH = ("first", "second")
 
@@ -58,7 +52,8 @@ class Builder:
         start = self.glorot(name)
         if expansion == 0:
             return self.apply(keras.layers.Dense(units, activation, kernel_initializer=start, name=name), x)
-        layer = HRFDense(units, expansion, hrf.init, hrf.inner_bias, activation, start, hrf.depth, hrf.form, name=name)
+        settings = {"hrf_init": hrf.init, "inner_bias": hrf.inner_bias, "depth": hrf.depth, "form": hrf.form}
+        layer = HRFDense(units, activation, kernel_initializer=start, expansion=expansion, **settings, name=name)
         return self.apply(layer, x)
 
     def _expansion(self, name: str, role: str) -> int:

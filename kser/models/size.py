@@ -6,7 +6,8 @@ import math
 
 import tf_keras as keras
 
-from kser.models.layers import AttentionProduct, HRFDense, LocalMix, LocalScores, block_size
+from kser.models.attention import AttentionProduct, LocalMix, LocalScores, block_size
+from kser.models.hrf import HRFDense
 
 
 def multiply_accumulates(model: keras.Model) -> int:

@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,11 +95,11 @@ def dequantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 class Runner(ABC):
-    """A model in an interpreter: float features in, float logits out, clip by clip.
+    """A model of one input and one output in an interpreter: float features in, float logits out, clip by clip.
 
     Attributes:
-      input: the tensor (1, num_frames, num_mels).
-      output: the tensor (1, num_classes).
+      input: the tensor (1, ...), for a network of kser's (1, num_frames, num_mels).
+      output: the tensor (1, ...), (1, num_classes).
     """
 
     library: str
@@ -112,7 +112,8 @@ class Runner(ABC):
         (self.input,), (self.output,) = description.inputs, description.outputs
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits (n, num_classes) float32 of features (n, num_frames, num_mels) float32.
+        """Outputs (n, ...) float32 of inputs (n, ...) float32; of a network of kser's, logits (n, num_classes) of features
+        (n, num_frames, num_mels).
 
         Raises:
           ModelFileError: the features do not fit the model, or the interpreter fails.
@@ -273,7 +274,10 @@ def open_runner(kind: str, model_bytes: bytes, name: str = "The model") -> Runne
       ModelFileError: the model is damaged, has other inputs and outputs than a kser model, or does not run there.
     """
     require_interpreter(kind)
-    return _RUNNERS[kind](model_bytes, name)
+    runner = _RUNNERS[kind](model_bytes, name)
+    if (len(runner.input.shape), len(runner.output.shape)) != (3, 2):
+        raise ModelFileError(_other_signature([runner.input], [runner.output], name))
+    return runner
 
 
 def require_interpreter(kind: str) -> None:
@@ -283,15 +287,21 @@ def require_interpreter(kind: str) -> None:
 
 
 def _check_signature(description: ModelDescription, name: str) -> None:
-    shapes = [[t.shape for t in tensors] for tensors in (description.inputs, description.outputs)]
-    if [[len(shape) for shape in group] for group in shapes] != [[3], [2]] or {s[0] for g in shapes for s in g} != {1}:
-        raise ModelFileError(
-            f"{name} must have one input (1, num_frames, num_mels) and one output (1, num_classes); "
-            f"it has inputs {shapes[0]} and outputs {shapes[1]}."
-        )
+    tensors = (*description.inputs, *description.outputs)
+    single = len(description.inputs) == len(description.outputs) == 1
+    if not single or any(tensor.shape[:1] != (1,) for tensor in tensors):
+        raise ModelFileError(_other_signature(description.inputs, description.outputs, name))
     unknown = {t.dtype for t in (*description.inputs, *description.outputs)} - {"float32", "int8", "int16", "uint8"}
     if unknown:
         raise ModelFileError(f"{name} has an input or output of type {', '.join(sorted(unknown))}, which kser does not run.")
+
+
+def _other_signature(inputs: Sequence[Tensor], outputs: Sequence[Tensor], name: str) -> str:
+    shapes = [[tensor.shape for tensor in tensors] for tensors in (inputs, outputs)]
+    return (
+        f"{name} must have one input (1, num_frames, num_mels) and one output (1, num_classes); "
+        f"it has inputs {shapes[0]} and outputs {shapes[1]}."
+    )
 
 
 def _check_features(features: np.ndarray, tensor: Tensor, name: str) -> None:

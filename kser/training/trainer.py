@@ -12,8 +12,8 @@ import tf_keras as keras
 
 from kser.config import RunConfig, TrainConfig
 from kser.errors import RunError
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
 from kser.training import run_directory
 from kser.training.input_pipeline import Part, TrainingData, training_batches
 from kser.training.metrics import score

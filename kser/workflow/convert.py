@@ -16,6 +16,7 @@ from kser.config import INT8, QAT, DataPaths, QuantizationConfig
 from kser.errors import ConfigError, DatasetError
 from kser.export import convert, exporter
 from kser.export.rewrites import DEPLOY_PASSES, require_passes
+from kser.export.run_exporter import export_run
 from kser.export.weight_compression import compress_and_measure
 from kser.files import replacing, require_empty, write_tree
 from kser.training.fine_tuning import Tuner
@@ -62,7 +63,7 @@ def fold_and_convert(
     run, run_data = _open_to_convert(run_dir, paths, settings)
     test = run_data.part(run, "test")
     tune = functools.partial(_tune, run, run_data, paths, settings, progress)
-    result = exporter.export(run, _representative(run, run_data, settings), test, passes, settings, tune)
+    result = export_run(run, _representative(run, run_data, settings), test, passes, settings, tune)
     models = {"": result.model_bytes}
     if settings.compress:
         compressed = compress_and_measure(result.model_bytes, settings.compress, test.features, test.labels)

@@ -7,12 +7,15 @@ import json
 
 import numpy as np
 import pytest
+import tf_keras as keras
 
 from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, SmoothingConfig, from_dict
-from kser.errors import FoldError, ModelFileError
-from kser.export import exporter
+from kser.errors import ConfigError, FoldError, ModelFileError
+from kser.export import convert, exporter
 from kser.export.fold import fold_model
 from kser.export.rewrites import deploy_model
+from kser.export.run_exporter import export_run
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
 from kser.tflite import interpreter, model_file, op_graph
 from kser.training import run_directory
@@ -116,15 +119,45 @@ def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):
         raise AssertionError("a fold that is not exact was converted")
 
     monkeypatch.setattr(exporter, "fold_model", off_by_a_little)
-    monkeypatch.setattr(exporter.convert, "to_float_tflite", converted)
+    monkeypatch.setattr(convert, "to_float_tflite", converted)
     with pytest.raises(FoldError, match="a logit changed by 1.00e-03"):
-        exporter.export(trained.run, part.features, part)
+        export_run(trained.run, part.features, part)
 
 
 def test_metadata_that_changes_the_logits_is_refused(trained, part, monkeypatch):
     float_model = trained.result.float_model
-    monkeypatch.setattr(exporter.convert, "to_float_tflite", lambda model: float_model)
-    monkeypatch.setattr(exporter.convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
+    monkeypatch.setattr(convert, "to_float_tflite", lambda model: float_model)
+    monkeypatch.setattr(convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
     monkeypatch.setattr(model_file, "add_metadata", lambda model_bytes, metadata: float_model)
     with pytest.raises(ModelFileError, match="other logits with its metadata than without; nothing was written"):
-        exporter.export(trained.run, part.features, part)
+        export_run(trained.run, part.features, part)
+
+
+# --- Without a run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quantize", ["ptq", "int16x8", "float"])
+def test_a_users_own_model_is_exported_without_a_run(quantize):
+    inputs = keras.Input((12, 8))
+    hidden = HRFDense(16, "relu", expansion=2)(keras.layers.Reshape((1, 12, 8))(inputs))
+    model = keras.Model(inputs, HRFDense(3, expansion=2)(keras.layers.GlobalAveragePooling2D()(hidden)))
+    features = np.random.default_rng(0).normal(size=(40, 12, 8)).astype(np.float32)
+    labels = features.mean((1, 2)).round().astype(int) % 3
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(features, labels, verbose=0)
+    result = exporter.export(
+        model, features, features, labels, QuantizationConfig(quantize), metadata={"labels": ["a", "b", "c"]}
+    )
+    assert result.report["fold"]["parameters_plain"] is None
+    assert result.report["parameters"] == 8 * 16 + 16 + 16 * 3 + 3 < result.report["fold"]["parameters_before"]
+    assert result.parity["first_beyond_bound"] is None and result.report["agreement_with_keras"]["tflm"] > 0.9
+    metadata = model_file.read_metadata(result.model_bytes)
+    assert metadata["labels"] == ["a", "b", "c"] and metadata["quantization"]["quantize"] == quantize
+    assert result.report == json.loads(json.dumps(result.report))
+
+
+def test_held_out_data_of_another_shape_is_refused():
+    model = keras.Sequential([keras.Input((6,)), HRFDense(3)])
+    x = np.zeros((4, 6), np.float32)
+    with pytest.raises(ConfigError, match=r"Held-out data must be float32 \(n, 6\), not float32 \(4, 5\)"):
+        exporter.export(model, x, x[:, 1:], np.zeros(4, int))

@@ -12,9 +12,9 @@ import tf_keras as keras
 from kser.config import HRF_INIT, HRFConfig
 from kser.errors import FoldError
 from kser.export import fold
-from kser.export.fold import FOLD_RULES, fold_hrf_dense, fold_model, foldable_layers, prove, weights_hash
+from kser.export.fold import fold_model, foldable_layers, prove, weights_hash
+from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
 from kser.models.presets import build_model, plain
 from tests import tiny
 
@@ -66,28 +66,28 @@ def weights_of(model: keras.Model) -> list[np.ndarray]:
     return [w.copy() for w in model.get_weights()]
 
 
-# --- The rule ---------------------------------------------------------------------------------------------------------
+# --- One layer --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("init", "inner_bias", "depth"), KINDS)
 def test_one_layer_folds_to_the_product_rounded_once(init, inner_bias, depth):
-    layer = HRFDense(9, 4, init, inner_bias, activation="swish", depth=depth, name="dense")
+    layer = HRFDense(9, "swish", expansion=4, hrf_init=init, inner_bias=inner_bias, depth=depth, name="dense")
     layer.build((None, 7))
     rng = np.random.default_rng(2)
     layer.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in layer.get_weights()])
-    folded = fold_hrf_dense(layer)
+    folded = layer.folded()
     exact = [w.astype(np.longdouble) for w in layer.get_weights()]
     kernel, bias = np.eye(7, dtype=np.longdouble), np.zeros(28 if inner_bias else 9, np.longdouble)
     for i, factor in enumerate(exact[: depth + 1]):
         kernel = kernel @ factor
         bias = (bias @ factor if i and inner_bias else bias) + (exact[depth + 1 + i] if inner_bias else 0)
     bias = bias if inner_bias else exact[-1]
-    for value, expected in zip(folded.weights, (kernel, bias), strict=True):
+    for value, expected in zip(folded.get_weights(), (kernel, bias), strict=True):
         assert value.dtype == np.float32
         # Half a unit in the last place of float32, plus float64 sums that cancel.
         np.testing.assert_array_less(np.abs(value - expected), 2.0**-24 * np.abs(expected) + 1e-10)
-    assert type(folded.layer) is keras.layers.Dense and folded.layer.name == "dense"
-    assert folded.layer.activation is keras.activations.swish
+    assert type(folded) is keras.layers.Dense and folded.name == "dense"
+    assert folded.activation is keras.activations.swish
 
 
 # --- The pass ---------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_folded_network_folds_to_itself(folded):
 
 
 def test_a_layer_used_twice_is_folded_once():
-    shared = HRFDense(6, 3, inner_bias=True, activation="relu", name="shared")
+    shared = HRFDense(6, "relu", expansion=3, inner_bias=True, name="shared")
     x = keras.Input((4, 6))
     model = keras.Model(x, keras.layers.Dense(3, name="out")(shared(shared(x))))
     perturb(model)
@@ -142,40 +142,6 @@ def test_a_layer_used_twice_is_folded_once():
     assert folded.count_params() == 6 * 6 + 6 + 6 * 3 + 3
     values = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)
     np.testing.assert_allclose(folded(values), model(values), rtol=1e-5, atol=1e-4)  # sums of values up to 10
-
-
-def _inside_a_model(name: str) -> keras.Model:
-    x = keras.Input((4, 6))
-    return keras.Model(x, HRFDense(6, 2, name=name)(x), name="inner")
-
-
-def _inside_a_wrapper(name: str) -> keras.layers.Layer:
-    return keras.layers.TimeDistributed(HRFDense(6, 2, name=name), name="wrapper")
-
-
-@pytest.mark.parametrize("inside", [_inside_a_model, _inside_a_wrapper])
-@pytest.mark.parametrize("name", ["hidden", "flat"])
-def test_a_factorized_layer_out_of_reach_is_refused(inside, name):
-    """Also where a layer of the same name stands in the flat graph."""
-    x = keras.Input((4, 6))
-    model = keras.Model(x, HRFDense(3, 2, name="flat")(inside(name)(x)))
-    with pytest.raises(FoldError, match=f"Cannot fold {name}: .*flat graph"):
-        fold_model(model)
-
-
-def test_a_new_factorized_layer_is_one_more_rule(monkeypatch, plain_model):
-    class Doubled(keras.layers.Dense):
-        def call(self, inputs):
-            return 2 * super().call(inputs)
-
-    def fold_doubled(layer):
-        return fold.Folded(keras.layers.Dense(layer.units, name=layer.name), [2 * w for w in layer.get_weights()])
-
-    monkeypatch.setitem(FOLD_RULES, Doubled, fold_doubled)
-    x = keras.Input((6,))
-    model = keras.Model(x, Doubled(4)(x))
-    values = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
-    np.testing.assert_array_equal(fold_model(model)(values), model(values))
 
 
 # --- The proof --------------------------------------------------------------------------------------------------------
@@ -197,18 +163,15 @@ def test_a_changed_weight_breaks_the_proof(model, folded, plain_model, layer, in
         prove(model, folded, plain_model, clips())
 
 
-def test_a_fold_that_forgets_the_inner_bias_breaks_the_proof(model, plain_model, monkeypatch):
-    def forgetful(layer):
-        right = fold_hrf_dense(layer)
-        return dataclasses.replace(right, weights=[right.weights[0], layer.get_weights()[-1]])
-
-    monkeypatch.setitem(FOLD_RULES, HRFDense, forgetful)
-    with pytest.raises(FoldError, match="a logit changed"):
-        prove(model, fold_model(model), plain_model, clips())
+def test_a_fold_that_forgets_the_inner_bias_is_refused(model, monkeypatch):
+    right = HRFDense.folded_weights
+    monkeypatch.setattr(HRFDense, "folded_weights", lambda layer: [right(layer)[0], layer.get_weights()[-1]])
+    with pytest.raises(FoldError, match="Cannot fold block_0_ffn1_first"):
+        fold_model(model)
 
 
 def test_a_changed_decision_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
-    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", np.inf)
     weakest = predict_logits(model, clips()).argmin(1)[0]
     delta = np.zeros(NUM_CLASSES)
     delta[weakest] = 1e6
@@ -231,38 +194,33 @@ def test_every_folded_layer_is_in_the_proof(model, folded, plain_model):
 
 
 def test_a_kernel_off_by_more_than_rounding_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
-    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", np.inf)
     change(folded, "block_0_ffn1_first", 0, 1e-6)
     with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn1_first is off by .*Nothing was written"):
         prove(model, folded, plain_model, clips(2))
 
 
 def test_a_corrupt_bias_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
-    monkeypatch.setattr(fold, "MAX_LOGIT_DIFFERENCE", np.inf)
+    monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", np.inf)
     change(folded, "block_0_ffn2_second", 1, 1e-5)
     with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn2_second is off"):
         prove(model, folded, plain_model, clips(2))
 
 
-def test_a_nonlinearity_between_the_factors_breaks_the_proof(plain_model, monkeypatch):
+def test_a_nonlinearity_between_the_factors_is_refused(monkeypatch):
     def call(layer, inputs):
         inner = tf.nn.relu(tf.tensordot(inputs, layer.factors[0], 1))
         return layer.activation(tf.tensordot(inner, layer.factors[1], 1) + layer.bias)
 
     monkeypatch.setattr(HRFDense, "call", call)
-    model = tiny_model(HRFConfig(4))
-    with pytest.raises(FoldError, match="a logit changed"):
-        prove(model, fold_model(model), plain_model, clips())
+    with pytest.raises(FoldError, match="Cannot fold block_0_ffn1_first"):
+        fold_model(tiny_model(HRFConfig(4)))
 
 
-def test_a_layer_left_unfolded_breaks_the_proof(model, plain_model, monkeypatch):
-    class Left(HRFDense):
-        pass
-
-    monkeypatch.setitem(FOLD_RULES, Left, fold_hrf_dense)
-    x = keras.Input((4, 6))
-    left = keras.Model(x, Left(3, 2, name="left")(x))
-    features = np.random.default_rng(0).normal(size=(4, 4, 6)).astype(np.float32)
+def test_a_layer_left_unfolded_breaks_the_proof():
+    x = keras.Input((6,))
+    left = keras.Model(x, HRFDense(3, expansion=2, name="left")(x))
+    features = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
     with pytest.raises(FoldError, match="left is left as it was"):
         prove(left, left, left, features)
 

@@ -7,9 +7,11 @@ import pytest
 
 from kser.export import parity
 from kser.export.convert import to_int8_tflite
+from kser.export.device_ops import one_operation_each
+from kser.export.fake_quant import fake_quantized, rounded_kernels
 from kser.export.graph import build_graph, read_graph
 from kser.export.parity import Bound, Stage, compare, rounding_bound, worst_layers
-from kser.export.quantize import fake_quantized, measure_ranges, one_operation_each, rounded_kernels
+from kser.export.ranges import measure_ranges
 from kser.export.rewrites import deploy_model
 from kser.models.inference import predict_logits, softmax
 from kser.tflite import interpreter

@@ -9,7 +9,8 @@ import pytest
 import tf_keras as keras
 
 from kser.config import ModelConfig
-from kser.models.layers import LayerNorm, sinusoid
+from kser.models.layers import sinusoid
+from kser.models.norms import LayerNorm
 from kser.models.presets import build_model
 from tests import tiny
 

@@ -1,114 +1,156 @@
-"""Where HRF stands in each backbone, its overrides, its depth and forms; and that all of it folds away."""
+"""HRFDense: the function it computes, its starts and its forms, and that it takes the place of a Dense."""
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
+import operator
+import warnings
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras as keras
 
-from kser.config import FeatureConfig, HRFConfig
+from kser.config import HRF_INIT
 from kser.errors import ConfigError
-from kser.export.fold import fold_model, prove
-from kser.models.inference import predict_logits
-from kser.models.layers import HRFDense
-from kser.models.presets import PRESETS, build_model, plain
+from kser.models.hrf import HRFDense
+from tests.models.leaf_layers import inputs, randomize
 
-FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=20)
-NUM_CLASSES = 4
-# The Dense layers of one block (of the last stage) that each role reaches.
-SMALL = {
-    "conformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "kernel_size": 3, "stem_channels": (4, 4)},
-    "convtransformer": {"num_layers": 1, "hidden_dim": 8, "ffn_dim": 12, "stem_channels": (4, 4)},
-    "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6, "head_layers": 2},
-}
-ATTENTION = {f"attention_{role}" for role in ("query", "key", "value", "out")}
-ROLES = {
-    "conformer": {
-        "first": {"ffn1_first", "ffn2_first"},
-        "second": {"ffn1_second", "ffn2_second"},
-        "attention": ATTENTION,
-        "pointwise": {"conv_gate", "conv_value", "conv_out"},
-    },
-    "convtransformer": {"first": {"ffn_first"}, "second": {"ffn_second"}, "attention": ATTENTION, "pointwise": set()},
-    "speechformer": {"first": {"ffn_first"}, "second": {"ffn_second"}, "attention": ATTENTION, "pointwise": set()},
-}
-CLASSIFIER = {
-    "conformer": {"classifier"},
-    "convtransformer": {"classifier"},
-    "speechformer": {"classifier", "head_0", "head_1"},
-}
+INPUT_DIM, UNITS, EXPANSION = 6, 5, 3
+RANK = EXPANSION * INPUT_DIM
 
 
-def small_config(backbone: str, hrf: HRFConfig, **changes):
-    return dataclasses.replace(PRESETS[backbone, "micro"], **SMALL[backbone], hrf=hrf, **changes)
+def glorot(seed: int = 3):
+    return keras.initializers.GlorotUniform(seed)
 
 
-def small_model(backbone: str, hrf: HRFConfig):
-    return build_model(small_config(backbone, hrf), FEATURES, NUM_CLASSES)
+def hrf_dense(init: str = "spectral", inner_bias: bool = False, units: int = UNITS, input_dim: int = INPUT_DIM, **kwargs):
+    """A built HRFDense."""
+    layer = HRFDense(units, kernel_initializer=glorot(), expansion=EXPANSION, hrf_init=init, inner_bias=inner_bias, **kwargs)
+    layer.build((None, input_dim))
+    return layer
 
 
-def clips(num_clips: int) -> np.ndarray:
-    shape = (num_clips, FEATURES.num_frames, FEATURES.num_mels)
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+def plain_dense(units: int = UNITS, input_dim: int = INPUT_DIM) -> keras.layers.Dense:
+    layer = keras.layers.Dense(units, kernel_initializer=glorot())
+    layer.build((None, input_dim))
+    return layer
 
 
-def factorized(model) -> set[str]:
-    return {layer.name for layer in model.layers if isinstance(layer, HRFDense)}
+@pytest.mark.parametrize("inner_bias", [False, True])
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_hrf_dense_is_the_chain_of_its_two_layers(init, inner_bias):
+    layer = hrf_dense(init, inner_bias, activation="relu")
+    randomize(layer)
+    weights = [w.astype(np.float64) for w in layer.get_weights()]
+    bias_1 = weights[2] if inner_bias else 0.0
+    x = inputs(2, 4, INPUT_DIM)
+    expected = np.maximum(0, (x @ weights[0] + bias_1) @ weights[1] + weights[-1])
+    # Float32 sums of RANK and INPUT_DIM products of values of order 1 to 10.
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("role", ["first", "second", "attention", "pointwise", "classifier"])
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_each_role_reaches_its_layers(backbone, role):
-    names = factorized(small_model(backbone, HRFConfig(2, (role,))))
-    if role == "classifier":
-        assert names == CLASSIFIER[backbone]
-    else:
-        assert {name.split("_", 2)[2] for name in names} == ROLES[backbone][role]
+@pytest.mark.parametrize("inner_bias", [False, True])
+def test_effective_kernel_and_bias_are_what_the_layer_acts_with(inner_bias):
+    layer = hrf_dense(inner_bias=inner_bias)
+    randomize(layer)
+    x = inputs(3, INPUT_DIM)
+    np.testing.assert_allclose(layer(x), x @ layer.effective_kernel() + layer.effective_bias(), rtol=1e-5, atol=2e-5)
 
 
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_everything_at_once_folds_away(backbone):
-    hrf = HRFConfig(3, ("both", "attention", "pointwise", "classifier"), depth=2, inner_bias=True)
-    config = small_config(backbone, hrf)
-    model = build_model(config, FEATURES, NUM_CLASSES)
-    rng = np.random.default_rng(1)
-    model.set_weights([(w + 0.05 * np.abs(rng.normal(size=w.shape))).astype(np.float32) for w in model.get_weights()])
-    proof = prove(model, fold_model(model), build_model(plain(config), FEATURES, NUM_CLASSES), clips(16))
-    assert proof.argmax_agreement == 1 and len(proof.layers) == len(factorized(model)) >= 6
-    assert {layer.depth for layer in proof.layers} == {2}
+@pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (5, 6), (6, 6), (1, 4), (4, 1)])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+def test_start_is_the_plain_layers(init, input_dim, units):
+    kernel = plain_dense(units, input_dim).get_weights()[0]
+    product = hrf_dense(init, units=units, input_dim=input_dim).effective_kernel().numpy()
+    if init == "identity":
+        np.testing.assert_array_equal(product, kernel)
+    else:  # the factors are rounded to float32, entries are below 1
+        np.testing.assert_allclose(product, kernel, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-@pytest.mark.parametrize("backbone", sorted(SMALL))
-def test_hrf_starts_as_the_plain_network(backbone, depth):
-    hrf = HRFConfig(2, ("both", "attention", "pointwise", "classifier"), depth)
-    before, after = (predict_logits(small_model(backbone, h), clips(4)) for h in (HRFConfig(), hrf))
-    np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)  # float32 rounding of a few layers
+def test_spectral_start_is_balanced():
+    first, second, _ = hrf_dense("spectral").get_weights()
+    used = min(INPUT_DIM, UNITS)
+    np.testing.assert_allclose(first[:, :used].T @ first[:, :used], second[:used] @ second[:used].T, atol=1e-6)
 
 
-def test_an_override_decides_for_the_layers_it_names():
-    hrf = HRFConfig(2, ("first",), override="block_0_ffn1_.*=3;.*_query=5;.*ffn2.*=0")
-    model = small_model("conformer", hrf)
-    expansions = {layer.name: layer.expansion for layer in model.layers if isinstance(layer, HRFDense)}
-    assert expansions == {"block_0_ffn1_first": 3, "block_0_ffn1_second": 3, "block_0_attention_query": 5}
+def test_glorot_start_has_glorots_variance():
+    layer = HRFDense(64, kernel_initializer=glorot(), expansion=4, hrf_init="glorot")
+    layer.build((None, 48))
+    for factor in layer.get_weights()[:2]:
+        limit = np.sqrt(6 / sum(factor.shape))
+        # Over 9000 uniform draws: the variance's standard error is below 1 %.
+        assert np.var(factor) == pytest.approx(limit**2 / 3, rel=0.05)
+        assert np.abs(factor).max() <= limit and abs(factor.mean()) < 0.05 * limit
 
 
-def test_an_override_alone_factorizes():
-    assert factorized(small_model("convtransformer", HRFConfig(override="stem_out=2"))) == {"stem_out"}
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_no_entry_of_a_factor_is_dead(init):
+    layer = hrf_dense(init, inner_bias=True)
+    start = layer.get_weights()
+    x, direction = inputs(7, INPUT_DIM), inputs(7, UNITS, seed=1)
+    seen = [np.zeros_like(w) for w in start]
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(x) * direction)
+        gradients = tape.gradient(loss, layer.trainable_weights)
+        for variable, gradient, total in zip(layer.trainable_weights, gradients, seen, strict=True):
+            total += np.abs(gradient)
+            variable.assign_sub(0.01 * gradient)
+    assert all((total > 0).all() for total in seen)
+    assert all((after != before).all() for before, after in zip(start, layer.get_weights(), strict=True))
 
 
-def test_an_override_that_matches_nothing_is_told():
-    with pytest.raises(ConfigError, match="override 'blok.*' matches no Dense layer of conformer"):
-        small_model("conformer", HRFConfig(2, override="classifier=2;blok.*=3"))
+def test_start_is_repeated_by_the_seed_and_changed_by_another():
+    one, again = hrf_dense("spectral").get_weights(), hrf_dense("spectral").get_weights()
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = HRFDense(UNITS, kernel_initializer=glorot(4), expansion=EXPANSION)
+    other.build((None, INPUT_DIM))
+    assert not np.array_equal(one[0], other.get_weights()[0])
+
+
+def test_hrf_dense_shapes():
+    layer = hrf_dense(inner_bias=True)
+    assert [w.shape for w in layer.get_weights()] == [(INPUT_DIM, RANK), (RANK, UNITS), (RANK,), (UNITS,)]
+    assert layer(inputs(2, 3, 4, INPUT_DIM)).shape == layer.compute_output_shape((2, 3, 4, INPUT_DIM)) == (2, 3, 4, UNITS)
+
+
+@pytest.mark.parametrize("expansion", [0, -1])
+def test_hrf_dense_refuses_an_expansion_below_one(expansion):
+    with pytest.raises(ConfigError, match=f"expansion >= 1, not {expansion}"):
+        HRFDense(UNITS, expansion=expansion)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+@pytest.mark.parametrize(("input_dim", "units"), [(6, 5), (4, 9), (1, 3)])
+def test_a_deep_start_is_the_plain_layers_too(init, depth, input_dim, units):
+    layer = HRFDense(units, kernel_initializer=glorot(), expansion=EXPANSION, hrf_init=init, depth=depth)
+    layer.build((None, input_dim))
+    assert len(layer.factors) == depth + 1
+    kernel = plain_dense(units, input_dim).get_weights()[0]
+    np.testing.assert_allclose(layer.effective_kernel(), kernel, rtol=0, atol=1e-5)
+
+
+def test_hrf_dense_refuses_a_depth_below_one_and_an_unknown_form():
+    with pytest.raises(ConfigError, match="depth >= 1, not 0"):
+        HRFDense(UNITS, depth=0)
+    with pytest.raises(ConfigError, match="form must be one of product, layers, not 'chain'"):
+        HRFDense(UNITS, form="chain")
+
+
+def test_hrf_dense_refuses_an_unknown_start():
+    with pytest.raises(ConfigError, match="spectral, identity, glorot, not 'zeros'"):
+        HRFDense(UNITS, hrf_init="zeros")
 
 
 @pytest.mark.parametrize("inner_bias", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_both_forms_are_the_same_function_with_the_same_gradients(depth, inner_bias):
     product, chain = (
-        HRFDense(5, 3, inner_bias=inner_bias, activation="swish", depth=depth, form=form) for form in ("product", "layers")
+        HRFDense(5, "swish", expansion=3, inner_bias=inner_bias, depth=depth, form=form) for form in ("product", "layers")
     )
     x = np.random.default_rng(0).normal(size=(2, 7, 6)).astype(np.float32)
     product.build(x.shape)
@@ -126,3 +168,185 @@ def test_both_forms_are_the_same_function_with_the_same_gradients(depth, inner_b
     np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
     for a, b in zip(*gradients, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # sums over 14 rows of gradients of order 10
+
+
+# --- In the place of a Dense ------------------------------------------------------------------------------------------
+
+
+def settings_of(**settings) -> tuple[keras.layers.Dense, HRFDense]:
+    """A Dense and an HRFDense of these settings, the second starting as the first; both built."""
+    layers = keras.layers.Dense(UNITS, **settings), HRFDense(UNITS, expansion=EXPANSION, hrf_init="identity", **settings)
+    for layer in layers:
+        layer.build((None, INPUT_DIM))
+    return layers
+
+
+def train(layer: keras.layers.Layer, num_steps: int = 20) -> keras.Model:
+    """A model of the layer, trained by Keras on noise."""
+    model = keras.Sequential([keras.Input((INPUT_DIM,)), layer])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(inputs(64, INPUT_DIM), inputs(64, UNITS, seed=1), batch_size=64, epochs=num_steps, verbose=0)
+    return model
+
+
+def test_all_arguments_of_dense_are_taken_in_the_same_order():
+    own, dense = (list(inspect.signature(c.__init__).parameters) for c in (HRFDense, keras.layers.Dense))
+    assert own[: len(dense) - 1] == dense[:-1] and own[-1] == dense[-1] == "kwargs"
+
+
+def test_the_fold_has_the_settings_of_dense():
+    settings = {
+        "kernel_initializer": keras.initializers.HeNormal(1),
+        "bias_initializer": keras.initializers.Constant(0.3),
+        "kernel_regularizer": keras.regularizers.L2(0.01),
+        "bias_regularizer": keras.regularizers.L1(0.02),
+        "activity_regularizer": keras.regularizers.L2(0.03),
+        "kernel_constraint": keras.constraints.MaxNorm(2),
+        "bias_constraint": keras.constraints.NonNeg(),
+        "dtype": "float64",
+        "trainable": False,
+        "name": "all",
+    }
+    dense, layer = settings_of(activation="tanh", **settings)
+    assert layer.folded().get_config() == dense.get_config()
+    again = HRFDense.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "he_normal", "ones", keras.initializers.Constant(0.1)])
+@pytest.mark.parametrize("init", ["spectral", "identity"])
+def test_every_initializer_starts_it_as_the_dense(init, initializer):
+    keras.utils.set_random_seed(5)
+    dense = keras.layers.Dense(UNITS, kernel_initializer=initializer, bias_initializer="ones")
+    dense.build((None, INPUT_DIM))
+    keras.utils.set_random_seed(5)
+    layer = HRFDense(UNITS, kernel_initializer=initializer, bias_initializer="ones", hrf_init=init)
+    layer.build((None, INPUT_DIM))
+    np.testing.assert_allclose(layer(inputs(3, INPUT_DIM)), dense(inputs(3, INPUT_DIM)), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("init", HRF_INIT)
+def test_an_unseeded_layer_follows_keras_seed(init):
+    def start(seed: int) -> list[np.ndarray]:
+        keras.utils.set_random_seed(seed)
+        layers = [HRFDense(UNITS, hrf_init=init) for _ in range(2)]
+        for layer in layers:
+            layer.build((None, INPUT_DIM))
+        return [layer.get_weights() for layer in layers]
+
+    (one, second), (again, _), (other, _) = start(1), start(1), start(2)
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for different in (second, other):
+        assert all((a != b).any() for a, b in zip(one[:2], different[:2], strict=True))
+
+
+def test_layers_after_it_start_as_after_a_dense():
+    def second(make) -> np.ndarray:
+        keras.utils.set_random_seed(1)
+        return keras.Sequential([keras.Input((INPUT_DIM,)), make(UNITS), keras.layers.Dense(3)]).layers[1].get_weights()[0]
+
+    np.testing.assert_array_equal(second(HRFDense), second(keras.layers.Dense))
+
+
+def test_without_a_bias_there_is_none():
+    dense, layer = settings_of(use_bias=False, kernel_initializer=glorot())
+    assert [w.shape for w in layer.get_weights()] == [(INPUT_DIM, RANK), (RANK, UNITS)]
+    np.testing.assert_allclose(layer(inputs(3, INPUT_DIM)), dense(inputs(3, INPUT_DIM)), rtol=1e-5, atol=1e-6)
+    assert not layer.folded().use_bias and len(layer.folded().get_weights()) == 1
+    with pytest.raises(ConfigError, match="inner_bias=True and use_bias=False"):
+        HRFDense(UNITS, use_bias=False, inner_bias=True)
+
+
+@pytest.mark.parametrize("inner_bias", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_penalties_are_those_of_the_folded_layer(depth, inner_bias):
+    penalties = {"kernel_regularizer": keras.regularizers.L1L2(0.1, 0.2), "bias_regularizer": keras.regularizers.L2(0.3)}
+    layer = hrf_dense(depth=depth, inner_bias=inner_bias, activity_regularizer=keras.regularizers.L2(0.4), **penalties)
+    randomize(layer)
+    dense = layer.folded()
+    x = inputs(3, INPUT_DIM)
+    layer(x), dense(x)
+    np.testing.assert_allclose(sum(layer.losses), sum(dense.losses), rtol=1e-5)
+    assert len(layer.losses) == len(dense.losses) == 3
+
+
+def test_a_regularizer_is_felt_in_training():
+    with_penalty, without = (hrf_dense(kernel_regularizer=r) for r in (keras.regularizers.L2(1.0), None))
+    norms = [np.linalg.norm(train(layer).layers[0].effective_kernel()) for layer in (with_penalty, without)]
+    assert norms[0] < 0.5 * norms[1]
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("optimizer", ["SGD", "legacy.SGD"])
+def test_a_constraint_holds_for_the_product_after_every_step(depth, optimizer):
+    constraints = {"kernel_constraint": keras.constraints.MaxNorm(0.5), "bias_constraint": keras.constraints.NonNeg()}
+    layer = hrf_dense(depth=depth, inner_bias=True, **constraints)
+    model = keras.Sequential([keras.Input((INPUT_DIM,)), layer])
+    model.compile(operator.attrgetter(optimizer)(keras.optimizers)(0.1), "mse")
+    for _ in range(3):
+        model.fit(inputs(64, INPUT_DIM), 3 * inputs(64, UNITS, seed=1) - 1, batch_size=32, verbose=0)
+        kernel, bias = (w.numpy() for w in (layer.effective_kernel(), layer.effective_bias()))
+        norms = np.linalg.norm(kernel, axis=0)
+        assert norms.max() == pytest.approx(0.5, rel=1e-4) and (norms < 0.5 + 1e-4).all()
+        assert bias.min() > -1e-6
+    assert layer.folded().kernel_constraint is layer.kernel_constraint
+
+
+def test_a_constraint_that_holds_changes_nothing():
+    free, held = (hrf_dense(kernel_constraint=c) for c in (None, keras.constraints.MaxNorm(1e3)))
+    for a, b in zip(train(free).get_weights(), train(held).get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("policy", "variables", "outputs"), [("mixed_float16", "float32", "float16"), ("float64",) * 3])
+@pytest.mark.parametrize("form", ["product", "layers"])
+def test_dtype_policies(policy, variables, outputs, form):
+    layer = hrf_dense(form=form, inner_bias=True, dtype=policy)
+    assert {w.dtype for w in layer.get_weights()} == {np.dtype(variables)}
+    model = train(layer)
+    dense = layer.folded()
+    x = inputs(3, INPUT_DIM)
+    assert model(x).dtype == dense(x).dtype == outputs
+    assert (dense.dtype_policy.name, dense.kernel.dtype) == (policy, variables)
+    tolerance = 1e-2 if outputs == "float16" else 1e-12
+    np.testing.assert_allclose(dense(x), layer(x), rtol=tolerance, atol=tolerance)
+
+
+def test_unknown_lengths_and_masks_pass_as_through_a_dense():
+    x = keras.Input((None, INPUT_DIM))
+    assert HRFDense(UNITS)(x).shape.as_list() == keras.layers.Dense(UNITS)(x).shape.as_list() == [None, None, UNITS]
+    masked = HRFDense(UNITS)(keras.layers.Masking()(x))
+    assert masked._keras_mask is not None
+    with pytest.raises(ConfigError, match="last dimension is known"):
+        HRFDense(UNITS)(keras.Input((3, None)))
+
+
+def test_integers_are_taken():
+    layer = hrf_dense()
+    np.testing.assert_allclose(layer(np.ones((2, INPUT_DIM), np.int32)), layer(np.ones((2, INPUT_DIM), np.float32)))
+
+
+def test_combinations_that_make_no_sense_are_told():
+    with pytest.warns(UserWarning, match="'glorot' ignores its kernel_initializer"):
+        HRFDense(UNITS, kernel_initializer="he_normal", hrf_init="glorot")
+    with pytest.warns(UserWarning, match="'zero': its kernel starts at zero, .* never learn; choose 'identity'"):
+        HRFDense(UNITS, kernel_initializer="zeros", name="zero").build((None, INPUT_DIM))
+
+
+@pytest.mark.parametrize("init", ["identity", "spectral"])
+def test_a_zero_start_learns_where_nothing_warns(init):
+    """And where the warning says that it does not, it does not."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        layer = HRFDense(UNITS, kernel_initializer="zeros", hrf_init=init)
+        kernel = train(layer).layers[0].effective_kernel().numpy()
+    assert any("never learn" in str(w.message) for w in told) == (not kernel.any()) == (init == "spectral")
+
+
+def test_a_saved_layer_of_the_module_it_was_in_before_is_read(tmp_path):
+    config = keras.saving.serialize_keras_object(hrf_dense(depth=2))
+    old = {k: config["config"][k] for k in ("name", "trainable", "dtype", "units", "expansion", "hrf_init", "inner_bias")}
+    old |= {k: config["config"][k] for k in ("activation", "kernel_initializer", "depth", "form")}
+    layer = keras.saving.deserialize_keras_object({**config, "module": "kser.models.layers", "config": old})
+    assert type(layer) is HRFDense and layer.depth == 2 and layer.use_bias and config["registered_name"] == "kser>HRFDense"

@@ -12,7 +12,7 @@ from kser.config import HRFConfig
 from kser.export.fold import fold_model
 from kser.export.rewrites import deploy_model
 from kser.models.inference import predict_logits
-from tests.models.test_hrf import SMALL, clips, small_model
+from tests.models.test_blocks import SMALL, clips, small_model
 
 HRF = HRFConfig(2, ("both", "attention", "classifier"), depth=2, inner_bias=True)
 

@@ -15,7 +15,8 @@ from kser.export.convert import to_int8_tflite
 from kser.export.fold import fold_model
 from kser.export.graph import build_graph, read_graph
 from kser.export.rewrites import DEPLOY_PASSES
-from kser.models.layers import HRFDense, LayerNorm, RMSNorm
+from kser.models.hrf import HRFDense
+from kser.models.norms import LayerNorm, RMSNorm
 from kser.models.presets import BACKBONES, PRESETS, build_model, plain, preset
 from kser.tflite.interpreter import TFLMRunner, smallest_arena_bytes
 from kser.tflite.op_graph import describe

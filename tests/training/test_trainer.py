@@ -15,7 +15,7 @@ from kser import workflow
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.datasets.corpus import HeldOut, Protocol
 from kser.errors import DatasetError, KserWarning, RunError
-from kser.models.layers import HRFDense
+from kser.models.hrf import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
 from kser.training.input_pipeline import training_data
@@ -171,7 +171,7 @@ def test_a_damaged_checkpoint_is_told(train_tiny, tmp_path):
 
 
 def test_product_decay_is_the_gradient_of_the_products_norm():
-    layer = HRFDense(3, 2)
+    layer = HRFDense(3, expansion=2)
     model = keras.Sequential([keras.Input((4,)), layer])
     with tf.GradientTape() as tape:
         penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
@@ -183,7 +183,7 @@ def test_product_decay_is_the_gradient_of_the_products_norm():
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_product_decay_of_stacked_factors_is_the_gradient_too(depth):
-    layer = HRFDense(3, 2, depth=depth)
+    layer = HRFDense(3, expansion=2, depth=depth)
     layer.build((None, 4))
     with tf.GradientTape() as tape:
         penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
@@ -192,7 +192,7 @@ def test_product_decay_of_stacked_factors_is_the_gradient_too(depth):
 
 
 def test_factor_decay_shrinks_each_factor():
-    model = keras.Sequential([keras.Input((4,)), HRFDense(3, 2)])
+    model = keras.Sequential([keras.Input((4,)), HRFDense(3, expansion=2)])
     before = model.get_weights()
     decay_kernels(model, tf.constant(0.25), "factors")
     for after, factor in zip(model.get_weights()[:2], before[:2], strict=True):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from kser.boards.search.op_builder import OpBuilder, Shape
 from kser.errors import KserError
 from kser.export.graph import Node as Layer
-from kser.models.layers import block_size
+from kser.models.attention import block_size
 from kser.tflite.op_graph import Tensor
 
 
@@ -176,7 +176,7 @@ def _deviation(b: OpBuilder, layer: Layer, mean: Tensor, square: Tensor) -> Tens
 
 
 def _blocks(b: OpBuilder, name: str, x: Tensor, block: int) -> Tensor:
-    """kser.models.layers.blocks_of."""
+    """kser.models.attention.blocks_of."""
     num_heads, num_tokens, dim = x.shape[1:]
     missing = -num_tokens % block
     if missing:
@@ -185,7 +185,7 @@ def _blocks(b: OpBuilder, name: str, x: Tensor, block: int) -> Tensor:
 
 
 def _key_blocks(b: OpBuilder, name: str, x: Tensor, block: int, window: int) -> Tensor:
-    """kser.models.layers.key_blocks."""
+    """kser.models.attention.key_blocks."""
     num_heads, num_tokens, dim = x.shape[1:]
     overlap, before, num_blocks = window - 1, (window - 1) // 2, -(-num_tokens // block)
     length = block + overlap if num_blocks == 1 else (num_blocks + 1) * block

@@ -14,7 +14,7 @@ from kser.errors import KserError
 from kser.export import convert
 from kser.export.graph import Graph, new_node, read_graph
 from kser.export.rewrites import DEPLOY_PASSES
-from kser.models.layers import L2Norm
+from kser.models.norms import L2Norm
 from kser.models.presets import PRESETS
 from kser.tflite import model_file
 from kser.tflite.op_graph import Tensor, graph_nodes, multiply_accumulates

@@ -7,8 +7,8 @@ import pytest
 import tf_keras as keras
 
 from kser.export.graph import build_graph, read_graph
-from kser.export.linear import with_affine_input, with_centred_output, with_scaled_output
-from kser.models.layers import HRFDense
+from kser.export.rewrites.dense import with_affine_input, with_centred_output, with_scaled_output
+from kser.models.hrf import HRFDense
 from tests.networks import perturb
 
 INPUT_DIM, UNITS = 5, 4
@@ -19,9 +19,10 @@ LAYERS = {
     "plain": lambda: keras.layers.Dense(UNITS, name="layer"),
     "without bias": lambda: keras.layers.Dense(UNITS, use_bias=False, name="layer"),
     "with an activation": lambda: keras.layers.Dense(UNITS, "relu", name="layer"),
-    "factorized": lambda: HRFDense(UNITS, 2, name="layer"),
-    "factorized deeply": lambda: HRFDense(UNITS, 2, depth=3, inner_bias=True, name="layer"),
-    "factorized, form layers": lambda: HRFDense(UNITS, 2, depth=2, inner_bias=True, form="layers", name="layer"),
+    "factorized": lambda: HRFDense(UNITS, expansion=2, name="layer"),
+    "factorized, without bias": lambda: HRFDense(UNITS, expansion=2, use_bias=False, name="layer"),
+    "factorized deeply": lambda: HRFDense(UNITS, expansion=2, depth=3, inner_bias=True, name="layer"),
+    "factorized, form layers": lambda: HRFDense(UNITS, expansion=2, depth=2, inner_bias=True, form="layers", name="layer"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What can be done to a Dense layer of a graph from outside: to its kernel, or to the factors of an HRFDense.
+"""Maps before and after a Dense layer, done to its kernel, or to the factors of an HRFDense.
 
 A map before the layer changes the first factor, a map after it the last, so that a rewritten HRFDense is still one and
 folds to the very Dense that the rewrites would have made of the folded one.
@@ -12,8 +12,6 @@ import numpy as np
 
 from kser.export.graph import Node
 
-DENSE_KINDS = ("Dense", "HRFDense")
-
 
 def with_affine_input(node: Node, factor: np.ndarray, offset: np.ndarray) -> Node:
     """The layer that does to `x` what `node` does to `factor x + offset`, both (d_in,)."""
@@ -25,8 +23,8 @@ def with_affine_input(node: Node, factor: np.ndarray, offset: np.ndarray) -> Nod
     if inner_biases:
         inner_biases = [offset @ factors[0] + inner_biases[0], *inner_biases[1:]]
     else:
-        bias = offset @ functools.reduce(np.matmul, factors) + bias
-    return node.with_weights(factor[:, None] * factors[0], *factors[1:], *inner_biases, bias)
+        bias = [offset @ functools.reduce(np.matmul, factors) + sum(bias)]
+    return node.with_config(use_bias=True).with_weights(factor[:, None] * factors[0], *factors[1:], *inner_biases, *bias)
 
 
 def with_scaled_output(node: Node, factor: float) -> Node:
@@ -43,10 +41,11 @@ def _with_mapped_output(node: Node, change) -> Node:
     if node.kind == "Dense":
         return node.with_weights(*map(change, node.weights))
     factors, inner_biases, bias = _parts(node)
-    return node.with_weights(*factors[:-1], change(factors[-1]), *inner_biases, change(bias))
+    return node.with_weights(*factors[:-1], change(factors[-1]), *inner_biases, *map(change, bias))
 
 
-def _parts(node: Node) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-    """Factors, biases of the inserted layers, and the bias of an HRFDense."""
-    count = node.config["depth"] + 1
-    return list(node.weights[:count]), list(node.weights[count:-1]), node.weights[-1]
+def _parts(node: Node) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Factors of an HRFDense, biases of its inserted layers, and its bias, if it has one."""
+    weights, count = list(node.weights), node.config["depth"] + 1
+    last = len(weights) - node.config["use_bias"]
+    return weights[:count], weights[count:last], weights[last:]

@@ -1,0 +1,96 @@
+"""The ranges that activations are rounded in, measured on representative clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+import tf_keras as keras
+
+from kser.config import RANGES
+from kser.errors import ConfigError
+from kser.export.graph import Graph, build_graph
+from kser.export.quantizers import fixed_range, is_moved, require_known
+
+Ranges = dict[str, tuple[float, float]]
+STEPS = 255
+# What the ranges are measured on: values of each tensor, drawn from all clips.
+SAMPLES = 1 << 16
+BATCH_CLIPS = 32
+TAIL = 1e-4
+# Shares of the full range that are tried for the least squared error.
+SHRINKAGES = np.linspace(1.0, 0.5, 26)
+
+
+def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> Ranges:
+    """The range of the input and of every tensor that is rounded, by the node's name.
+
+    Args:
+      clips: (n, num_frames, num_mels) normalized, n >= 1.
+      method: one of config.RANGES.
+
+    Raises:
+      ConfigError: there are no clips, or no such method.
+      KserError: a layer of an unknown kind.
+    """
+    if len(clips) == 0:
+        raise ConfigError("Quantization needs at least one representative clip; there is none.")
+    if method not in RANGES:
+        raise ConfigError(f"There is no range method '{method}'; known: {', '.join(RANGES)}.")
+    require_known(graph)
+    rounded = [node for node in graph if not is_moved(node)]
+    measured = {node.name for node in rounded if fixed_range(node) is None}
+    values = {graph.input_name: clips.ravel(), **_sample(graph, clips, measured)}
+    ranges = {name: _with_zero(*_METHODS[method](sample)) for name, sample in values.items()}
+    return {**ranges, **{node.name: fixed_range(node) for node in rounded if node.name not in measured}}
+
+
+def _sample(graph: Graph, clips: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
+    """Values of the tensors `names`: some from every batch of clips, drawn at random, always with its extremes."""
+    model = build_graph(graph)
+    tensors = {name: model.get_layer(name).output for name in sorted(names)}
+    run = tf.function(keras.Model(model.inputs, tensors), autograph=False)
+    rng = np.random.default_rng(0)
+    count = -(-SAMPLES * BATCH_CLIPS // max(len(clips), BATCH_CLIPS))
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in range(0, len(clips), BATCH_CLIPS):
+        for name, tensor in run(clips[start : start + BATCH_CLIPS]).items():
+            values = tensor.numpy().ravel()
+            parts[name] += [rng.choice(values, min(count, values.size), replace=False), [values.min(), values.max()]]
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _with_zero(low: float, high: float) -> tuple[float, float]:
+    """A range has to hold the zero, exactly; and no range is empty."""
+    return min(float(low), 0.0), max(float(high), 1e-6)
+
+
+def symmetric(ranges: Ranges) -> Ranges:
+    """Ranges as 16-bit activations have them: as far below the zero as above."""
+    limits = {name: max(-low, high) for name, (low, high) in ranges.items()}
+    return {name: (-limit, limit) for name, limit in limits.items()}
+
+
+def _minmax(values: np.ndarray) -> tuple[float, float]:
+    return values.min(), values.max()
+
+
+def _percentile(values: np.ndarray) -> tuple[float, float]:
+    return tuple(np.quantile(values, (TAIL, 1 - TAIL)))
+
+
+def _least_squares(values: np.ndarray) -> tuple[float, float]:
+    """Ends of the range moved in, one after the other, to where rounding and clipping together cost least."""
+    low, high = _with_zero(*_minmax(values))
+    high *= min(SHRINKAGES, key=lambda share: _squared_error(values, low, share * high))
+    low *= min(SHRINKAGES, key=lambda share: _squared_error(values, share * low, high))
+    return low, high
+
+
+def _squared_error(values: np.ndarray, low: float, high: float) -> float:
+    scale = (high - low) / STEPS
+    return float(np.mean((np.rint(np.clip(values, low, high) / scale) * scale - values) ** 2))
+
+
+_METHODS: dict[str, Callable] = {"minmax": _minmax, "percentile": _percentile, "mse": _least_squares}

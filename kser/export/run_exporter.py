@@ -1,0 +1,56 @@
+"""The export of a run directory's network, which brings its own settings, labels and held-out clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kser.config import QuantizationConfig, SmoothingConfig, to_dict
+from kser.export.exporter import Export, export
+from kser.export.rewrites import DEPLOY_PASSES
+from kser.export.schemes import Tune
+from kser.models.presets import build_model, plain
+from kser.training import run_directory
+from kser.training.input_pipeline import Part
+from kser.training.run_directory import Run
+
+
+def export_run(
+    run: Run,
+    representative: np.ndarray,
+    test: Part,
+    passes: Sequence[str] = tuple(DEPLOY_PASSES),
+    settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
+    tune: Tune | None = None,
+) -> Export:
+    """`export` of the run's network with its best weights.
+
+    Args:
+      representative: (n, num_frames, num_mels) normalized clips of the training part.
+      test: the held-out part.
+
+    Raises:
+      RunError: the weights are missing, damaged, or of another network.
+      ConfigError, FoldError, KserError: as `export` does.
+    """
+    model = run_directory.load_model(run)
+    unfactorized = build_model(plain(run.config.model), run.config.features, len(run.labels))
+    return export(
+        model, representative, test.features, test.labels, settings, passes, run_metadata(run), plain=unfactorized, tune=tune
+    )
+
+
+def run_metadata(run: Run) -> dict:
+    """What prediction and a board need to know of a run's model, and where it came from."""
+    return {
+        "labels": list(run.labels),
+        "features": to_dict(run.config.features),
+        "normalization": run.normalization.to_dict(),
+        "smoothing": to_dict(SmoothingConfig()),
+        "model": to_dict(run.config.model),
+        "corpus": run.config.data.dataset,
+        "protocol": run.config.data.protocol,
+        "split": run.config.data.split,
+        "test_speakers": list(run.test_speakers),
+    }

@@ -1,0 +1,110 @@
+"""Quantization schemes: a float network to .tflite, and how far the result may be from the network by what it rounds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras as keras
+
+from kser.config import QuantizationConfig
+from kser.export import convert, parity
+from kser.export.device_ops import dense_as_convolution, one_operation_each, token_dense_axes, written_out_norms
+from kser.export.fake_quant import fake_quantized, rounded_kernels
+from kser.export.fold import prove
+from kser.export.graph import Graph, build_graph, read_graph
+from kser.export.parity import Bound, Stage
+from kser.export.qat import folded, quantize_aware, require_same
+from kser.export.ranges import Ranges, measure_ranges, symmetric
+from kser.export.rewrites import MAX_REWRITE_DIFFERENCE
+from kser.models.inference import predict_logits
+
+INT16_STEPS = 2 * 32767
+# LiteRT multiplies a Dense layer's scales in float32, TFLM in double: now and then a result is rounded otherwise.
+SAME_KERNELS_SHARE = 0.1
+# Quantization-aware training of a network, with the float network beside it as teacher; returns a row per epoch.
+Tune = Callable[[keras.Model, keras.Model], list[dict]]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted model, the float graph it was made of, the stages before its own, what it may differ by from them and, in
+    TFLM, from itself, and what is to be told of it."""
+
+    model_bytes: bytes
+    graph: Graph | None
+    stages: tuple[Stage, ...]
+    bound: Bound
+    tflm_bound: Bound
+    notes: dict
+
+
+def convert_by(
+    settings: QuantizationConfig, model: keras.Model, representative: np.ndarray, clips: np.ndarray, tune: Tune | None
+) -> Converted:
+    """Converts a network without HRF (for `qat_hrf`: with it) by the scheme that `settings.quantize` names.
+
+    Args:
+      representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
+      clips: as these, of the test part, to say what rounding may do to the logits.
+      tune: quantization-aware training; for `qat` and `qat_hrf` alone.
+    """
+    return _SCHEMES[settings.quantize](model, representative, clips, settings, tune)
+
+
+def exact_bound(difference: float) -> Bound:
+    """Of two forms that differ by float32 rounding alone."""
+    return Bound("max", difference, "float32 rounding")
+
+
+def _float(model: keras.Model, representative, clips, settings, tune) -> Converted:
+    return Converted(convert.to_float_tflite(model), None, (), *[exact_bound(MAX_REWRITE_DIFFERENCE)] * 2, {})
+
+
+def _int16x8(model: keras.Model, representative, clips, settings, tune) -> Converted:
+    graph = written_out_norms(one_operation_each(read_graph(model)))
+    model_bytes = convert.to_int16x8_tflite(build_graph(graph), representative)
+    ranges = measure_ranges(graph, representative)
+    bound = parity.rounding_bound(graph, rounded_kernels(graph, {}), symmetric(ranges), clips, INT16_STEPS)
+    # The tables of the two libraries for sigmoid and softmax are not the same in 16 bits.
+    return Converted(model_bytes, graph, (), bound, bound, {})
+
+
+def _ptq(model: keras.Model, representative, clips, settings: QuantizationConfig, tune) -> Converted:
+    graph = one_operation_each(read_graph(model))
+    ranges = measure_ranges(graph, representative, settings.ranges)
+    return _int8(graph, ranges, _scale_axes(graph, settings), representative, clips, True, {})
+
+
+def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig, tune: Tune) -> Converted:
+    graph = one_operation_each(read_graph(model))
+    axes = _scale_axes(graph, settings)
+    network = quantize_aware(graph, measure_ranges(graph, representative, settings.ranges), axes)
+    rows = tune(network.model, build_graph(graph))
+    trained = network.trained()
+    before, after = build_graph(trained), folded(trained)
+    proof = prove(before, build_graph(after), build_graph(folded(graph)), clips)
+    notes = {"qat": rows, "fold_after_qat": dataclasses.asdict(proof)}
+    rounded = fake_quantized(rounded_kernels(after, axes), network.ranges())
+    require_same(network.model, rounded, clips)
+    return _int8(after, network.ranges(), axes, representative, clips, False, notes)
+
+
+def _int8(graph: Graph, ranges: Ranges, axes: dict, representative, clips, untrained: bool, notes: dict) -> Converted:
+    rounded = rounded_kernels(graph, axes)
+    simulated = fake_quantized(dense_as_convolution(rounded, axes), ranges)
+    model_bytes = convert.to_int8_tflite(simulated, representative)
+    bound = parity.rounding_bound(graph, rounded, ranges, clips)
+    tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, but for how scales are multiplied")
+    # What training has changed lies between the stages too, and no scale bounds that.
+    stage = Stage("fake_quant", predict_logits(simulated, clips), bound if untrained else None)
+    return Converted(model_bytes, graph, (stage,), bound, tflm_bound, notes)
+
+
+def _scale_axes(graph: Graph, settings: QuantizationConfig) -> dict[str, int]:
+    return token_dense_axes(graph) if settings.dense_scales == "channel" else {}
+
+
+_SCHEMES = {"ptq": _ptq, "qat": _qat, "qat_hrf": _qat, "int16x8": _int16x8, "float": _float}
