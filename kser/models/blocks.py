@@ -76,7 +76,9 @@ class Builder:
         return keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name)
 
     def dropout(self, name: str, rate: float | None = None):
-        return keras.layers.Dropout(self.config.dropout if rate is None else rate, seed=self.layer_seed(name), name=name)
+        # "stateful" draws from a generator that a checkpoint can hold; Keras' default would start anew on resuming.
+        rate = self.config.dropout if rate is None else rate
+        return keras.layers.Dropout(rate, seed=self.layer_seed(name), rng_type="stateful", name=name)
 
 
 def stem(b: Builder, x):

@@ -18,6 +18,8 @@ from kser.errors import DatasetError, RunError
 from kser.models.layers import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
+from kser.training.input_pipeline import epoch_batches
+from kser.training.resumable import RunKeeper
 from kser.training.trainer import (
     BATCHES_AHEAD,
     best_row,
@@ -98,8 +100,10 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
     material = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
-    again = training.Trainer(last, workflow.training_data(material.corpus, material.features, material.split, last.config))
-    assert again.restore() == 3
+    data = workflow.training_data(material.corpus, material.features, material.split, last.config)
+    batches = epoch_batches(data, last.config)
+    again = training.Trainer(run_directory.new_model(last), batches, last.config.train)
+    assert len(RunKeeper(last, again).restore()) == 3
     for a, b in zip(run_directory.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
