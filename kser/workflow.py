@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from kser import api
 from kser.boards import doctor
 from kser.boards.catalog import find_board
 from kser.cli import tables
@@ -20,7 +21,6 @@ from kser.datasets.corpus import Utterance
 from kser.datasets.protocols import find_protocol
 from kser.errors import ConfigError, DatasetError, ModelFileError, RunError
 from kser.export import convert, exporter
-from kser.export.fold import fold_model
 from kser.export.rewrites import DEPLOY_PASSES, require_passes
 from kser.export.weight_compression import compress_and_measure
 from kser.files import replacing, require_empty, write_text, write_tree
@@ -40,10 +40,11 @@ from kser.training.evaluation import (
     read_predictions,
     write_predictions,
 )
-from kser.training.input_pipeline import evaluation_part, training_data
+from kser.training.input_pipeline import Part, evaluation_part, training_data
 from kser.training.material import Material, load_material, read_corpus
+from kser.training.resumable import fit
 from kser.training.run_directory import Run
-from kser.training.trainer import Tuner, best_row, fit
+from kser.training.trainer import Tuner, best_row
 
 MODEL_FILE, FLOAT_MODEL_FILE, CC_NAME = "model.tflite", "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
@@ -173,24 +174,26 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, material = open_run(run_dir, paths)
     part = material.part(run, "test")
-    logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
-    return run, evaluate_predictions(Predictions.from_logits(part, logits), material.corpus.decision)
-
-
-def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    if kind in ("tflite", "tflm"):
+        return run, api.evaluate(_converted(run, part), part, kind)
     model = run_directory.load_model(run)
-    return predict_logits(fold_model(model) if kind == "folded" else model, features)
+    return run, api.evaluate(api.fold(model) if kind == "folded" else model, part)
 
 
-def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+def _converted(run: Run, part: Part) -> str:
+    """The path of a run's .tflite.
+
+    Raises:
+      RunError: there is none yet.
+      ModelFileError: it is another run's.
+    """
     path = run.file(MODEL_FILE)
     if not os.path.isfile(path):
         raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
     with Examiner() as examiner:
-        runner = GuardedRunner(kind, path, examiner)
-        if runner.shapes() != ((1, *features.shape[1:]), (1, len(run.labels))):
+        if GuardedRunner("tflm", path, examiner).shapes() != ((1, *part.features.shape[1:]), (1, len(run.labels))):
             raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
-        return runner.logits(features)
+    return path
 
 
 def fold_and_convert(
@@ -229,7 +232,7 @@ def fold_and_convert(
         result = _reported(result, compression=compressed.report)
         models |= {COMPRESSED: compressed.model} if compressed.pays else {}
     if board:
-        result = _reported(result, board=dataclasses.asdict(doctor.examine(result.model_bytes, [board], name=MODEL_FILE)[0]))
+        result = _reported(result, board=dataclasses.asdict(api.check_board(result.model_bytes, board)))
     files = {
         FLOAT_MODEL_FILE: result.float_model,
         **{f"model{suffix}.tflite": model for suffix, model in models.items()},

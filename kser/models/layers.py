@@ -50,6 +50,13 @@ class HRFDense(keras.layers.Layer):
 
     Raises:
       ConfigError: `expansion` or `depth` below 1, an unknown `hrf_init` or `form`.
+
+    Example:
+      >>> layer = kser.HRFDense(8, expansion=4, activation="relu")
+      >>> layer(np.ones((2, 5, 3), np.float32)).shape
+      TensorShape([2, 5, 8])
+      >>> [tuple(factor.shape) for factor in layer.factors]
+      [(3, 12), (12, 8)]
     """
 
     def __init__(

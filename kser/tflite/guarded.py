@@ -24,17 +24,18 @@ CLIPS_PER_CALL = 32
 
 
 class GuardedRunner:
-    """What `tflite.Runner` is, for a file, with its interpreter in the examiner's child.
+    """What `interpreter.Runner` is, for a file or its bytes, with the interpreter in the examiner's child.
 
     Raises:
       ConfigError: there is no interpreter of that kind.
       ModelFileError: the file cannot be read; of the methods: it is damaged, no kser model, or does not run there.
     """
 
-    def __init__(self, kind: str, path: str, examiner: Examiner):
+    def __init__(self, kind: str, model: str | bytes, examiner: Examiner):
         interpreter.require_interpreter(kind)
-        self._path, self._examiner = path, examiner
-        self._model = (kind, model_file.read_model_file(path), path)
+        in_memory = isinstance(model, bytes)
+        self.name, self._examiner = "The model" if in_memory else model, examiner
+        self._model = (kind, model if in_memory else model_file.read_model_file(model), self.name)
 
     def metadata(self) -> dict:
         """What `tflite.add_metadata` put into the file."""
@@ -54,14 +55,14 @@ class GuardedRunner:
         found = [self._run(_logits, features[start : start + CLIPS_PER_CALL]) for start in starts]
         logits = np.concatenate([np.array(rows, np.float32) for rows in found])
         if not np.isfinite(logits).all():
-            raise ModelFileError(f"{self._path} is damaged: its logits are not finite; write it again.")
+            raise ModelFileError(f"{self.name} is damaged: its logits are not finite; write it again.")
         return logits
 
     def _run(self, function: Callable, *arguments):
         try:
             return self._examiner.run(function, *self._model, *arguments)
         except ExaminationError as error:
-            raise ModelFileError(f"{self._path} is damaged: running it {error}; write it again.") from error
+            raise ModelFileError(f"{self.name} is damaged: running it {error}; write it again.") from error
 
 
 # --- In the child -----------------------------------------------------------------------------------------------------

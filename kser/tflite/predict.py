@@ -22,7 +22,7 @@ from kser.tflite.sandbox import Examiner
 
 @dataclass(frozen=True)
 class Prediction:
-    """A file's probabilities, (num_classes,) float32, and the label of the largest."""
+    """A clip's probabilities, (num_classes,) float32, and the label of the largest; `path` of its file, "" without one."""
 
     path: str
     label: str
@@ -30,8 +30,8 @@ class Prediction:
 
 
 class Predictor:
-    """A .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded features),
-    run in the examiner's child.
+    """A .tflite, a file or its bytes, with the front end it was trained with, as deploy/kser_micro has it (16-bit samples,
+    rounded features), run in the examiner's child.
 
     Attributes:
       metadata: what kser put into the file.
@@ -42,8 +42,8 @@ class Predictor:
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
     """
 
-    def __init__(self, model_path: str, interpreter: str, examiner: Examiner):
-        self._runner = GuardedRunner(interpreter, model_path, examiner)
+    def __init__(self, model: str | bytes, interpreter: str, examiner: Examiner):
+        self._runner = GuardedRunner(interpreter, model, examiner)
         self.metadata = self._runner.metadata()
         try:
             self.labels = tuple(self.metadata["labels"])
@@ -51,13 +51,13 @@ class Predictor:
             self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(
-                f"{model_path} has damaged kser metadata; write it again with bin/fold_and_convert."
+                f"{self._runner.name} has damaged kser metadata; write it again with bin/fold_and_convert."
             ) from error
         self.input, self.output = self._runner.tensors()
         shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
         if (self.input.shape, self.output.shape) != shapes:
             raise ModelFileError(
-                f"{model_path} has kser metadata of another model; write it again with bin/fold_and_convert."
+                f"{self._runner.name} has kser metadata of another model; write it again with bin/fold_and_convert."
             )
 
     def predict(self, path: str) -> Prediction:
@@ -66,7 +66,11 @@ class Predictor:
         Raises:
           AudioError: the file cannot be used.
         """
-        clip = reading.fix_clip(reading.load(path, self.config.upper_hz), self.config)
+        return self.predict_samples(reading.load(path, self.config.upper_hz), path)
+
+    def predict_samples(self, samples: np.ndarray, path: str = "") -> Prediction:
+        """One recording, (num_samples,) float32 in [-1, 1] at 16 kHz, of the file `path`, if it is of one."""
+        clip = reading.fix_clip(samples, self.config)
         probabilities = softmax(self.logits(self.features(reading.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 

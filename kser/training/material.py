@@ -51,6 +51,16 @@ def load_material(config: RunConfig, paths: DataPaths) -> Material:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
         tables.warn(sentence)
+    return divide(corpus, features, config)
+
+
+def divide(corpus: Corpus, features: Features, config: RunConfig) -> Material:
+    """The split that the settings ask for.
+
+    Raises:
+      DatasetError: there is no such split, or its test part is known from training.
+    """
+    data = config.data
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, config.train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)
