@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -107,8 +108,8 @@ def some_clips(data, count: int) -> np.ndarray:
     if isinstance(data, Part):
         return data.features[:count]
     if isinstance(data, tf.data.Dataset):
-        first = (batch[0] if isinstance(batch, tuple) else batch for batch in data)
-        return np.array([clip for clip, _ in zip((c for b in first for c in b.numpy()), range(count), strict=False)])
+        batches = (batch[0] if isinstance(batch, tuple) else batch for batch in data.as_numpy_iterator())
+        data = list(itertools.islice(itertools.chain.from_iterable(batches), count))
     return np.asarray(data[0] if isinstance(data, tuple) else data, np.float32)[:count]
 
 
