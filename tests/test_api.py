@@ -86,7 +86,7 @@ def own_model() -> keras.Model:
     x = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
     x = kser.HRFDense(8, expansion=2)(x)
-    x = keras.layers.Flatten()(x)
+    x = keras.layers.Reshape((x.shape[1] * x.shape[2],))(x)
     return keras.Model(inputs, keras.layers.Dense(3)(x), name="own")
 
 
