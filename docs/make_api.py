@@ -30,6 +30,7 @@ speakers, `clips/LABEL/SPEAKER/*.wav`, and this has gone before:
 import numpy as np
 import tensorflow as tf
 import kser
+from kser import HRFDense
 ```
 """
 _SECTION = re.compile(r"^(Args|Returns|Raises|Example|Attributes|Warns|Source|See also):$", re.MULTILINE)

@@ -26,7 +26,7 @@ from kser.config import (
 )
 from kser.datasets.corpus import Corpus
 from kser.datasets.feature_cache import load_features
-from kser.errors import ConfigError, FoldError
+from kser.errors import ConfigError
 from kser.export import convert, quantize
 from kser.export.fold import fold_model, foldable_layers
 from kser.export.graph import build_graph, read_graph
@@ -344,7 +344,8 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
     """The model as a .tflite of one clip a call, input and output of the same type as all within.
 
     Args:
-      model: (batch, num_frames, num_mels) to (batch, num_classes), folded, best rewritten too.
+      model: (batch, num_frames, num_mels) to (batch, num_classes); HRF that is still in it is folded first, rewrites are not
+        made (see `rewrite`).
       representative: clips whose activations tell the ranges of integers: the training part of `load_split`, which also
         puts its label names, log-mel settings and normalization into the file, so that `predict` and boards can hear with
         it; or x, (x, y) or a tf.data.Dataset as in `fit`, of which at most 200 clips are taken. None for float32 alone.
@@ -352,7 +353,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
 
     Raises:
       ConfigError: another dtype, no clips, or clips of another shape.
-      FoldError: the model is not folded.
+      FoldError: HRF is out of the fold's reach.
       KserError: TensorFlow Lite cannot express the model in these numbers.
 
     Example:
@@ -363,9 +364,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
     if dtype not in DTYPES:
         raise ConfigError(f"There is no dtype '{dtype}'; known: {', '.join(DTYPES)}.")
     if foldable_layers(model):
-        raise FoldError(
-            f"Model '{model.name}' still has HRF in it ({foldable_layers(model)[0]}); fold it with kser.fold first."
-        )
+        model = fold(model)
     if representative is None and dtype != "float32":
         raise ConfigError(f"{dtype} needs representative clips, as the training part of load_split has them.")
     clips = None if representative is None else arrays.some_clips(representative, REPRESENTATIVE_CLIPS)
