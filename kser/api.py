@@ -232,20 +232,20 @@ def fit(
       >>> len(kser.fit(model, dataset, epochs=1, verbose=False))
       1
     """
-    _require_logits(model)
+    num_classes = _num_classes(model)
     config = _train_config(model, settings)
-    num_classes = model.output_shape[-1]
     if isinstance(train, tf.data.Dataset):
         _require_unset({"augment": augment, **settings}, ("augment", "batch_size", "class_weight_power"))
         batches = arrays.dataset_batches(train, num_classes)
+        _require_shape(model, next(train.as_numpy_iterator())[0].shape)
     else:
-        batches = _batches(arrays.training_data(train, num_classes), augment, config)
-    held_out = None if validation is None else arrays.part(validation, num_classes)
-    _require_shape(model, next(iter(batches.of(0)))[0].shape)
+        batches = _batches(model, arrays.training_data(train, num_classes), augment, config)
+    held_out = None if validation is None else _part(model, validation)
     return trainer.fit(model, batches, held_out, config, _Printed() if verbose else _Silent())
 
 
-def _batches(data: TrainingData, augment: str | None, config: TrainConfig) -> EpochBatches:
+def _batches(model: keras.Model, data: TrainingData, augment: str | None, config: TrainConfig) -> EpochBatches:
+    _require_shape(model, data.features.shape)
     weights = input_pipeline.class_weights(data.labels, data.num_classes, config.class_weight_power)
     features = data.config.features if data.config else FeatureConfig()
     run = RunConfig(features=features, augment=arrays.augmentation(augment, data), train=config)
@@ -264,15 +264,26 @@ def _require_unset(settings: dict, names: tuple[str, ...]) -> None:
         raise ConfigError(f"A tf.data.Dataset is trained on as it is; leave out {given[0]}, and do that in the dataset.")
 
 
-def _require_logits(model: keras.Model) -> None:
+def _num_classes(model: keras.Model) -> int:
+    """Of a model of logits; raises ConfigError where it is none."""
+    if not isinstance(model, keras.Sequential) and not getattr(model, "_is_graph_network", False):
+        raise ConfigError(f"Model '{model.name}' has no shapes of its own; make it keras.Model(inputs, model.call(inputs)).")
     last = model.layers[-1]
     if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
         raise ConfigError(f"Model '{model.name}' ends in a softmax; leave it out: logits are trained on and deployed.")
+    return model.output_shape[-1]
+
+
+def _part(model: keras.Model, data) -> Part:
+    part = arrays.part(data, _num_classes(model))
+    _require_shape(model, part.features.shape)
+    return part
 
 
 def _require_shape(model: keras.Model, shape) -> None:
-    if tuple(shape[1:]) != tuple(model.input_shape[1:]):
-        raise ConfigError(f"Model '{model.name}' takes clips {model.input_shape[1:]}, not {tuple(shape[1:])}.")
+    if len(shape) != 3 or shape[0] == 0 or tuple(shape[1:]) != tuple(model.input_shape[1:]):
+        wanted = ", ".join(map(str, ("n", *model.input_shape[1:])))
+        raise ConfigError(f"Model '{model.name}' takes clips ({wanted}), n >= 1, not {tuple(shape)}.")
 
 
 class _Silent:
@@ -337,7 +348,13 @@ def rewrite(model: keras.Model, clips=None, passes: tuple[str, ...] = tuple(DEPL
     if clips is None:
         shape = CHECKED_CLIPS, *model.input_shape[1:]
         clips = np.random.default_rng(0).standard_normal(shape, np.float32)
-    return deploy_model(model, arrays.some_clips(clips, REPRESENTATIVE_CLIPS), passes).model
+    return deploy_model(model, _some_clips(model, clips), passes).model
+
+
+def _some_clips(model: keras.Model, data) -> np.ndarray:
+    clips = arrays.some_clips(data, REPRESENTATIVE_CLIPS)
+    _require_shape(model, clips.shape)
+    return clips
 
 
 def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> bytes:
@@ -367,7 +384,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
         model = fold(model)
     if representative is None and dtype != "float32":
         raise ConfigError(f"{dtype} needs representative clips, as the training part of load_split has them.")
-    clips = None if representative is None else arrays.some_clips(representative, REPRESENTATIVE_CLIPS)
+    clips = None if representative is None else _some_clips(model, representative)
     model_bytes = _CONVERTERS[dtype](model, clips)
     config = getattr(representative, "config", None)
     return model_file.add_metadata(model_bytes, _metadata(representative, dtype)) if config else model_bytes
@@ -432,8 +449,7 @@ def evaluate(model: keras.Model | bytes | str, data, interpreter: str = "tflm") 
       (3,)
     """
     if isinstance(model, keras.Model):
-        part = arrays.part(data, model.output_shape[-1])
-        _require_shape(model, part.features.shape)
+        part = _part(model, data)
         logits = predict_logits(model, part.features)
     else:
         with Examiner() as examiner:

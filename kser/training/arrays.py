@@ -137,8 +137,9 @@ def dataset_batches(dataset: tf.data.Dataset, num_classes: int) -> EpochBatches:
 def dataset_arrays(dataset: tf.data.Dataset, num_classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of a dataset as clips and label indices; raises ConfigError where they are none."""
     spec = dataset.element_spec
-    if not isinstance(spec, tuple) or len(spec) != 2:
-        raise ConfigError("A dataset must give batches (clips, labels), (batch, num_frames, num_mels) and (batch,).")
+    if not isinstance(spec, tuple) or [part.shape.rank for part in spec] not in ([3, 1], [3, 2]):
+        form = "(batch, num_frames, num_mels) and (batch,) or (batch, num_classes)"
+        raise ConfigError(f"A dataset must give batches (clips, labels), {form}.")
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ConfigError("The dataset never ends; give it an end with take(steps), which is then an epoch.")
     return (checked(clips, labels, num_classes) for clips, labels in dataset.as_numpy_iterator())
