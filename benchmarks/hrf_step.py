@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-import tempfile
 import time
 
 import numpy as np
@@ -16,9 +15,9 @@ from absl import app, flags
 
 from kser.audio.log_mel import Normalization
 from kser.cli.threads import use_threads
-from kser.config import DataPaths, FeatureConfig, HRFConfig, RunConfig
-from kser.models.presets import BACKBONES, preset
-from kser.training import input_pipeline, run_directory
+from kser.config import FeatureConfig, HRFConfig, RunConfig
+from kser.models.presets import BACKBONES, build_model, preset
+from kser.training import input_pipeline
 from kser.training.trainer import Trainer
 
 FLAGS = flags.FLAGS
@@ -32,7 +31,7 @@ NUM_CLASSES = 8
 WARM_UP_STEPS = 3
 
 
-def make_trainer(backbone: str, name: str, expansion: int, directory: str) -> Trainer:
+def make_trainer(backbone: str, name: str, expansion: int) -> Trainer:
     """The trainer of a preset on random clips."""
     model = dataclasses.replace(preset(backbone, name), hrf=HRFConfig(expansion=expansion))
     config = RunConfig(model=model)
@@ -43,8 +42,8 @@ def make_trainer(backbone: str, name: str, expansion: int, directory: str) -> Tr
     unit = Normalization(np.zeros(features.num_mels, np.float32), np.ones(features.num_mels, np.float32))
     rows, weights = np.arange(len(clips)), np.ones(NUM_CLASSES, np.float32)
     data = input_pipeline.TrainingData(clips, rows, labels, NUM_CLASSES, unit, weights)
-    names = tuple(map(str, range(NUM_CLASSES)))
-    return Trainer(run_directory.Run(directory, config, DataPaths(), "", names, (), (), unit), data)
+    network = build_model(model, features, NUM_CLASSES, config.train.seed)
+    return Trainer(network, input_pipeline.epoch_batches(data, config), config.train)
 
 
 def step_seconds(trainer: Trainer, batch) -> float:
@@ -56,14 +55,11 @@ def step_seconds(trainer: Trainer, batch) -> float:
 
 def measure(backbone: str, name: str) -> str:
     """One line: median milliseconds of both and the median of their ratios, pair by pair."""
-    with tempfile.TemporaryDirectory() as directory:
-        trainers = [make_trainer(backbone, name, expansion, directory) for expansion in (0, FLAGS.expansion)]
-        run, data = trainers[0].run, trainers[0].data
-        augment, batch_size = run.config.augment, run.config.train.batch_size
-        batch = next(iter(input_pipeline.training_batches(data, run.config.features, augment, batch_size, seed=0, epoch=0)))
-        for _ in range(WARM_UP_STEPS):
-            [step_seconds(trainer, batch) for trainer in trainers]
-        pairs = [[step_seconds(trainer, batch) for trainer in trainers] for _ in range(FLAGS.steps)]
+    trainers = [make_trainer(backbone, name, expansion) for expansion in (0, FLAGS.expansion)]
+    batch = next(iter(trainers[0].batches.of(0)))
+    for _ in range(WARM_UP_STEPS):
+        [step_seconds(trainer, batch) for trainer in trainers]
+    pairs = [[step_seconds(trainer, batch) for trainer in trainers] for _ in range(FLAGS.steps)]
     plain, hrf = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
     return f"{backbone} {name}: plain {plain:.1f} ms, HRF x{FLAGS.expansion} {hrf:.1f} ms per step, median ratio {ratio:.3f}"

@@ -1,12 +1,65 @@
 """kser: speech-emotion recognition from Keras training to TensorFlow Lite Micro.
 
-Importing the package fixes the environment settings TensorFlow reads only once, before TensorFlow is imported: its log
-level, no oneDNN, and Keras 2 (`tf_keras`), the only Keras tensorflow-model-optimization works with.
+From a corpus to a board's verdict (here of a folder `clips/LABEL/SPEAKER/*.wav`; `load_corpus("ravdess", ...)` and the like
+read published ones):
+
+    import kser
+
+    corpus = kser.load_corpus("folder", "clips")
+    train, validation, test = kser.load_split(corpus, 1)
+    model = kser.create_model("conformer_micro", num_classes=len(corpus.labels), hrf=4)
+    kser.fit(model, train, validation, epochs=3)
+    small = kser.rewrite(kser.fold(model))
+    model_bytes = kser.to_tflite(small, train, dtype="int8")
+    print(kser.evaluate(model_bytes, test))
+    print(kser.predict(model_bytes, corpus.utterances[0].path))
+    print(kser.check_board(model_bytes, "nano33ble"))
+
+The same of arrays of one's own, normalized log-mel (n, num_frames, num_mels) and label indices (n,), or of a
+`tf.data.Dataset` that gives batches of them:
+
+    import numpy as np
+    import kser
+
+    x, y = np.random.default_rng(0).normal(size=(24, 247, 40)), np.arange(24) % 3
+    model = kser.create_model("conformer_micro", num_classes=3, hrf=4)
+    kser.fit(model, (x[:18], y[:18]), epochs=3)  # or kser.fit(model, dataset, epochs=3)
+    model_bytes = kser.to_tflite(kser.rewrite(kser.fold(model)), x[:18], dtype="int8")
+    print(kser.TFLMInterpreter(model_bytes).logits(x[18:].astype("float32")).argmax(1))
+    print(kser.evaluate(model_bytes, (x[18:], y[18:])))
+    print(kser.check_board(model_bytes, "nano33ble"))
+
+Recordings in memory become the first form by `load_waveforms`. Nothing is written but the cache of log-mel; runs that can be
+continued, compared and deployed are what the commands are for.
+
+Importing the package loads nothing else. It fixes the environment settings TensorFlow reads only once, before TensorFlow is
+imported: its log level, no oneDNN, and Keras 2 (`tf_keras`), the only Keras tensorflow-model-optimization works with.
 """
 
+import importlib
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kser.api import (
+        check_board,
+        create_model,
+        evaluate,
+        fit,
+        fold,
+        load_split,
+        load_waveforms,
+        predict,
+        rewrite,
+        to_tflite,
+    )
+    from kser.config import FeatureConfig
+    from kser.datasets import load_corpus
+    from kser.errors import KserError
+    from kser.models.hrf import HRFDense
+    from kser.tflite.interpreter import TFLMRunner as TFLMInterpreter
 
 if "tensorflow" in sys.modules and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
     warnings.warn(
@@ -20,3 +73,44 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 __version__ = "0.1.0"
+
+# In the order of docs/api.md.
+__all__ = [
+    "load_corpus",
+    "load_split",
+    "load_waveforms",
+    "FeatureConfig",
+    "create_model",
+    "HRFDense",
+    "fit",
+    "fold",
+    "rewrite",
+    "to_tflite",
+    "TFLMInterpreter",
+    "evaluate",
+    "predict",
+    "check_board",
+    "KserError",
+]
+
+# Public names that are not defined in kser.api: the module and the name there.
+_ELSEWHERE = {
+    "load_corpus": ("kser.datasets", "load_corpus"),
+    "FeatureConfig": ("kser.config", "FeatureConfig"),
+    "HRFDense": ("kser.models.hrf", "HRFDense"),
+    "TFLMInterpreter": ("kser.tflite.interpreter", "TFLMRunner"),
+    "KserError": ("kser.errors", "KserError"),
+}
+
+
+def __getattr__(name: str):
+    """A public name, whose module is loaded when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'kser' has no attribute {name!r}")
+    module, attribute = _ELSEWHERE.get(name, ("kser.api", name))
+    value = globals()[name] = getattr(importlib.import_module(module), attribute)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

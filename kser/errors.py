@@ -2,7 +2,16 @@
 
 
 class KserError(Exception):
-    """Something the user can mend: what is wrong, where, and what to do, in one sentence."""
+    """Something the user can mend: what is wrong, where, and what to do, in one sentence. All errors named on this page, of
+    module `kser.errors`, are of this class.
+
+    Example:
+      >>> try:
+      ...     kser.create_model("conformer_tiny", num_classes=3)
+      ... except kser.KserError as error:
+      ...     print(error)  # doctest: +ELLIPSIS
+      There is no model 'conformer_tiny'; known: conformer_micro, conformer_light, ...
+    """
 
 
 class KserWarning(UserWarning):

@@ -69,6 +69,19 @@ class Diagnosis:
     problems: tuple[Problem, ...]
     figures: Figures
 
+    def __str__(self) -> str:
+        """The verdict, what the model takes of the board, and every problem with its fix, a line each."""
+        figures = self.figures
+        ram = "unknown" if figures.ram_bytes is None else figures.ram_bytes
+        ms, factor = figures.inference_ms, figures.real_time_factor
+        lines = [
+            f"{find_board(self.board).title}: {self.verdict}",
+            f"RAM {ram} of {figures.free_ram_bytes} bytes, flash {figures.flash_bytes} of {figures.free_flash_bytes} bytes",
+            f"inference {ms.middle:.0f} ms ({ms.low:.0f} to {ms.high:.0f}), "
+            f"{factor.middle:.0%} of the {figures.decision_ms:g} ms between decisions",
+        ]
+        return "\n".join(lines + [f"{p.severity}: {p.what}, {p.where}; fix: {p.fix}" for p in self.problems])
+
 
 # --- Examination ------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,16 @@ MAX_DECISIONS_AVERAGED = 64
 
 @dataclass(frozen=True)
 class FeatureConfig(Settings):
-    """Log-mel front end at 16 kHz: `ln(|STFT|^2 @ mel + log_floor)` of a clip of fixed length."""
+    """Log-mel front end at 16 kHz: `ln(|STFT|^2 @ mel + log_floor)` of a clip of fixed length.
+
+    Raises:
+      ConfigError: a setting is out of range, or does not fit the others.
+
+    Example:
+      >>> features = kser.FeatureConfig(clip_seconds=0.6, num_mels=16)
+      >>> features.num_frames, features.num_mels, features.window_samples
+      (57, 16, 512)
+    """
 
     window_ms: float = setting(32.0, "Length of the analysis window in milliseconds.", 4, 128)
     hop_ms: float = setting(10.0, "Distance of successive windows in milliseconds.", 1, 128)

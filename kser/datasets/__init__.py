@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -53,12 +54,28 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def load_corpus(name: str, data_dir: str, options: str = "") -> Corpus:
-    """The corpus `name` as found in `data_dir`, read with `options`, names separated by commas.
+def load_corpus(name: str, data_dir: str = "", options: str = "") -> Corpus:
+    """A corpus as it lies on the disk: which clips there are, who speaks in them and what was labelled. No audio is read.
+
+    Args:
+      name: a published corpus (kser/datasets/README.md lists them); "folder", your own clips, in a table or in folders
+        LABEL/SPEAKER; or "synthetic", generated sounds for trying things out.
+      data_dir: where it was unpacked; "synthetic" makes its own.
+      options: ways of reading it that the corpus offers, by name, separated by commas.
+
+    Returns:
+      `labels`, the names in the order of their indices; `speakers`; `utterances`, each with its `path`, `label` and
+      `speaker`; `protocols`, the ways it is split in the literature; `warnings`, how it differs from the published one.
 
     Raises:
       DatasetError: unknown name or option, or nothing usable in `data_dir`.
+
+    Example:
+      >>> corpus = kser.load_corpus("folder", "clips")
+      >>> corpus.labels, corpus.speakers, len(corpus.utterances)
+      (('high', 'low', 'middle'), ('ann', 'bob', 'cem', 'dee'), 24)
     """
+    data_dir = os.fspath(data_dir)
     if name not in SOURCES:
         raise DatasetError(f"There is no corpus '{name}'; known: {', '.join(sorted(SOURCES))}.")
     source = SOURCES[name]

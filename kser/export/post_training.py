@@ -30,7 +30,7 @@ def to_tflite(model: keras.Model, representative: np.ndarray | None = None, dtyp
     Args:
       model: with one float32 input of fixed shape (None, ...). A model of another dtype policy is converted as float32.
       representative: float32 (n, ...) training data, n >= 1, for int8 and int16x8.
-      dtype: `int8` (input and output too), `int16x8` (activations of 16 bits, weights of 8) or `float`.
+      dtype: `int8` (input and output too), `int16x8` (activations of 16 bits, weights of 8) or `float32`.
 
     Raises:
       ConfigError: an unknown `dtype`, or the input or `representative` is not of that form.
@@ -45,7 +45,7 @@ def to_tflite(model: keras.Model, representative: np.ndarray | None = None, dtyp
     """
     if dtype not in _CONVERTERS:
         raise ConfigError(f"dtype must be one of {', '.join(_CONVERTERS)}, not '{dtype}'.")
-    if dtype != "float":
+    if dtype != "float32":
         if representative is None:
             raise ConfigError(f"Conversion to {dtype} takes representative data, float32 (n, ...) as the model does.")
         convert.require_inputs(model, representative)
@@ -68,7 +68,7 @@ def _to_int16x8(model: keras.Model, representative: np.ndarray) -> bytes:
     return convert.to_int16x8_tflite(build_graph(written_out_norms(graph)) if graph else model, representative)
 
 
-_CONVERTERS: dict[str, Callable] = {"int8": _to_int8, "int16x8": _to_int16x8, "float": _to_float}
+_CONVERTERS: dict[str, Callable] = {"int8": _to_int8, "int16x8": _to_int16x8, "float32": _to_float}
 
 
 def _known_graph(model: keras.Model) -> Graph | None:

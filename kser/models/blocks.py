@@ -76,8 +76,9 @@ class Builder:
         return self.apply(keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name), x)
 
     def dropout(self, x, name: str, rate: float | None = None):
+        # "stateful" draws from a generator that a checkpoint can hold; Keras' default would start anew on resuming.
         rate = self.config.dropout if rate is None else rate
-        return self.apply(keras.layers.Dropout(rate, seed=self.layer_seed(name), name=name), x)
+        return self.apply(keras.layers.Dropout(rate, seed=self.layer_seed(name), rng_type="stateful", name=name), x)
 
 
 def stem(b: Builder, x):

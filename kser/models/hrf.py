@@ -56,7 +56,7 @@ class HRFDense(keras.layers.Dense):
       ConfigError: `expansion` or `depth` below 1, an unknown `hrf_init` or `form`, `inner_bias` without `use_bias`.
 
     Example:
-      >>> layer = HRFDense(3, "relu", expansion=2)
+      >>> layer = kser.HRFDense(3, "relu", expansion=2)
       >>> y = layer(np.ones((1, 4), np.float32))
       >>> [w.shape for w in layer.get_weights()]
       [(4, 8), (8, 3), (3,)]

@@ -183,7 +183,25 @@ class LiteRTRunner(Runner):
 
 
 class TFLMRunner(Runner):
-    """TensorFlow Lite Micro on this computer: the interpreter and reference kernels a microcontroller runs."""
+    """TensorFlow Lite Micro on this computer: the interpreter and reference kernels a microcontroller runs.
+
+    `logits(features)` takes normalized log-mel (n, num_frames, num_mels) float32 to logits (n, num_classes) float32, by the
+    scales of the model's integers; `arena()` tells the bytes of tensor arena in use. It runs in this process, which a
+    damaged model can crash: for one of unknown origin use `evaluate`, `predict` and `check_board`.
+
+    Args:
+      model_bytes: the .tflite, of one input (1, num_frames, num_mels) and one output (1, num_classes).
+      name: what complaints call it.
+      arena_bytes: size of the tensor arena.
+
+    Raises:
+      ModelFileError: no such model, one that TensorFlow Lite Micro cannot run, or, of `logits`, features that do not fit.
+
+    Example:
+      >>> interpreter = kser.TFLMInterpreter(model_bytes)
+      >>> interpreter.logits(test.features).shape, interpreter.arena().total > 0
+      ((6, 3), True)
+    """
 
     library = "TensorFlow Lite Micro"
 

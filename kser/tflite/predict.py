@@ -21,7 +21,7 @@ from kser.tflite.sandbox import Limits, Sandbox, SandboxedRunner
 
 @dataclass(frozen=True)
 class Prediction:
-    """A file's probabilities, (num_classes,) float32, and the label of the largest."""
+    """A clip's probabilities, (num_classes,) float32, and the label of the largest; `path` of its file, "" without one."""
 
     path: str
     label: str
@@ -29,8 +29,8 @@ class Prediction:
 
 
 class Predictor:
-    """An untrusted .tflite with the front end it was trained with, as deploy/kser_micro has it (16-bit samples, rounded
-    features), run in a sandbox. A context manager; its end ends the sandbox.
+    """An untrusted .tflite, a file or its bytes, with the front end it was trained with, as deploy/kser_micro has it (16-bit
+    samples, rounded features), run in a sandbox. A context manager; its end ends the sandbox.
 
     Attributes:
       metadata: what kser put into the file.
@@ -42,15 +42,15 @@ class Predictor:
       ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
     """
 
-    def __init__(self, model_path: str, interpreter: str = "tflm", limits: Limits = Limits()):  # noqa: B008 (frozen)
+    def __init__(self, model: str | bytes, interpreter: str = "tflm", limits: Limits = Limits()):  # noqa: B008 (frozen)
         self._sandbox = Sandbox(limits)
         try:
-            self._open(SandboxedRunner(interpreter, model_path, self._sandbox), model_path)
+            self._open(SandboxedRunner(interpreter, model, self._sandbox))
         except BaseException:
             self.close()
             raise
 
-    def _open(self, runner: SandboxedRunner, path: str) -> None:
+    def _open(self, runner: SandboxedRunner) -> None:
         self._runner, self.metadata = runner, runner.metadata()
         rewrite = "write it again with bin/fold_and_convert."
         try:
@@ -58,11 +58,11 @@ class Predictor:
             self.config = from_dict(FeatureConfig, self.metadata["features"])
             self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
         except (KeyError, TypeError, ValueError, KserError) as error:
-            raise ModelFileError(f"{path} has damaged kser metadata; {rewrite}") from error
+            raise ModelFileError(f"{runner.name} has damaged kser metadata; {rewrite}") from error
         self.input, self.output = runner.tensors()
         shapes = (1, self.config.num_frames, self.config.num_mels), (1, len(self.labels))
         if (self.input.shape, self.output.shape) != shapes:
-            raise ModelFileError(f"{path} has kser metadata of another model; {rewrite}")
+            raise ModelFileError(f"{runner.name} has kser metadata of another model; {rewrite}")
 
     def __enter__(self) -> Predictor:
         return self
@@ -80,7 +80,11 @@ class Predictor:
         Raises:
           AudioError: the file cannot be used.
         """
-        clip = reading.fix_clip(reading.load(path, self.config.upper_hz), self.config)
+        return self.predict_samples(reading.load(path, self.config.upper_hz), path)
+
+    def predict_samples(self, samples: np.ndarray, path: str = "") -> Prediction:
+        """One recording, (num_samples,) float32 in [-1, 1] at 16 kHz, of the file `path`, if it is of one."""
+        clip = reading.fix_clip(samples, self.config)
         probabilities = softmax(self.logits(self.features(reading.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 

@@ -122,17 +122,18 @@ class Sandbox:
 
 
 class SandboxedRunner:
-    """What `interpreter.Runner` is, for an untrusted file: the interpreter is open in a sandbox.
+    """What `interpreter.Runner` is, for an untrusted file or its bytes: the interpreter is open in a sandbox.
 
     Raises:
       ConfigError: there is no interpreter of that kind.
       ModelFileError: the file cannot be read; of the methods: it is damaged, no kser model, or does not run there.
     """
 
-    def __init__(self, kind: str, path: str, sandbox: Sandbox):
+    def __init__(self, kind: str, model: str | bytes, sandbox: Sandbox):
         interpreter.require_interpreter(kind)
-        self._path, self._sandbox = path, sandbox
-        self._model = (kind, model_file.read_model_file(path), path)
+        in_memory = isinstance(model, bytes)
+        self.name, self._sandbox = "The model" if in_memory else model, sandbox
+        self._model = (kind, model if in_memory else model_file.read_model_file(model), self.name)
 
     def metadata(self) -> dict:
         """What `model_file.add_metadata` put into the file."""
@@ -148,14 +149,14 @@ class SandboxedRunner:
         found = [self._run(_logits, features[start : start + CLIPS_PER_CALL]) for start in starts]
         logits = np.concatenate([np.array(rows, np.float32) for rows in found])
         if not np.isfinite(logits).all():
-            raise ModelFileError(f"{self._path} is damaged: its logits are not finite; write it again.")
+            raise ModelFileError(f"{self.name} is damaged: its logits are not finite; write it again.")
         return logits
 
     def _run(self, function: Callable, *arguments):
         try:
             return self._sandbox.run(function, *self._model, *arguments)
         except SandboxError as error:
-            raise ModelFileError(f"{self._path} is damaged: running it {error}; write it again.") from error
+            raise ModelFileError(f"{self.name} is damaged: running it {error}; write it again.") from error
 
 
 # --- In the child -----------------------------------------------------------------------------------------------------

@@ -25,13 +25,13 @@ class Predictions:
     """A model's (n, num_classes) probabilities for n clips, with their names, speakers and true label indices."""
 
     utterance_ids: tuple[str, ...]
-    speakers: np.ndarray
+    speakers: np.ndarray | None
     labels: np.ndarray
     probabilities: np.ndarray
 
     @classmethod
     def from_logits(cls, part, logits: np.ndarray) -> Predictions:
-        """Those of the clips of a `pipeline.Part`."""
+        """Those of the clips of an `input_pipeline.Part`."""
         return cls(part.utterance_ids, part.speakers, part.labels, softmax(logits))
 
 
@@ -40,12 +40,32 @@ class Evaluation:
     """Scores over clips, with 95 % intervals over speakers (`metrics.intervals`).
 
     Where a decision is made for a speaker, not for a clip, `by_speaker` has the scores over speakers for each of DECIDED_BY.
+    Where the speakers are not known there are no intervals, and `num_speakers` is 0.
     """
 
     scores: Scores
     intervals: dict[str, tuple[float, float]]
     num_speakers: int
     by_speaker: dict[str, Scores]
+
+    @property
+    def UA(self) -> float:  # noqa: N802 (the field's name)
+        """Unweighted average recall."""
+        return self.scores.UA
+
+    @property
+    def WA(self) -> float:  # noqa: N802 (the field's name)
+        """Weighted accuracy: the share of clips recognized."""
+        return self.scores.WA
+
+    def __str__(self) -> str:
+        of = f" of {self.num_speakers} speakers" if self.num_speakers else ""
+        return f"{self.scores.confusion.sum()} clips{of}: " + ", ".join(map(self._figure, METRICS))
+
+    def _figure(self, name: str) -> str:
+        ends = self.intervals.get(name)
+        interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends and self.num_speakers > 1 else ""
+        return f"{name} {getattr(self.scores, name):.3f}{interval}"
 
     def to_dict(self) -> dict:
         """Plain JSON values."""
@@ -67,6 +87,8 @@ def evaluate_predictions(found: Predictions, decision: str = "utterance") -> Eva
         _, truth, *decided = decide_by_speaker(found.labels, found.probabilities, found.speakers)
         by_speaker = {name: score(truth, d, num_classes) for name, d in zip(DECIDED_BY, decided, strict=True)}
     scores = score(found.labels, predicted, num_classes)
+    if found.speakers is None:
+        return Evaluation(scores, {}, 0, by_speaker)
     ends = intervals(found.labels, predicted, found.speakers, num_classes)
     return Evaluation(scores, ends, len(set(found.speakers)), by_speaker)
 

@@ -9,8 +9,8 @@ import tf_keras as keras
 
 from kser.config import QuantizationConfig, RunConfig
 from kser.models.inference import mean_divergence, predict_logits
-from kser.training.input_pipeline import Part, TrainingData
-from kser.training.trainer import CLIP_NORM, FINAL_LEARNING_RATE, best_row, epoch_batches, mean_loss, validate
+from kser.training.input_pipeline import Part, TrainingData, epoch_batches
+from kser.training.trainer import CLIP_NORM, FINAL_LEARNING_RATE, best_row, mean_loss, validate
 
 
 class Tuner:
@@ -32,9 +32,9 @@ class Tuner:
     ):
         self.model, self.teacher, self.config, self.data, self.validation = model, teacher, config, data, validation
         self.imitates, self.epochs = settings.qat_targets == "network", settings.qat_epochs
-        self.steps_per_epoch = max(1, len(data.labels) // config.train.batch_size)
+        self.batches = epoch_batches(data, config)
         schedule = keras.optimizers.schedules.CosineDecay(
-            settings.qat_learning_rate, self.epochs * self.steps_per_epoch, FINAL_LEARNING_RATE
+            settings.qat_learning_rate, self.epochs * self.batches.per_epoch, FINAL_LEARNING_RATE
         )
         self.optimizer = keras.optimizers.Adam(schedule, global_clipnorm=CLIP_NORM, jit_compile=False)
         smoothing = 0.0 if self.imitates else config.train.label_smoothing
@@ -46,12 +46,12 @@ class Tuner:
         """Trains for all epochs and leaves the model with the weights of its best one.
 
         Args:
-          progress: as in `trainer.fit`.
+          progress: as in `trainer.train`.
         Returns:
           One row per epoch, with what the model scored before the first as epoch 0.
         """
         rows, best = [{"epoch": 0, **self._judge()}], self.model.get_weights()
-        progress.start(0, self.epochs, self.steps_per_epoch)
+        progress.start(0, self.epochs, self.batches.per_epoch)
         for epoch in range(1, self.epochs + 1):
             loss = self._epoch(epoch, progress.step)
             rows.append({"epoch": epoch, "loss": loss, **self._judge()})
@@ -63,8 +63,7 @@ class Tuner:
 
     def _epoch(self, number: int, on_step: Callable[[], None]) -> float:
         # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
-        batches = epoch_batches(self.data, self.config, self.config.train.epochs + number - 1)
-        return mean_loss(self.step, batches, on_step)
+        return mean_loss(self.step, self.batches.of(self.config.train.epochs + number - 1), on_step)
 
     def _judge(self) -> dict[str, float]:
         scores = validate(self.model, self.validation, self.data.num_classes)

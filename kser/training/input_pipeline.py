@@ -19,12 +19,16 @@ from kser.datasets.protocols import Split
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """The validation or the test part: normalized clips (n, num_frames, num_mels), label indices, speakers, names (n,)."""
+    """The validation or the test part: normalized clips (n, num_frames, num_mels), label indices, speakers, names (n,).
+
+    `speakers` are None where they are not known. `decision` is the corpus' (see `Corpus`).
+    """
 
     features: np.ndarray
     labels: np.ndarray
-    speakers: np.ndarray
+    speakers: np.ndarray | None
     utterance_ids: tuple[str, ...]
+    decision: str = "utterance"
 
 
 def label_indices(corpus: Corpus) -> np.ndarray:
@@ -39,14 +43,16 @@ def evaluation_part(corpus: Corpus, features: Features, indices, normalization: 
     chosen = [corpus.utterances[i] for i in indices]
     clips = normalization.apply(features.values[indices])
     names = tuple(u.utterance_id for u in chosen)
-    return Part(clips, label_indices(corpus)[indices], np.array([u.speaker for u in chosen]), names)
+    speakers = np.array([u.speaker for u in chosen])
+    return Part(clips, label_indices(corpus)[indices], speakers, names, corpus.decision)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
     """The training part: raw log-mel of all clips and which rows are trained on, label indices (n,), what batches need.
 
-    `variants` (n, num_variants, num_frames, num_mels) are the training clips with their sound augmented.
+    `variants` (n, num_variants, num_frames, num_mels) are the training clips with their sound augmented. `label_names` and
+    `config` say what the indices mean and how the clips were made; None where they are not kser's own log-mel.
     """
 
     features: np.ndarray
@@ -56,10 +62,19 @@ class TrainingData:
     normalization: Normalization
     class_weights: np.ndarray
     variants: np.ndarray | None = None
+    label_names: tuple[str, ...] = ()
+    config: RunConfig | None = None
 
     def clip(self, index: np.ndarray) -> np.ndarray:
         """Training clips (..., num_frames, num_mels) by their index (...)."""
         return self.features[self.rows[index]]
+
+    def normalized(self, count: int | None = None) -> np.ndarray:
+        """All clips, or `count` of them spread evenly, as the network sees them: (count, num_frames, num_mels)."""
+        chosen = np.arange(len(self.rows))
+        if count is not None and count < len(chosen):
+            chosen = np.linspace(0, len(chosen) - 1, count).astype(int)
+        return self.normalization.apply(self.clip(chosen))
 
 
 def class_weights(labels: np.ndarray, num_classes: int, power: float) -> np.ndarray:
@@ -76,7 +91,8 @@ def training_data(corpus: Corpus, features: Features, split: Split, config: RunC
     weights = class_weights(labels, len(corpus.labels), config.train.class_weight_power)
     normalization = estimate_normalization(features.moments[rows], config.features.remove_level)
     variants = load_variants([corpus.utterances[i] for i in rows], config, cache_dir)
-    return TrainingData(features.values, rows, labels, len(corpus.labels), normalization, weights, variants)
+    names = corpus.labels
+    return TrainingData(features.values, rows, labels, len(names), normalization, weights, variants, names, config)
 
 
 def training_batches(
@@ -112,6 +128,28 @@ def training_batches(
     example, mix = map(tf.autograph.experimental.do_not_convert, (example, mix))
     dataset = tf.data.Dataset.from_tensor_slices(order).map(example)
     return dataset.batch(batch_size, drop_remainder=len(order) >= batch_size).map(mix)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochBatches:
+    """What a network is trained on: the batches of an epoch, counted from 0, and how many of them there are.
+
+    Each is (clips (batch, num_frames, num_mels), targets (batch, num_classes), weights (batch,)), all float32.
+    """
+
+    of: Callable[[int], tf.data.Dataset]
+    per_epoch: int
+    num_classes: int
+
+
+def epoch_batches(data: TrainingData, config: RunConfig) -> EpochBatches:
+    """The training part's, shuffled and augmented as the settings say."""
+    train = config.train
+
+    def of(epoch: int) -> tf.data.Dataset:
+        return training_batches(data, config.features, config.augment, train.batch_size, train.seed, epoch)
+
+    return EpochBatches(of, max(1, len(data.labels) // train.batch_size), data.num_classes)
 
 
 def _on_graph(function: Callable, shape: tuple[int, ...], *indices: tf.Tensor) -> tf.Tensor:

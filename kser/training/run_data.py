@@ -54,12 +54,22 @@ def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
         corpus = shuffle_labels(corpus, config.train.seed)
     for sentence in corpus.warnings:
         warnings.warn(sentence, KserWarning, stacklevel=2)
+    return divide(corpus, features, config)
+
+
+def divide(corpus: Corpus, features: Features, config: RunConfig) -> RunData:
+    """Which epoch is kept, and the split that follows from it: only what chooses no epoch is trained on.
+
+    Raises:
+      DatasetError: there is no such split, or its test part is known from training.
+    Warns:
+      KserWarning: its validation part cannot be trained on.
+    """
     select, split = _split(corpus, features, config)
     return RunData(replace(config, train=replace(config.train, select=select)), corpus, features, split)
 
 
 def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, Split]:
-    """Which epoch is kept, and the split that follows from it: only what chooses no epoch is trained on."""
     data, train = config.data, config.train
     split = make_split(corpus, data.protocol, data.split, data.validation_speakers, train.seed)
     protocol = find_protocol(corpus, data.protocol)[1]

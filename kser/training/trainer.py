@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import tensorflow as tf
 import tf_keras as keras
 
-from kser.config import RunConfig, TrainConfig
-from kser.errors import RunError
+from kser.config import TrainConfig
 from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.training import run_directory
-from kser.training.input_pipeline import Part, TrainingData, training_batches
+from kser.training.input_pipeline import EpochBatches, Part
 from kser.training.metrics import score
-from kser.training.run_directory import Run
 
 CLIP_NORM = 5.0
 # The cosine schedule ends at this share of the peak learning rate.
@@ -79,53 +76,33 @@ def product_decay(layer: HRFDense) -> list[tf.Tensor]:
     return gradients
 
 
-def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
-    """The state of all dropout: Keras 2 keeps it in a private attribute, and out of its own checkpoints."""
-    return [layer._random_generator._generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
-
-
 class Trainer:
-    """The state of a training, and the steps that change it."""
+    """The state of a training, and the steps that change it.
 
-    def __init__(self, run: Run, data: TrainingData, teacher: Callable | None = None):
-        self.run, self.data, self.teacher = run, data, teacher
-        config = run.config.train
-        # Dropout then draws from generators that a checkpoint can hold; its default would start anew on resuming.
-        keras.backend.experimental.enable_tf_random_generator()
-        self.model = run_directory.new_model(run)
-        self.steps_per_epoch = max(1, len(data.labels) // config.batch_size)
-        schedule = learning_rate_schedule(config, self.steps_per_epoch)
-        momentum = average_momentum(config.epochs * self.steps_per_epoch)
+    Args:
+      model: (batch, num_frames, num_mels) to (batch, num_classes) logits; it is trained in place.
+      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
+    """
+
+    def __init__(self, model: keras.Model, batches: EpochBatches, config: TrainConfig, teacher: Callable | None = None):
+        self.model, self.batches, self.config, self.teacher = model, batches, config, teacher
+        num_steps = config.epochs * batches.per_epoch
         self.optimizer = keras.optimizers.Adam(
-            schedule, global_clipnorm=CLIP_NORM, use_ema=True, ema_momentum=momentum, jit_compile=False
+            learning_rate_schedule(config, batches.per_epoch),
+            global_clipnorm=CLIP_NORM,
+            use_ema=True,
+            ema_momentum=average_momentum(num_steps),
+            jit_compile=False,
         )
-        self.optimizer.build(self.model.trainable_variables)
+        self.optimizer.build(model.trainable_variables)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         self.epoch = tf.Variable(0, dtype=tf.int64)
-        checkpoint = tf.train.Checkpoint(
-            model=self.model, optimizer=self.optimizer, epoch=self.epoch, dropout=dropout_generators(self.model)
-        )
-        self.checkpoints = tf.train.CheckpointManager(checkpoint, run.file("checkpoint"), max_to_keep=1)
         # Nothing here needs AutoGraph, which would take ten times as long to trace.
         self.step = tf.function(self._train_step, autograph=False)
 
-    def restore(self) -> int:
-        """Continues from the last checkpoint, if there is one; returns the number of epochs already done.
-
-        Raises:
-          RunError: the checkpoint is damaged.
-        """
-        try:
-            self.checkpoints.restore_or_initialize()
-        except (tf.errors.OpError, ValueError, AssertionError, KeyError) as error:
-            where = self.run.file("checkpoint")
-            raise RunError(f"The checkpoint in {where} is damaged; train again into another directory.") from error
-        return int(self.epoch.numpy())
-
     def train_epoch(self, on_step: Callable[[], None]) -> float:
         """One pass over the training part; returns the mean loss."""
-        batches = epoch_batches(self.data, self.run.config, int(self.epoch.numpy()))
-        loss = mean_loss(self.step, batches, on_step)
+        loss = mean_loss(self.step, self.batches.of(int(self.epoch.numpy())), on_step)
         self.epoch.assign_add(1)
         return loss
 
@@ -147,24 +124,16 @@ class Trainer:
             loss = self.loss(targets, self.model(clips, training=True), weights)
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        config = self.run.config.train
-        decay_kernels(self.model, config.weight_decay * self.optimizer.learning_rate, config.hrf_decay)
+        rate = self.config.weight_decay * self.optimizer.learning_rate
+        decay_kernels(self.model, rate, self.config.hrf_decay)
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return loss
 
     def _targets(self, clips, labels):
         """The labels, smoothed (Szegedy et al. 2016), and what the teachers say of these very clips; (batch, classes)."""
-        config = self.run.config.train
-        targets = labels * (1 - config.label_smoothing) + config.label_smoothing / self.data.num_classes
-        if self.teacher is None:
-            return targets
-        return (1 - config.teacher_share) * targets + config.teacher_share * self.teacher(clips)
-
-
-def epoch_batches(data: TrainingData, config: RunConfig, epoch: int) -> tf.data.Dataset:
-    """The batches of one epoch, counted from 0, of a run's training."""
-    train = config.train
-    return training_batches(data, config.features, config.augment, train.batch_size, train.seed, epoch)
+        smoothing, share = self.config.label_smoothing, self.config.teacher_share
+        targets = labels * (1 - smoothing) + smoothing / self.batches.num_classes
+        return targets if self.teacher is None else (1 - share) * targets + share * self.teacher(clips)
 
 
 def mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
@@ -202,46 +171,73 @@ def best_row(rows: list[dict]) -> dict:
     return max(rows, key=lambda row: (row["val_UA"], -row["val_loss"]))
 
 
-def fit(run: Run, data: TrainingData, validation: Part | None, progress, teacher: Callable | None = None) -> list[dict]:
-    """Trains to the configured number of epochs, from the last checkpoint where there is one.
+class Progress(Protocol):
+    """Is told how far a training is."""
 
-    The best epoch's averaged weights are kept in the run directory; without a validation part those of the last.
+    def start(self, done: int, total: int, steps: int) -> None:
+        """`done` of `total` epochs, of `steps` each, are done."""
+
+    def step(self) -> None:
+        """A step is done."""
+
+    def epoch(self, row: dict) -> None:
+        """An epoch is done, whose scores these are."""
+
+
+class Keeper(Protocol):
+    """Keeps what a training arrives at."""
+
+    def best(self, model: keras.Model) -> None:
+        """The model is better than all before it."""
+
+    def epoch(self, rows: list[dict]) -> None:
+        """An epoch is done, the last of these rows."""
+
+
+class WeightsKeeper:
+    """Keeps the weights of the best epoch in memory."""
+
+    def best(self, model: keras.Model) -> None:
+        self.weights = model.get_weights()
+
+    def epoch(self, rows: list[dict]) -> None:
+        pass
+
+
+def train(trainer: Trainer, validation: Part | None, keeper: Keeper, progress: Progress, rows=()) -> list[dict]:
+    """Trains to the configured number of epochs; the best one's averaged weights are the keeper's.
 
     Args:
-      progress: an object with `start(done, total, steps)`, `step()` and `epoch(row)`, told how far the training is.
-      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
+      validation: chooses the best epoch; None: it is the last.
+      rows: those of epochs already done.
     Returns:
       One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
     """
-    trainer = Trainer(run, data, teacher)
-    epochs = run.config.train.epochs
-    rows = run_directory.read_history(run, trainer.restore())
-    writer = tf.summary.create_file_writer(os.path.join(run.path, "tensorboard"))
-    progress.start(len(rows), epochs, trainer.steps_per_epoch)
+    rows, epochs = list(rows), trainer.config.epochs
+    progress.start(len(rows), epochs, trainer.batches.per_epoch)
     while len(rows) < epochs:
         loss = trainer.train_epoch(progress.step)
         with trainer.averaged_weights() as model:
-            rows.append({"epoch": len(rows) + 1, "loss": loss, **validate(model, validation, data.num_classes)})
+            scores = validate(model, validation, trainer.batches.num_classes)
+            rows.append({"epoch": len(rows) + 1, "loss": loss, **scores})
             if best_row(rows) is rows[-1]:
-                run_directory.save_weights(run, model)
+                keeper.best(model)
         rows[-1]["learning_rate"] = float(trainer.optimizer.learning_rate)
-        _keep(run, trainer, rows, writer)
+        keeper.epoch(rows)
         progress.epoch(rows[-1])
     return rows
 
 
-def _keep(run: Run, trainer: Trainer, rows: list[dict], writer) -> None:
-    """The checkpoint last: whatever a kill leaves newer than it is written again, with the same values, on resuming."""
-    run_directory.write_history(run, rows)
-    try:
-        _write_scalars(writer, rows[-1])
-        trainer.checkpoints.save()
-    except (tf.errors.OpError, OSError) as error:
-        raise RunError(f"Cannot write to {run.path}; is the disk full? Free some and continue with --resume.") from error
-
-
-def _write_scalars(writer, row: dict) -> None:
-    with writer.as_default(step=row["epoch"]):
-        for name in row.keys() - {"epoch"}:
-            tf.summary.scalar(name, row[name])
-    writer.flush()
+def fit(
+    model: keras.Model,
+    batches: EpochBatches,
+    validation: Part | None,
+    config: TrainConfig,
+    progress: Progress,
+    teacher: Callable | None = None,
+) -> list[dict]:
+    """Trains the model and leaves it with the best epoch's averaged weights; rows as of `train`."""
+    keeper = WeightsKeeper()
+    rows = train(Trainer(model, batches, config, teacher), validation, keeper, progress)
+    model.set_weights(keeper.weights)
+    return rows

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from kser import api
 from kser.boards.catalog import find_board
 from kser.config import INT8, QAT, DataPaths, QuantizationConfig
 from kser.errors import ConfigError, DatasetError
@@ -23,7 +24,7 @@ from kser.training.fine_tuning import Tuner
 from kser.training.input_pipeline import evaluation_part, training_data
 from kser.training.run_data import RunData
 from kser.training.run_directory import Run
-from kser.workflow.runs import MODEL_FILE, open_run
+from kser.workflow.runs import open_run
 
 FLOAT_MODEL_FILE, CC_NAME = "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
@@ -105,9 +106,7 @@ def _open_to_convert(run_dir: str, paths: DataPaths, settings: QuantizationConfi
 
 
 def _diagnosis(model_bytes: bytes, board: str) -> dict:
-    from kser.boards import doctor
-
-    return dataclasses.asdict(doctor.examine(model_bytes, [board], name=MODEL_FILE)[0])
+    return dataclasses.asdict(api.check_board(model_bytes, board))
 
 
 def _write_conversion(run: Run, result: exporter.Export, models: dict[str, bytes], with_sources: bool) -> None:

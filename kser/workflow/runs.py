@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 
-import numpy as np
-
+from kser import api
 from kser.config import DataPaths
 from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
-from kser.export.fold import fold_model
-from kser.models.inference import predict_logits
 from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory
-from kser.training.evaluation import Evaluation, Predictions, evaluate_predictions
+from kser.training.evaluation import Evaluation
+from kser.training.input_pipeline import Part
 from kser.training.run_data import RunData, load_run_data
 from kser.training.run_directory import Run
 
@@ -50,24 +48,27 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, run_data = open_run(run_dir, paths)
     part = run_data.part(run, "test")
-    logits = (_keras_logits if kind in ("keras", "folded") else _tflite_logits)(run, kind, part.features)
-    return run, evaluate_predictions(Predictions.from_logits(part, logits), run_data.corpus.decision)
-
-
-def _keras_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+    if kind in ("tflite", "tflm"):
+        return run, api.evaluate(_converted(run, part), part, kind)
     model = run_directory.load_model(run)
-    return predict_logits(fold_model(model) if kind == "folded" else model, features)
+    return run, api.evaluate(api.fold(model) if kind == "folded" else model, part)
 
 
-def _tflite_logits(run: Run, kind: str, features: np.ndarray) -> np.ndarray:
+def _converted(run: Run, part: Part) -> str:
+    """The path of a run's .tflite.
+
+    Raises:
+      RunError: there is none yet.
+      ModelFileError: it is another run's.
+    """
     path = run.file(MODEL_FILE)
     if not os.path.isfile(path):
         raise RunError(f"{run.path} has no {MODEL_FILE} yet; make it with bin/fold_and_convert --run_dir={run.path}.")
     with Sandbox() as sandbox:
-        runner = SandboxedRunner(kind, path, sandbox)
-        if tuple(tensor.shape for tensor in runner.tensors()) != ((1, *features.shape[1:]), (1, len(run.labels))):
-            raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
-        return runner.logits(features)
+        shapes = tuple(tensor.shape for tensor in SandboxedRunner("tflm", path, sandbox).tensors())
+    if shapes != ((1, *part.features.shape[1:]), (1, len(run.labels))):
+        raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
+    return path
 
 
 def test_clips(run_dir: str, paths: DataPaths) -> list[Utterance]:

@@ -26,9 +26,10 @@ from kser.training.evaluation import (
     write_predictions,
 )
 from kser.training.input_pipeline import training_data
+from kser.training.resumable import fit
 from kser.training.run_data import RunData, load_run_data, read_corpus
 from kser.training.run_directory import Run
-from kser.training.trainer import best_row, fit
+from kser.training.trainer import best_row
 from kser.workflow.runs import open_run, where
 
 SUMMARY_FILE = "summary.json"

@@ -16,7 +16,7 @@ from tests.export.users_models import Subclassed, cnn, functional, nested, train
 from tests.networks import clips, network
 
 # Of the range of outputs: rounding to 256 steps in each of a handful of layers, to 65536 and of kernels alone, not at all.
-TOLERANCES = {"int8": 0.08, "int16x8": 0.02, "float": 1e-5}
+TOLERANCES = {"int8": 0.08, "int16x8": 0.02, "float32": 1e-5}
 
 
 def swish_and_softmax() -> keras.Model:
@@ -62,7 +62,7 @@ def test_a_users_model_runs_in_tflm(make, dtype):
     model_bytes = to_tflite(model, x, dtype)
     runner = TFLMRunner(model_bytes)
     assert runner.input.shape == (1, *model.input_shape[1:])
-    assert runner.input.dtype == runner.output.dtype == {"int8": "int8", "int16x8": "int16", "float": "float32"}[dtype]
+    assert runner.input.dtype == runner.output.dtype == {"int8": "int8", "int16x8": "int16", "float32": "float32"}[dtype]
     expected = np.asarray(model(x), np.float32)
     assert np.abs(runner.logits(x) - expected).max() <= TOLERANCES[dtype] * np.ptp(expected)
 

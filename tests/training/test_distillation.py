@@ -18,10 +18,11 @@ from kser.datasets.labels import LABEL_SETS
 from kser.datasets.protocols import make_split
 from kser.errors import ConfigError, RunError
 from kser.models.inference import predict_logits, softmax
+from kser.models.presets import build_model
 from kser.training import run_directory
 from kser.training import trainer as training
 from kser.training.distillation import mean_answer, open_teachers
-from kser.training.input_pipeline import TrainingData
+from kser.training.input_pipeline import TrainingData, epoch_batches
 from tests import tiny, tiny_run
 from tests.tiny_run import Quiet
 
@@ -85,16 +86,17 @@ def test_the_answer_is_the_mean_of_what_each_says_of_the_clips_as_it_knows_them(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_targets_share_out_between_smoothed_labels_and_the_answer(tmp_path, share):
+def test_targets_share_out_between_smoothed_labels_and_the_answer(share):
     config = tiny.run_config(teacher_share=share, label_smoothing=0.3)
     normalization = Normalization(np.zeros(16, np.float32), np.ones(16, np.float32))
-    run = run_directory.Run(str(tmp_path), config, DataPaths(), "", tiny.LABELS, (), (), normalization)
     data = TrainingData(np.zeros((1, 1, 1)), np.zeros(1, int), np.zeros(1, int), 3, normalization, np.ones(3))
     labels, answer = tf.constant([[0.0, 1.0, 0.0]]), tf.constant([[0.2, 0.5, 0.3]])
     smoothed = np.array([[0.1, 0.8, 0.1]])
-    taught = training.Trainer(run, data, lambda clips: answer)._targets(None, labels)
+    batches = epoch_batches(data, config)
+    model = build_model(config.model, config.features, 3)
+    taught = training.Trainer(model, batches, config.train, lambda clips: answer)._targets(None, labels)
     np.testing.assert_allclose(taught, (1 - share) * smoothed + share * answer, atol=1e-6)
-    np.testing.assert_allclose(training.Trainer(run, data)._targets(None, labels), smoothed, atol=1e-6)
+    np.testing.assert_allclose(training.Trainer(model, batches, config.train)._targets(None, labels), smoothed, atol=1e-6)
 
 
 def test_a_pupil_of_nothing_but_answers_comes_closer_to_its_teacher_than_one_of_labels(train, teachers):

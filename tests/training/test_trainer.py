@@ -18,7 +18,8 @@ from kser.errors import DatasetError, KserWarning, RunError
 from kser.models.hrf import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
-from kser.training.input_pipeline import training_data
+from kser.training.input_pipeline import epoch_batches, training_data
+from kser.training.resumable import RunKeeper
 from kser.training.trainer import (
     BATCHES_AHEAD,
     best_row,
@@ -99,8 +100,9 @@ def test_the_last_epoch_is_kept_where_the_validation_speakers_train_too(train_ti
     metrics = json.loads((tmp_path / "last" / "metrics.json").read_text())
     assert (metrics["best_epoch"], metrics["val_UA"]) == (3, None)
     run_data = workflow.open_run(last.path, DataPaths(cache_dir=str(tmp_path / "cache")))[1]
-    again = training.Trainer(last, training_data(run_data.corpus, run_data.features, run_data.split, last.config))
-    assert again.restore() == 3
+    data = training_data(run_data.corpus, run_data.features, run_data.split, last.config)
+    again = training.Trainer(run_directory.new_model(last), epoch_batches(data, last.config), last.config.train)
+    assert len(RunKeeper(last, again).restore()) == 3
     for a, b in zip(run_directory.load_model(last).get_weights(), again.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -1,0 +1,89 @@
+"""A training whose run directory keeps all it needs to be continued where it was killed, to the same bits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+import tf_keras as keras
+
+from kser.errors import RunError
+from kser.training import run_directory
+from kser.training.input_pipeline import Part, TrainingData, epoch_batches
+from kser.training.run_directory import Run
+from kser.training.trainer import Progress, Trainer, train
+
+
+def fit(
+    run: Run, data: TrainingData, validation: Part | None, progress: Progress, teacher: Callable | None = None
+) -> list[dict]:
+    """Trains a run to its configured number of epochs, from the last checkpoint where there is one.
+
+    The best epoch's averaged weights are kept in the run directory; without a validation part those of the last.
+
+    Args:
+      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
+    Returns:
+      One row per epoch, as of `trainer.train`.
+    """
+    trainer = Trainer(run_directory.new_model(run), epoch_batches(data, run.config), run.config.train, teacher)
+    keeper = RunKeeper(run, trainer)
+    return train(trainer, validation, keeper, progress, keeper.restore())
+
+
+class RunKeeper:
+    """Keeps the state of a training, its best weights and its history in a run directory."""
+
+    def __init__(self, run: Run, trainer: Trainer):
+        self.run = run
+        self.writer = tf.summary.create_file_writer(os.path.join(run.path, "tensorboard"))
+        checkpoint = tf.train.Checkpoint(
+            model=trainer.model,
+            optimizer=trainer.optimizer,
+            epoch=trainer.epoch,
+            dropout=dropout_generators(trainer.model),
+        )
+        self.checkpoints = tf.train.CheckpointManager(checkpoint, run.file("checkpoint"), max_to_keep=1)
+        self.num_epochs = trainer.epoch
+
+    def restore(self) -> list[dict]:
+        """Brings the training back to its last checkpoint, if there is one; returns the rows of the epochs done.
+
+        Raises:
+          RunError: the checkpoint or the history is damaged.
+        """
+        try:
+            self.checkpoints.restore_or_initialize()
+        except (tf.errors.OpError, ValueError, AssertionError, KeyError) as error:
+            where = self.run.file("checkpoint")
+            raise RunError(f"The checkpoint in {where} is damaged; train again into another directory.") from error
+        return run_directory.read_history(self.run, int(self.num_epochs.numpy()))
+
+    def best(self, model: keras.Model) -> None:
+        run_directory.save_weights(self.run, model)
+
+    def epoch(self, rows: list[dict]) -> None:
+        """The checkpoint last: whatever a kill leaves newer than it is written again, with the same values, on resuming.
+
+        Raises:
+          RunError: it cannot be written.
+        """
+        run_directory.write_history(self.run, rows)
+        try:
+            self._write_scalars(rows[-1])
+            self.checkpoints.save()
+        except (tf.errors.OpError, OSError) as error:
+            where = self.run.path
+            raise RunError(f"Cannot write to {where}; is the disk full? Free some and continue with --resume.") from error
+
+    def _write_scalars(self, row: dict) -> None:
+        with self.writer.as_default(step=row["epoch"]):
+            for name in row.keys() - {"epoch"}:
+                tf.summary.scalar(name, row[name])
+        self.writer.flush()
+
+
+def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
+    """The state of all dropout: Keras 2 keeps it in a private attribute, and out of its own checkpoints."""
+    return [layer._random_generator._generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
