@@ -23,6 +23,7 @@ NOTES = {
     "errors": "the exceptions that become a sentence",
     "config": "settings, frozen and checked",
     "files": "files that appear whole or not at all",
+    "progress": "how far long work is",
     "audio": "sound to log-mel, augmentation",
     "models": "Keras layers, HRF, backbones, presets",
     "datasets": "corpora: clips with labels and speakers; splits, manifests, the feature cache",
@@ -31,12 +32,13 @@ NOTES = {
     "export": "fold, rewrites, quantization, conversion, proofs",
     "boards": "what boards have, and whether a model runs there: ops, memory, milliseconds",
     "boards.search": "the largest network that a board has memory and time for, found without training any",
-    "firmware": "C++ projects, the serial line to a board",
-    "plots": "learning curves, confusion matrices",
+    "api": "what `import kser` gives",
+    "firmware": "C++ projects, the serial line",
+    "plots": "confusion matrices, frontiers",
     "workflow": "the jobs, from files to files: train a run, evaluate it, convert it, predict with it",
     "cli": "one module a command: flags, a call, a printed block",
 }
-GROUND, TOP = {"errors", "config", "files"}, {"cli"}
+GROUND, TOP = {"errors", "config", "files", "progress"}, {"cli"}
 
 
 def pill(right: float, top: float, text: str) -> str:

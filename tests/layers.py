@@ -6,14 +6,14 @@ from __future__ import annotations
 # imports, it imports only when it is asked for.
 LAYERS = (
     ("errors",),
-    ("config", "files"),
+    ("config", "files", "progress"),
     ("audio", "models"),
     ("datasets",),
     ("training", "tflite"),
     ("export",),
     ("boards",),
     ("boards.search",),
-    ("firmware", "plots"),
+    ("api", "firmware", "plots"),
     ("workflow",),
     ("cli",),
 )

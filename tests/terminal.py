@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 
-from tests.cli.command_server import REPOSITORY
+from tests.imports import ROOT as REPOSITORY
 
 
 def on_a_terminal(code: str, columns: int) -> str:

@@ -58,8 +58,8 @@ def _top_names(path: str) -> set[str]:
 @pytest.fixture(scope="module")
 def loaded() -> tuple[set[str], set[str]]:
     """What is loaded with the networks and their export, and then with all that is below the boards."""
-    # The exporter measures a run, which knows its corpus; Beam is an extra that pip installs on demand.
-    conversion = modules_of("models", "export", without=("kser.export.exporter",))
+    # The export of a run directory measures a run, which knows its corpus; Beam is an extra that pip installs on demand.
+    conversion = modules_of("models", "export", without=("kser.export.run_exporter",))
     rest = modules_of(*PARTS[: PARTS.index("boards")], without=("kser.audio.preview", "kser.datasets.beam_scan"))
     arguments = [sys.executable, "-c", LOADED, json.dumps([conversion, rest])]
     completed = subprocess.run(arguments, cwd=imports.ROOT, capture_output=True, text=True)
