@@ -135,7 +135,8 @@ def read_graph(model: keras.Model) -> Graph:
       FoldError: the model is subclassed or nested, shares a layer between two places, calls one with arguments besides its
         inputs, or has several inputs or outputs.
     """
-    config = _functional(model).get_config()
+    model = _functional(model)
+    config = model.get_config()
     if len(config["input_layers"]) != 1 or len(config["output_layers"]) != 1:
         raise FoldError(
             f"Model '{model.name}' has more than one input or output; only a flat graph of one can be rewritten."

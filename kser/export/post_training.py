@@ -45,10 +45,8 @@ def to_tflite(model: keras.Model, representative: np.ndarray | None = None, dtyp
     """
     if dtype not in _CONVERTERS:
         raise ConfigError(f"dtype must be one of {', '.join(_CONVERTERS)}, not '{dtype}'.")
-    if dtype != "float32":
-        if representative is None:
-            raise ConfigError(f"Conversion to {dtype} takes representative data, float32 (n, ...) as the model does.")
-        convert.require_inputs(model, representative)
+    if dtype != "float32" and representative is None:
+        raise ConfigError(f"Conversion to {dtype} takes representative data, float32 (n, ...) as the model does.")
     return _CONVERTERS[dtype](_float32(fold_model(model) if foldable_layers(model) else model), representative)
 
 
@@ -57,6 +55,7 @@ def _to_float(model: keras.Model, representative) -> bytes:
 
 
 def _to_int8(model: keras.Model, representative: np.ndarray) -> bytes:
+    convert.require_inputs(model, representative)
     graph = _known_graph(model)
     if graph is not None:
         model = fake_quantized(rounded_kernels(graph, {}), measure_ranges(graph, representative))

@@ -14,10 +14,10 @@ from kser.errors import ConfigError, FoldError
 from kser.models.hrf_starts import start_factors, start_generator
 from kser.models.layers import register
 
-# What the Dense of a fold takes over from its HRFDense.
+# What the Dense of a fold takes over from its HRFDense, beside the initializers.
 _DENSE_SETTINGS = (
-    *("units", "activation", "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer", "bias_regularizer"),
-    *("activity_regularizer", "kernel_constraint", "bias_constraint", "name", "trainable"),
+    *("units", "activation", "use_bias", "kernel_regularizer", "bias_regularizer", "activity_regularizer"),
+    *("kernel_constraint", "bias_constraint", "name", "trainable"),
 )
 # Share of the largest output by which rounding may part a layer from its fold; the second in half precision.
 _MAX_DIFFERENCE, _MAX_DIFFERENCE_HALF = 1e-4, 5e-2
@@ -217,8 +217,11 @@ class HRFDense(keras.layers.Dense):
         if not self.built:
             raise FoldError(f"Cannot fold {self.name}: it has no weights yet; build its model or call it on data first.")
         kernel, *bias = self.folded_weights()
-        dense = keras.layers.Dense(**{name: getattr(self, name) for name in _DENSE_SETTINGS}, dtype=self.dtype_policy)
+        settings = {name: getattr(self, name) for name in _DENSE_SETTINGS}
+        dense = keras.layers.Dense(**settings, kernel_initializer="zeros", dtype=self.dtype_policy)
         dense.build((None, len(kernel)))
+        # Only now: an unseeded one that draws twice gives the same numbers and warns of it.
+        dense.kernel_initializer, dense.bias_initializer = self.kernel_initializer, self.bias_initializer
         dense.set_weights([kernel, *bias])
         _require_same_function(self, dense)
         return dense

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tf_keras as keras
 
-from kser.config import FeatureConfig, ModelConfig, QuantizationConfig, SmoothingConfig, from_dict
+from kser.config import QuantizationConfig
 from kser.errors import ConfigError, FoldError, ModelFileError
 from kser.export import convert, exporter
 from kser.export.fold import fold_model
@@ -88,24 +88,6 @@ def test_int8_is_close_to_float(trained, part):
 def test_the_float_model_computes_as_keras(trained, part):
     logits = predict_logits(run_directory.load_model(trained.run), part.features)
     np.testing.assert_allclose(interpreter.LiteRTRunner(trained.result.float_model).logits(part.features), logits, atol=1e-4)
-
-
-def test_the_metadata_tells_all_that_prediction_needs(trained):
-    metadata = model_file.read_metadata(trained.result.model_bytes)
-    assert tuple(metadata["labels"]) == tiny.LABELS
-    assert from_dict(FeatureConfig, metadata["features"]) == tiny.FEATURES
-    assert from_dict(ModelConfig, metadata["model"]) == tiny.MODEL
-    assert from_dict(SmoothingConfig, metadata["smoothing"]) == SmoothingConfig()
-    np.testing.assert_array_equal(np.float32(metadata["normalization"]["mean"]), trained.run.normalization.mean)
-    np.testing.assert_array_equal(np.float32(metadata["normalization"]["std"]), trained.run.normalization.std)
-    assert metadata["arena_bytes"] == trained.result.report["arena_bytes"]["total"]
-    settings = from_dict(QuantizationConfig, metadata["quantization"])
-    assert settings == QuantizationConfig(representative_clips=NUM_REPRESENTATIVE)
-    certificate = exporter.certificate_json(trained.result.certificate).encode()
-    assert metadata["fold_certificate_sha256"] == hashlib.sha256(certificate).hexdigest()
-    assert (metadata["corpus"], metadata["protocol"], metadata["split"]) == ("tiny", "", 1)
-    assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
-    assert metadata["test_UA"] == trained.result.report["scores"]["tflm"]["UA"]
 
 
 def test_a_fold_beyond_its_bound_is_not_converted(trained, part, monkeypatch):

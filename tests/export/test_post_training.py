@@ -41,7 +41,7 @@ def unknown_layers() -> keras.Model:
     x = keras.Input((12, 4))
     y = keras.layers.Conv1D(6, 3, activation="relu")(x)
     y = keras.layers.LeakyReLU()(HRFDense(6, expansion=2)(y)) * 0.5
-    return keras.Model(x, HRFDense(3, "tanh", expansion=2)(keras.layers.GlobalMaxPooling1D()(y)), name="unknown")
+    return keras.Model(x, HRFDense(3, "tanh", expansion=2)(keras.layers.GlobalAveragePooling1D()(y)), name="unknown")
 
 
 MODELS = {
@@ -63,8 +63,10 @@ def test_a_users_model_runs_in_tflm(make, dtype):
     runner = TFLMRunner(model_bytes)
     assert runner.input.shape == (1, *model.input_shape[1:])
     assert runner.input.dtype == runner.output.dtype == {"int8": "int8", "int16x8": "int16", "float32": "float32"}[dtype]
+    half = any(layer.compute_dtype == "float16" for layer in model.layers)
+    tolerance = max(TOLERANCES[dtype], 2e-3 if half else 0)
     expected = np.asarray(model(x), np.float32)
-    assert np.abs(runner.logits(x) - expected).max() <= TOLERANCES[dtype] * np.ptp(expected)
+    assert np.abs(runner.logits(x) - expected).max() <= tolerance * np.ptp(expected)
 
 
 def test_the_whole_path_of_a_users_cnn():
@@ -89,9 +91,8 @@ def test_ksers_own_quantization_is_used_where_it_knows_all_layers():
 
 
 def test_batch_norms_cost_nothing():
-    assert set(describe(to_tflite(cnn(), values(8, 8, 8, 2))).ops) == {
-        "CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "RESHAPE",
-    }  # fmt: skip
+    ops = describe(to_tflite(cnn(), values(8, 8, 8, 2))).ops
+    assert set(ops) == {"CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "RESHAPE"}
 
 
 def test_a_subclassed_model_is_told_what_to_do():

@@ -94,8 +94,9 @@ def cnn(**settings) -> keras.Model:
     """A small CNN (8, 8, 2) to 3 logits with a factorized layer before the last."""
     return keras.Sequential(
         [
-            keras.layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 2)),
+            keras.layers.Conv2D(4, 3, input_shape=(8, 8, 2)),
             keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
             keras.layers.MaxPooling2D(),
             keras.layers.Flatten(),
             HRFDense(8, "relu", expansion=2, name="hidden", **settings),
