@@ -13,10 +13,10 @@ import os
 import numpy as np
 import soundfile
 
+from kser.audio.synthesis.sound import record, speak
+from kser.audio.synthesis.voices import EMOTIONS, LABELS, SPEAKERS, draw_segments, draw_voice
 from kser.config import SAMPLE_RATE_HZ
 from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
-from kser.datasets.synthesis.sound import record, speak
-from kser.datasets.synthesis.voices import EMOTIONS, LABELS, SPEAKERS, draw_segments, draw_voice
 from kser.errors import DatasetError, KserError
 from kser.files import write_bytes
 from kser.progress import counting

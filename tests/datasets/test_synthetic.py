@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from kser.audio.synthesis import sound, voices
 from kser.config import SAMPLE_RATE_HZ
 from kser.datasets import synthetic
 from kser.datasets.corpus import label_counts
 from kser.datasets.protocols import find_protocol, make_split
-from kser.datasets.synthesis import sound, voices
 from kser.errors import DatasetError
 
 TAKES = (1, 2)

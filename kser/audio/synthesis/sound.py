@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
+from kser.audio.synthesis.voices import Segment, Voice, from_decibels
 from kser.config import SAMPLE_RATE_HZ
-from kser.datasets.synthesis.voices import Segment, Voice, from_decibels
 
 # Overlap-add of 16 ms windows every 4 ms; the transform leaves the formants 48 ms to ring out.
 _HOP, _WINDOW, _FFT = 64, 256, 1024
