@@ -23,8 +23,11 @@ from kser import workflow
 from kser.audio import reading
 from kser.config import DataPaths
 from kser.errors import AudioError, ConfigError, DatasetError, KserError, ModelFileError
-from kser.export import parity, quantize
+from kser.export import parity
+from kser.export.device_ops import one_operation_each
+from kser.export.fake_quant import rounded_kernels
 from kser.export.graph import read_graph
+from kser.export.ranges import measure_ranges
 from kser.firmware import project
 from kser.training import run_directory
 from tests import sounds, tiny
@@ -148,7 +151,7 @@ def test_importing_loads_nothing_heavy(statement):
 
 
 def test_names_resolve_to_what_defines_them():
-    from kser.models.layers import HRFDense
+    from kser.models.hrf import HRFDense
     from kser.tflite.interpreter import TFLMRunner
 
     assert kser.HRFDense is HRFDense and kser.TFLMInterpreter is TFLMRunner
@@ -250,9 +253,9 @@ def test_speakers_given_make_intervals(arrays):
 def test_each_dtype_computes_what_the_network_does(arrays, small, dtype):
     clips = arrays[0].astype(np.float32)
     logits = kser.TFLMInterpreter(kser.to_tflite(small, clips, dtype)).logits(clips)
-    graph = quantize.one_operation_each(read_graph(small))
-    rounded = quantize.rounded_kernels(graph, {})
-    bound = parity.rounding_bound(graph, rounded, quantize.measure_ranges(graph, clips), clips).value
+    graph = one_operation_each(read_graph(small))
+    rounded = rounded_kernels(graph, {})
+    bound = parity.rounding_bound(graph, rounded, measure_ranges(graph, clips), clips).value
     assert np.abs(logits - small(clips)).mean() < (1e-5 if dtype == "float32" else bound)
 
 
