@@ -63,7 +63,8 @@ def load_split(
 ) -> tuple[TrainingData, Part | None, Part]:
     """Training, validation and test part of a corpus, as log-mel; computed once and then read from a cache.
 
-    No speaker of the test part is in another part, nor is a recording: a split that leaks is refused.
+    A split whose test part is known from training is refused: no recording is in both, and no speaker, unless the protocol
+    shares speakers by definition.
 
     Args:
       corpus: what `load_corpus` returned.
@@ -116,9 +117,9 @@ def load_waveforms(
     labels: tuple[str, ...],
     features: FeatureConfig | None = None,
     augment: str | None = None,
-    seed: int = 0,
 ) -> tuple[TrainingData, Part | None, Part]:
-    """The same as `load_split`, of recordings in memory that you have split yourself.
+    """The same as `load_split`, of recordings in memory that you have split yourself: the normalization is the training
+    part's, no speaker is looked for in two parts.
 
     Args:
       train, test, validation: (waveforms, y) or (waveforms, y, speakers): n arrays (num_samples,) of floats in [-1, 1] at
@@ -126,7 +127,6 @@ def load_waveforms(
       labels: names of the labels, in the order of their indices.
       features: settings of the log-mel; None: `FeatureConfig()`.
       augment: as in `load_split`, without the steps that take the sound; None: all others of its default.
-      seed: that of `fit`, to be noted in the model.
 
     Returns:
       As `load_split`.
@@ -148,7 +148,7 @@ def load_waveforms(
     chosen = recommended if augment is None else AugmentConfig(augment)
     if chosen.steps("sound"):
         raise ConfigError(f"Of augment {augment!r} recordings in memory cannot have {chosen.steps('sound')[0][0]}.")
-    return arrays.split_of_waveforms(train, validation, test, labels, features or FeatureConfig(), chosen, seed)
+    return arrays.split_of_waveforms(train, validation, test, labels, features or FeatureConfig(), chosen)
 
 
 # --- Networks ---------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def fit(
         `class_weight_power`, `seed`; meaning and defaults are those of `bin/train --help`.
 
     Returns:
-      A row for each epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
+      A row an epoch, with epoch, loss, learning_rate and, where a part validates, val_loss and val_UA.
 
     Raises:
       ConfigError: an unknown setting or one out of range, data of another form or that do not fit the model.

@@ -149,11 +149,10 @@ def dataset_arrays(dataset: tf.data.Dataset, num_classes: int) -> Iterator[tuple
 
 
 def split_of_waveforms(
-    train, validation, test, labels: Sequence[str], features: FeatureConfig, augment: AugmentConfig, seed: int
+    train, validation, test, labels: Sequence[str], features: FeatureConfig, augment: AugmentConfig
 ) -> tuple[TrainingData, Part | None, Part]:
     """Parts of (waveforms, labels) or (waveforms, labels, speakers), normalized as the training part tells."""
     config = RunConfig(DataConfig("waveforms"), features, augment=augment)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
     raw = log_mel(_pair(train)[0], features)
     normalization = estimate_normalization(clip_moments(raw), features.remove_level)
     indices, weights = label_indices(train[1], len(raw), len(labels)), np.ones(len(labels), np.float32)
