@@ -113,6 +113,7 @@ setup(
     packages=[*find_packages(include=["kser", "kser.*"]), "kser.deploy"],
     package_dir={"kser.deploy": "deploy"},
     package_data={"kser": ["py.typed"], "kser.datasets": ["checksums.npz"], "kser.deploy": ["**/*"]},
+    exclude_package_data={"": ["BUILD"], "kser.deploy": ["**/BUILD"]},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={

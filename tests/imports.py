@@ -12,9 +12,8 @@ PYTHON_FOLDERS = ("kser", "tests", "benchmarks", "docs")
 
 # Import names that are not the package's name.
 PACKAGE_OF = {"absl": "absl_py", "google": "protobuf", "serial": "pyserial", "sklearn": "scikit_learn"}
-# Only benchmarks compare with librosa, which brings threadpoolctl, and ask for it where it is missing; locking it would lock
-# 20 packages.
-NOT_LOCKED = {"librosa", "threadpoolctl"}
+# Only benchmarks compare with librosa, and ask for it where it is missing; locking it would lock 20 packages.
+NOT_LOCKED = {"librosa"}
 
 
 def python_files() -> list[str]:
