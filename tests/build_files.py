@@ -32,14 +32,14 @@ py_library(
     deps = [],
 )
 '''
-MODULE = '''
+MODULE = """
 py_library(
     name = "{name}",
     srcs = ["{name}.py"],
     deps = [],
 )
-'''
-TESTS = '''load("//tests:defs.bzl", "kser_tests")
+"""
+TESTS = """load("//tests:defs.bzl", "kser_tests")
 
 package(default_visibility = ["//visibility:public"])
 
@@ -48,7 +48,7 @@ kser_tests(
     srcs = glob(["*.py"]),
     deps = [],
 )
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ def project_files(model_bytes: bytes, board: str, figures: Figures) -> dict[str,
 
 def _folder(name: str) -> dict[str, bytes]:
     root = DEPLOY / name
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file() and p.name != "BUILD"}
+    files = (p for p in sorted(root.rglob("*")) if p.is_file() and p.name != "BUILD")  # BUILD is this tree's Bazel's
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in files}
 
 
 def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[str, str]:
