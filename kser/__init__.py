@@ -72,7 +72,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 # oneDNN reorders float sums between runs of different thread counts; results here are meant to be repeated.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # In the order of docs/api.md.
 __all__ = [

@@ -15,7 +15,7 @@
 
 namespace kser {
 
-constexpr char kVersion[] = "0.1.0";
+constexpr char kVersion[] = "0.2.0";
 
 constexpr std::uint32_t PowerOfTwoFrom(std::uint32_t least, std::uint32_t power = 1) {
   return power >= least ? power : PowerOfTwoFrom(least, 2 * power);
