@@ -105,11 +105,7 @@ def search(
         for backbone in _runnable(budget.board, backbones, features, model_settings, num_classes)
         for hop, models in itertools.product(hops_ms, grid(backbone, model_settings))
     ]
-    found: list[Candidate] = []
-    with _workers(jobs) as run:
-        for done, candidates in enumerate(run(explore, families), 1):
-            found += candidates
-            progress(done, len(families))
+    found = _explore_all(families, jobs, progress)
     fitting = [candidate for candidate in found if candidate.fits]
     if not fitting:
         raise ConfigError(_nothing_fits(budget, found))
@@ -150,6 +146,15 @@ class Family:
     models: tuple[ModelConfig, ...]
     features: FeatureConfig
     num_classes: int
+
+
+def _explore_all(families: Sequence[Family], jobs: int, progress: Callable[[int, int], None]) -> list[Candidate]:
+    found: list[Candidate] = []
+    with _workers(jobs) as run:
+        for done, candidates in enumerate(run(explore, families), 1):
+            found += candidates
+            progress(done, len(families))
+    return found
 
 
 def explore(family: Family) -> list[Candidate]:
