@@ -56,15 +56,15 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
 
 def _print_warnings_once() -> None:
     """A `KserWarning` is one line on stderr, however often it is given."""
-    show_other = warnings.showwarning
+    show_other, told = warnings.showwarning, set()
 
     def show(message, category, *place):
-        if issubclass(category, KserWarning):
-            print(f"Warning: {message}", file=sys.stderr)
-        else:
+        if not issubclass(category, KserWarning):
             show_other(message, category, *place)
+        elif str(message) not in told:
+            told.add(str(message))  # Python's own memory of them ends with the next change of a filter, as imports make
+            print(f"Warning: {message}", file=sys.stderr)
 
-    warnings.filterwarnings("once", category=KserWarning)
     warnings.showwarning = show
 
 
