@@ -64,7 +64,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """An op with its tensors. A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's."""
+    """An op with its tensors.
+
+    A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's, the last three, of rows and columns, those of
+    convolutions and pooling.
+    """
 
     op: str
     inputs: tuple[Tensor | None, ...]
@@ -73,6 +77,9 @@ class Node:
     custom: bool = False
     adj_x: bool = False
     adj_y: bool = False
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    same_padding: bool = False
 
     @property
     def dtype(self) -> str:
@@ -95,14 +102,18 @@ def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor
     # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
     builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
     custom = builtin == schema.BuiltinOperator.CUSTOM
+    options = op.builtinOptions
     return Node(
         op=_text(code.customCode) if custom else OP_NAMES.get(builtin, f"BUILTIN_{builtin}"),
         inputs=tuple(tensors[i] if i >= 0 else None for i in _numbers(op.inputs)),
         outputs=tuple(tensors[i] for i in _numbers(op.outputs)),
         version=code.version,
         custom=custom,
-        adj_x=bool(getattr(op.builtinOptions, "adjX", False)),
-        adj_y=bool(getattr(op.builtinOptions, "adjY", False)),
+        adj_x=bool(getattr(options, "adjX", False)),
+        adj_y=bool(getattr(options, "adjY", False)),
+        strides=(getattr(options, "strideH", 1), getattr(options, "strideW", 1)),
+        dilations=(getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)),
+        same_padding=hasattr(options, "strideH") and options.padding == schema.Padding.SAME,
     )
 
 
