@@ -5,7 +5,7 @@ as can be), for other 32-bit processors (enums of 4 bytes), and for a 64-bit com
 libraries' `get_buffer_size` functions. To describe another build, add a `Layout` to `LAYOUTS`.
 
 Sources: github.com/tensorflow/tflite-micro of 20 August 2026 with CMSIS-NN 4ab83cc; Chirale_TensorFLowLite 2.0.0;
-esp-tflite-micro 1.4.0 with ESP-NN 1.2.3.
+esp-tflite-micro 1.4.0 with ESP-NN of kser.boards.ESP_NN_VERSION.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kser.cost import Node
-
-# The version whose formulas stand here. deploy/ pins it: esp-tflite-micro takes any, and they differ in their scratch.
-ESP_NN_VERSION = "1.2.3"
 
 Sizes = Callable[[Node], Iterable[int]]
 
@@ -82,9 +79,11 @@ _ARM = Layout(
 # Without TF_LITE_STATIC_MEMORY, which no Arduino core defines, nodes and tensors have all members that TensorFlow Lite's have.
 _ARM_FULL = replace(_ARM, node=44, tensor=64)
 _INT_ENUMS = replace(_ARM, tensor=40)
+# The wheel that setup.py pins. Its recording allocator and what the compiler would have to tell are the last object: fitted, as
+# are FULLY_CONNECTED, BATCH_MATMUL and CONCATENATION, to what the wheel reports, within 128 bytes and never below.
 _HOST = Layout(
     pointer=8,
-    objects=(72, 72, 72, 16),
+    objects=(72, 72, 72, 16, 352),
     subgraph=16,
     node=64,
     eval_tensor=24,
@@ -154,11 +153,11 @@ def _transposed_right(eval_tensor: int, quantization: int) -> Sizes:
 _REFERENCE_HOST = {
     "ADD": Kernel((8, 4), 60),
     "AVERAGE_POOL_2D": Kernel((40, 4), 32),
-    "BATCH_MATMUL": Kernel((3, 1), 32, _transposed_right(24, 28)),
-    "CONCATENATION": Kernel((8, 4), 40),
+    "BATCH_MATMUL": Kernel((3, 1), 64, _transposed_right(24, 28)),
+    "CONCATENATION": Kernel((8, 4), 80),
     "CONV_2D": Kernel((28, 4), 72, _filters),
-    "DEPTHWISE_CONV_2D": Kernel((28, 4), 72, _filters),
-    "FULLY_CONNECTED": Kernel((16, 4), 64, _per_channel),
+    "DEPTHWISE_CONV_2D": Kernel((28, 4), 96, _filters),
+    "FULLY_CONNECTED": Kernel((16, 4), 96, _per_channel),
     "HARD_SWISH": Kernel(data=20),
     "L2_NORMALIZATION": Kernel((4, 4), 4),
     "LOGISTIC": Kernel(data=16),

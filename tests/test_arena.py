@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kser import convert, tflite
-from kser.arena import Buffer, arena_bytes, buffers, planned_bytes, smallest_arena_bytes, tensors_of
+from kser.arena import Buffer, buffers, needed_bytes, planned_bytes, tensors_of
 from kser.cost import Node, Tensor, graph_nodes
 from tests import toy_model
 
@@ -44,15 +44,11 @@ def model_bytes() -> bytes:
 
 
 def test_tflm_takes_what_is_planned(model_bytes):
-    """The head to the byte; the tail but for the alignment of what kernels keep."""
+    """The head to the byte; all of it but for what the wheel's compiler would have to tell."""
     nodes = graph_nodes(tflite.parse(model_bytes))
-    used = tflite.TFLMRunner(model_bytes).arena()
-    assert planned_bytes(buffers(nodes)) == used.head
-    assert arena_bytes(nodes) == pytest.approx(used.total, abs=64)
+    assert planned_bytes(buffers(nodes)) == tflite.TFLMRunner(model_bytes).arena().head
+    assert 0 <= needed_bytes(nodes) - tflite.smallest_arena_bytes(model_bytes) <= 128
 
 
 def test_a_small_network_needs_more_to_load_than_it_keeps(model_bytes):
-    nodes = graph_nodes(tflite.parse(model_bytes))
-    measured = tflite.smallest_arena_bytes(model_bytes)
-    assert smallest_arena_bytes(nodes) == pytest.approx(measured, abs=64)
-    assert measured > tflite.TFLMRunner(model_bytes).arena().total
+    assert needed_bytes(graph_nodes(tflite.parse(model_bytes))) > tflite.TFLMRunner(model_bytes).arena().total
