@@ -13,6 +13,7 @@ github.com/tensorflow/tflite-micro.
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ ALIGNMENT = 16
 _ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
 # TFLM notes that many more scratch buffers than there are yet, and plans with so many bytes for each buffer.
 _SPARE_REQUESTS, _PLANNED_BYTES = 12, 40
+# What a board sets aside beyond what is told here, for a compiler that lays structs out otherwise.
+MARGIN, STEP = 1 / 64, 64
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,13 @@ class Buffer:
 
 
 def tensor_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's values."""
-    return tensor.elements * _ITEM_BYTES[tensor.dtype]
+    """Bytes of a tensor's values; of a type that is not known, at most."""
+    return tensor.elements * _ITEM_BYTES.get(tensor.dtype, 8)
+
+
+def with_margin(needed: int) -> int:
+    """Bytes of the arena that a board sets aside for a model that needs so many."""
+    return math.ceil(needed * (1 + MARGIN) / STEP) * STEP
 
 
 def tensors_of(nodes: Iterable[Node]) -> list[Tensor]:
@@ -54,27 +62,44 @@ def needed_bytes(
       own: ops that kser's kernels compute where activations are int8.
       num_tensors: of the graph; those that its nodes read and write where it is not known.
     """
-    kernels = [_kernel(node, layout, own) for node in nodes]
+    kernels = [_kernel(node, layout, own) or Kernel() for node in nodes]
+    return _needed(nodes, layout, kernels, _tables(nodes, own), num_tensors)
+
+
+def board_bytes(nodes: Sequence[Node], layout: Layout, own: Collection[str], num_tensors: int, host_bytes: int) -> int:
+    """`needed_bytes` on a board, also of ops that the layout does not describe.
+
+    They take what they take on this computer, where pointers are longer: `host_bytes` less all that is described.
+    """
+    described = [_kernel(node, layout, own) is not None for node in nodes]
+    on_host = [_kernel(node, HOST, ()) if known else None for node, known in zip(nodes, described, strict=True)]
+    rest = host_bytes - _needed(nodes, HOST, [kernel or Kernel() for kernel in on_host], (), num_tensors)
+    return needed_bytes(nodes, layout, own, num_tensors) + max(0, aligned(rest))
+
+
+def _needed(
+    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], tables: Iterable[int], num_tensors: int | None
+) -> int:
     scratch = [
         Buffer(aligned(size), number, number)
         for number, (node, kernel) in enumerate(zip(nodes, kernels, strict=True), 1)
         for size in kernel.scratch(node)
     ]
     num_tensors = len(tensors_of(nodes)) if num_tensors is None else num_tensors
-    tail = _loaded(nodes, layout, kernels, num_tensors, _tables(nodes, own))
+    tail = _loaded(nodes, layout, kernels, num_tensors, tables)
     requests = layout.request * (len(scratch) + _SPARE_REQUESTS)
     while_preparing = tail + requests + max((_tensor_structs(node, layout) for node in nodes), default=0)
     tail = _kept(tail, (layout.pointer * len(scratch), layout.pointer))
     wanted = [*buffers(nodes), *scratch]
-    table = aligned(requests + layout.pointer + layout.lifetime * (num_tensors + len(scratch)))
-    while_planning = aligned(tail) + table + _PLANNED_BYTES * len(wanted)
+    lists = aligned(requests + layout.pointer + layout.lifetime * (num_tensors + len(scratch)))
+    while_planning = aligned(tail) + lists + _PLANNED_BYTES * len(wanted)
     return aligned(max(while_preparing, while_planning, _with_ports(tail, layout, nodes) + planned_bytes(wanted)))
 
 
-def _kernel(node: Node, layout: Layout, own: Collection[str]) -> Kernel:
-    """What is not known takes nothing."""
+def _kernel(node: Node, layout: Layout, own: Collection[str]) -> Kernel | None:
+    """None for an op that is not described."""
     kernels = OWN if node.op in own and node.dtype == "int8" else layout.kernels
-    return kernels.get(node.op, Kernel())
+    return kernels.get(node.op)
 
 
 def _kept(size: int, *blocks: tuple[int, int]) -> int:
@@ -84,7 +109,9 @@ def _kept(size: int, *blocks: tuple[int, int]) -> int:
     return size
 
 
-def _loaded(nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], num_tensors: int, tables: Iterable[int]) -> int:
+def _loaded(
+    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], num_tensors: int, tables: Iterable[int]
+) -> int:
     """Bytes of the tail when all nodes are prepared."""
     structs = (*layout.objects, layout.subgraph, layout.eval_tensor * num_tensors, layout.node * len(nodes))
     size = _kept(0, *((block, layout.pointer) for block in structs), *(kernel.options for kernel in kernels))

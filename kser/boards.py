@@ -173,7 +173,8 @@ def _with_own(kernels: Kernels, better: str = "", dsp: bool = True) -> Kernels:
 
 # Code sizes: a minimal firmware on an M4, -O2, with the ops of an attention model: 156.0 kB with CMSIS-NN, 104.6 without.
 UPSTREAM = Library(
-    *("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, _with_own(CMSIS_NN), True, "upstream", 156_000), custom_ops=_CUSTOM_UPSTREAM
+    *("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, _with_own(CMSIS_NN), True, "upstream", 156_000),
+    custom_ops=_CUSTOM_UPSTREAM,
 )
 # Kept in step with upstream; its code size was not measured, ESP-NN is taken to be as long as CMSIS-NN.
 ESP_IDF = Library(

@@ -20,7 +20,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kser.arena import smallest_arena_bytes, tensors_of
+from kser.arena import needed_bytes, tensors_of
 from kser.backbones import BACKBONES, PRESETS, preset
 from kser.boards import KIB, Board, find_board
 from kser.config import FeatureConfig, ModelConfig
@@ -50,7 +50,7 @@ class Budget:
     """What a network may take of a board.
 
     Attributes:
-      ram_bytes: for arena and front end; at most what leaves the board's RAM fit by bin/doctor's measure.
+      ram_bytes: for arena, ring, front end and stack; at most what leaves the board's RAM fit by bin/doctor's measure.
       latency_ms: for an inference, in the middle of its estimate.
       decision_ms: between two decisions; front end and inference take at most TIGHT_TIME of it.
     """
@@ -140,7 +140,7 @@ def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tu
         float_islands=(),
         num_graphs=1,
         features=features,
-        measurement=Measurement("", smallest_arena_bytes(nodes), len(tensors_of(nodes))),
+        measurement=Measurement("", needed_bytes(nodes), len(tensors_of(nodes))),
     )
     return findings, sum(weights.size for layer in graph for weights in layer.weights)
 
