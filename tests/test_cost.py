@@ -10,17 +10,19 @@ from kser import convert, cost, doctor, tflite
 from kser.boards import CMSIS_NN, MVE, OWN_OPS, REFERENCE, find_board
 from kser.config import FeatureConfig
 from kser.cost import (
+    SKETCH_BYTES,
     Estimate,
     Node,
     Tensor,
     front_end_instructions,
-    front_end_ram_bytes,
     graph_nodes,
     instructions,
     milliseconds,
     multiply_accumulates,
     node_instructions,
+    sketch_ram_bytes,
 )
+from kser.features import feature_code
 from tests import toy_model
 from tests.measured_network import (
     MEASURED_M4,
@@ -204,7 +206,16 @@ def test_front_end_grows_with_its_settings():
     assert 40e3 < frame < 80e3
     assert front_end_instructions(replace(config, window_ms=64.0)) > 1.8 * frame
     assert front_end_instructions(config, fpu=False) == 10 * frame
-    assert front_end_ram_bytes(config) == 2 * 247 * 40 + 8 * 512 + 4 * 512
+
+
+def test_ram_of_a_sketch_grows_with_its_window():
+    config = FeatureConfig()
+    of_code = feature_code(config).bits // 8
+    assert sketch_ram_bytes(config) == SKETCH_BYTES + of_code * 247 * 40 + 247 + 2 * 512
+    # A small input has no room for the FFT.
+    small = replace(config, num_mels=16, clip_seconds=0.6, hop_ms=32.0)
+    assert small.num_frames * 16 < 4 * 512
+    assert sketch_ram_bytes(small) == SKETCH_BYTES + of_code * small.num_frames * 16 + small.num_frames + 2 * 512 + 4 * 512
 
 
 def test_a_file_is_read_as_its_description_says():

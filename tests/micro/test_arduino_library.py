@@ -1,7 +1,7 @@
 """Projects for Arduino boards as bin/fold_and_convert writes them, built with the real library and run on an emulated board.
 
-KSER_ARDUINO_TFLM_DIR names a copy of the library Chirale_TensorFLowLite 2.0.0; all sources below it are compiled, as the Arduino IDE
-does. KSER_ARDUINO_TFLM_OBJECTS may name a folder to keep their objects in.
+KSER_ARDUINO_TFLM_DIR names a copy of the library Chirale_TensorFLowLite 2.0.0; all sources below it are compiled, as Arduino
+tools do. KSER_ARDUINO_TFLM_OBJECTS may name a folder to keep their objects in.
 """
 
 from __future__ import annotations

@@ -324,7 +324,8 @@ ESP_IDF = Shell(
 class ProjectBuilder:
     """Builds programs of projects' shells on fake boards; what projects have in common is compiled once.
 
-    Flags beside the shell's are for application.cpp alone, which is alone in including kser_golden.h.
+    Flags beside the shell's are for what includes application.h: application.cpp, alone in including kser_golden.h, and the
+    sources of the shell.
     """
 
     def __init__(self, directory: Path):
@@ -345,7 +346,8 @@ class ProjectBuilder:
         elif source.parent.name == "kernels" and source.name != "op_resolver.cpp":
             # They are the same for all: of the project they see no header but their own, and none of the switches.
             shell, headers = ARDUINO, [p for p in headers if p.parent == source.parent and p.name != "switches.h"]
-        more = flags if source.name == "application.cpp" else ()
+        is_library = project / shell.library in source.parents
+        more = () if is_library and source.name != "application.cpp" else flags
         name = hashlib.sha256(f"{shell}{more}{_digest((source, *headers))}".encode()).hexdigest()
         target = self._directory / f"{name}.o"
         command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]

@@ -12,6 +12,7 @@ void loop();
 
 extern "C" {
 extern std::uint32_t kser_stack_top[];
+void* __dso_handle;  // Of what is destroyed at the end, which on a board never comes.
 }
 
 namespace {
