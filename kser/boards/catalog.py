@@ -43,6 +43,7 @@ class Library:
       versions: highest version of an op its kernel was written for, likewise. TFLM itself ignores versions.
       per_channel_dense: whether an int8 FULLY_CONNECTED uses each output channel's own scale; where not, it silently
         computes all channels with that of channel 0.
+      arena: what it keeps in the tensor arena, an entry of kser.boards.arena_layouts.LAYOUTS.
       code_bytes: code and constants of the library with the ops of a Transformer, without model and board support.
     """
 
@@ -51,6 +52,7 @@ class Library:
     ops: frozenset[str]
     kernels: Kernels
     per_channel_dense: bool
+    arena: str
     code_bytes: int
     custom_ops: frozenset[str] = frozenset()
     types: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -146,6 +148,8 @@ _VERSIONS_2023 = {"ADD": 5, "CONV_2D": 8, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECT
 
 # --- Libraries --------------------------------------------------------------------------------------------------------
 
+# deploy/kser_micro pins it: esp-tflite-micro takes any, and versions differ in what they ask of the arena.
+ESP_NN_VERSION = "1.2.3"
 REFERENCE = Kernels("reference")
 _CMSIS_2023 = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D ADD MUL SOFTMAX SVDF".split())
 CMSIS_NN = Kernels("CMSIS-NN", _CMSIS_2023 | {"BATCH_MATMUL", "TRANSPOSE", "PAD", "MAXIMUM", "MINIMUM"})
@@ -169,14 +173,16 @@ def _with_own(kernels: Kernels, better: str = "", dsp: bool = True) -> Kernels:
 
 # Code sizes: a minimal firmware on an M4, -O2, with the ops of an attention model: 156.0 kB with CMSIS-NN, 104.6 without.
 UPSTREAM = Library(
-    *("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, _with_own(CMSIS_NN), True, 156_000), custom_ops=_CUSTOM_UPSTREAM
+    *("upstream", "TensorFlow Lite Micro", _OPS_UPSTREAM, _with_own(CMSIS_NN), True, "upstream", 156_000),
+    custom_ops=_CUSTOM_UPSTREAM,
 )
 # Kept in step with upstream; its code size was not measured, ESP-NN is taken to be as long as CMSIS-NN.
 ESP_IDF = Library(
-    *("esp_tflite_micro", "esp-tflite-micro (ESP-IDF)", _OPS_UPSTREAM, _with_own(ESP_NN_C, dsp=False), True, 156_000),
+    *("esp_tflite_micro", f"esp-tflite-micro (ESP-IDF) with ESP-NN {ESP_NN_VERSION}", _OPS_UPSTREAM),
+    *(_with_own(ESP_NN_C, dsp=False), True, "esp_nn_c", 156_000),
     custom_ops=_CUSTOM_UPSTREAM,
 )
-ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL", dsp=False))
+ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL", dsp=False), arena="esp_nn_s3")
 # Chirale_TensorFLowLite 2.0.0 of the Library Manager and the official examples repository.
 ARDUINO = Library(
     name="arduino",
@@ -184,6 +190,7 @@ ARDUINO = Library(
     ops=_OPS_2023,
     kernels=_with_own(Kernels("CMSIS-NN of 2023", _CMSIS_2023)),
     per_channel_dense=False,
+    arena="arduino",
     code_bytes=156_000,
     custom_ops=_CUSTOM_2023,
     types=_TYPES_2023,
@@ -191,8 +198,8 @@ ARDUINO = Library(
 )
 # A Cortex-M0+ has no DSP instructions, without which CMSIS-NN's kernels are plain C.
 # A Cortex-M55's vector instructions.
-UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better="ADD MUL BATCH_MATMUL"))
-ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE, dsp=False), code_bytes=104_600)
+UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better="ADD MUL BATCH_MATMUL"), arena="upstream_mve")
+ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE, dsp=False), arena="arduino_m0", code_bytes=104_600)
 LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
 
 

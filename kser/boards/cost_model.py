@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from kser.audio.log_mel import feature_code
 from kser.boards.catalog import Board, Kernels
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.tflite.op_graph import Node
@@ -253,10 +254,18 @@ def front_end_instructions(config: FeatureConfig, fpu: bool = True) -> float:
     return total * (1 if fpu else SOFT_FLOAT_FACTOR)
 
 
-def front_end_ram_bytes(config: FeatureConfig) -> int:
-    """RAM of a front end beside the arena: the clip's frames as 16-bit values (the network's input is in the arena), two
-    float32 buffers of the FFT, two windows of 16-bit samples."""
-    return 2 * config.num_frames * config.num_mels + 2 * 4 * config.fft_length + 2 * 2 * config.window_samples
+# The interpreter's and the application's own members, the op resolver, a block of the microphone's driver and what the C
+# library keeps, of the example linked for a Cortex-M4F.
+SKETCH_BYTES = 2400
+
+
+def sketch_ram_bytes(config: FeatureConfig) -> int:
+    """Static RAM of a firmware project beside arena and ring: the window of features and a level for each of its frames, the
+    window of 16-bit samples, and memory for the FFT where the model's input is too small for it."""
+    values = config.num_frames * config.num_mels
+    work = 4 * config.fft_length
+    window = feature_code(config).bits // 8 * values + config.num_frames + 2 * config.window_samples
+    return SKETCH_BYTES + window + (work if values < work else 0)
 
 
 # --- Time -------------------------------------------------------------------------------------------------------------

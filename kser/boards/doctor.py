@@ -7,22 +7,24 @@ The verdict:
   "tight"         more than 85 % of RAM or flash, a real-time factor above 0.8, or a warning (float islands, ...);
   "fits"          otherwise.
 
-The arena is measured in the host's TFLM and corrected for the board's pointers: see `board_arena_bytes`.
+The arena is counted allocation by allocation, as the library used on that board makes them: see `kser.arena`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from kser.boards.catalog import Board, Kernels, find_board
-from kser.boards.cost_model import Band, front_end_instructions, front_end_ram_bytes, instructions, milliseconds
+from kser.boards.arena_layouts import LAYOUTS
+from kser.boards.catalog import Board, find_board
+from kser.boards.cost_model import Band, front_end_instructions, instructions, milliseconds, sketch_ram_bytes
 from kser.boards.cost_model import Estimate as InstructionEstimate
 from kser.boards.inspection import Findings, Measurement, inspect, measure
-from kser.boards.op_support import Problem, check, runs_in_own_kernel
+from kser.boards.memory_planner import board_bytes, with_margin
+from kser.boards.op_support import Problem, check
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.errors import ConfigError, ModelFileError
-from kser.tflite.op_graph import Node
 from kser.tflite.sandbox import Sandbox, SandboxError
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"
@@ -37,8 +39,10 @@ class Figures:
 
     Attributes:
       assumed_share: share of the instructions whose cost was never measured.
-      arena_bytes: on the board; `host_arena_bytes` as measured here.
-      ram_bytes: arena and front end; free_ram_bytes: what the board has for them; likewise flash, for model and library.
+      arena_bytes: that the model needs on the board; `host_arena_bytes` as measured here.
+      ring_samples: of the buffer that takes in what the microphone brings while the model runs; 0 without kser's metadata.
+      ram_bytes: of the firmware project: arena with its margin, ring, front end and stack; without kser's metadata, of arena
+        and stack. free_ram_bytes: what the board has for them; likewise flash, for model and library.
       front_end_ms: for the frames between two decisions; None without kser's metadata.
       real_time_factor: front end and inference as a share of the time between two decisions.
     """
@@ -54,6 +58,7 @@ class Figures:
     real_time_factor: Band
     host_arena_bytes: int | None
     arena_bytes: int | None
+    ring_samples: int
     ram_bytes: int | None
     free_ram_bytes: int
     flash_bytes: int
@@ -134,61 +139,37 @@ def _measure(model_bytes: bytes, name: str) -> dict:
     return asdict(measure(model_bytes, name))
 
 
-# --- Arena ------------------------------------------------------------------------------------------------------------
+# --- Memory -----------------------------------------------------------------------------------------------------------
 
-# What TFLM's structs take less on a 32-bit processor, counted from their members with TF_LITE_STATIC_MEMORY (the wheel
-# prints the 64-bit sizes, and compiling the headers for 32 bits confirms the halves): NodeAndRegistration 64 -> 32,
-# TfLiteEvalTensor 24 -> 12, and for each of the model's inputs and outputs a TfLiteTensor 64 -> 40 with its quantization
-# 24 -> 12 and a pointer to it 8 -> 4.
-_NODE, _EVAL_TENSOR, _PORT = 32, 12, 40
-# The interpreter's own objects (allocators, planner, subgraph table): 488 bytes here, nearly all of it pointers and sizes.
-_OBJECTS = 244
-# Kernels whose data hold pointers; their sizes are rounded up to 16 bytes on both sides, which leaves one step.
-_WITH_POINTERS = frozenset(
-    "FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV SOFTMAX LOG_SOFTMAX BATCH_MATMUL CONCATENATION SVDF".split()
-)
-_KERNEL_DATA = 16
-# CMSIS-NN's scratch buffers and their handles: 50.1 kB where the reference kernels took 49.1.
-_OPTIMISED_SHARE = 0.02
-
-
-def board_arena_bytes(host_bytes: int, eval_tensors: int, ops: Sequence[str], num_ports: int = 2) -> int:
-    """Bytes of arena on a 32-bit board with reference kernels, from those on this 64-bit computer.
-
-    Activations and scratch buffers are the same; bookkeeping holds pointers half as long. The network of 182 nodes that was
-    measured on both sides took 59 264 bytes here and 49 108 on a Cortex-M4; tests/boards/test_cost_model.py derives the
-    latter.
-    """
-    pointers = _KERNEL_DATA * sum(op in _WITH_POINTERS for op in ops)
-    excess = _NODE * len(ops) + _EVAL_TENSOR * eval_tensors + _PORT * num_ports + _OBJECTS + pointers
-    return max(0, host_bytes - excess)
-
-
-# The tables of kser's own kernels, and what is kept of each to be found again.
-_TABLE_BYTES = {"LOGISTIC": 256, "TANH": 256, "HARD_SWISH": 256, "SOFTMAX": 1024}
-_TABLE_OWNER = 32
-
-
-def own_table_bytes(nodes: Iterable[Node], kernels: Kernels) -> int:
-    """Bytes of arena on a board for the tables of kser's own kernels, which nodes of equal quantization share."""
-
-    def needs(node: Node) -> tuple:
-        ends = (node.inputs[0], node.outputs[0]) if node.op == "HARD_SWISH" else node.inputs[:1]
-        return node.op, *((t.scale, t.zero_point if node.op != "SOFTMAX" else 0) for t in ends if t is not None)
-
-    tables = {
-        needs(node) for node in nodes if node.op in _TABLE_BYTES and node.outputs and runs_in_own_kernel(node, kernels)
-    }
-    return sum(_TABLE_BYTES[op] + _TABLE_OWNER for op, *_ in tables)
+# What waits beside an inference: a block of the microphone's driver, and the frames that are made of what has waited.
+RING_SLACK_MS = 64
+SMALLEST_RING = 2048
+SAMPLE_BYTES = 2
+# Of the example on an emulated Cortex-M4F, from main through an inference.
+STACK_BYTES = 1600
 
 
 def _arena_bytes(findings: Findings, board: Board) -> int | None:
-    if findings.measurement.failure:
+    measured = findings.measurement
+    if measured.failure:
         return None
-    ops = [node.op for node in findings.nodes]
-    kernels = board.library.kernels
-    arena = board_arena_bytes(findings.measurement.arena_bytes, findings.measurement.eval_tensors, ops)
-    return round(arena * (1 + _OPTIMISED_SHARE * bool(kernels.optimised))) + own_table_bytes(findings.nodes, kernels)
+    library = board.library
+    layout, own = LAYOUTS[library.arena], library.kernels.own
+    return board_bytes(findings.nodes, layout, own, measured.eval_tensors, measured.arena_bytes)
+
+
+def ring_samples(longest_ms: float, free_bytes: float) -> int:
+    """The power of two that holds what comes during an inference, as far as there is RAM for it."""
+    wanted = 1 << math.ceil(math.log2((longest_ms + RING_SLACK_MS) * SAMPLE_RATE_HZ / 1000))
+    fitting = 1 << int(math.log2(max(1, free_bytes / SAMPLE_BYTES)))
+    return max(SMALLEST_RING, min(wanted, fitting))
+
+
+def _ram(arena: int | None, features: FeatureConfig | None, longest_ms: float, board: Board) -> tuple[int, int | None]:
+    """Samples of the ring, and bytes of RAM where the arena is known."""
+    fixed = STACK_BYTES + (0 if arena is None else with_margin(arena)) + (sketch_ram_bytes(features) if features else 0)
+    ring = ring_samples(longest_ms, TIGHT_MEMORY * board.free_ram_bytes - fixed) if features else 0
+    return ring, None if arena is None else fixed + SAMPLE_BYTES * ring
 
 
 # --- Diagnosis --------------------------------------------------------------------------------------------------------
@@ -208,6 +189,8 @@ def _figures(findings: Findings, board: Board, decision_ms: float) -> Figures:
     features, arena = findings.features, _arena_bytes(findings, board)
     estimate = instructions(findings.nodes, board.library.kernels, board.fpu)
     inference = milliseconds(estimate, board)
+    # An inference longer than the time between decisions would fill any ring.
+    ring, ram = _ram(arena, features, min(inference.high, decision_ms), board)
     front_end = None
     if features:
         frames = decision_ms / features.hop_ms
@@ -225,7 +208,8 @@ def _figures(findings: Findings, board: Board, decision_ms: float) -> Figures:
         real_time_factor=(inference + front_end if front_end else inference) / decision_ms,
         host_arena_bytes=findings.measurement.arena_bytes or None,
         arena_bytes=arena,
-        ram_bytes=None if arena is None else arena + (front_end_ram_bytes(features) if features else 0),
+        ring_samples=ring,
+        ram_bytes=ram,
         free_ram_bytes=board.free_ram_bytes,
         flash_bytes=findings.num_bytes + board.library.code_bytes,
         free_flash_bytes=board.free_flash_bytes,
@@ -237,12 +221,13 @@ def _memory(figures: Figures, board: Board) -> Iterator[Problem]:
         "RAM": "fewer tokens (subsample more, shorter clips), fewer nodes, a smaller preset, or a board with more RAM",
         "flash": "a smaller preset, a larger partition for the application, or a board with more flash",
     }
+    places = {"RAM": "arena, ring, front end and stack", "flash": "model and library"}
     needs = {"RAM": (figures.ram_bytes, figures.free_ram_bytes), "flash": (figures.flash_bytes, figures.free_flash_bytes)}
     for memory, (needed, free) in needs.items():
         if needed is not None and needed > TIGHT_MEMORY * free:
             severity = "fatal" if needed > free else "warning"
             what = f"{needed} bytes of {memory} of the {free} that {board.title} has free ({needed / free:.0%})"
-            yield Problem(severity, what, "arena and front end" if memory == "RAM" else "model and library", fixes[memory])
+            yield Problem(severity, what, places[memory], fixes[memory])
 
 
 def _time(figures: Figures, board: Board) -> Iterator[Problem]:

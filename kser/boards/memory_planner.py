@@ -1,53 +1,30 @@
-"""The tensor arena that TensorFlow Lite Micro takes for a graph, told without running it.
+"""The tensor arena that TensorFlow Lite Micro (TFLM) takes for a graph, told without running it.
 
-TFLM plans an arena in two parts. At its head lie the activations, planned by its greedy memory planner from their sizes and
-lifetimes, which `planned_bytes` repeats. At its tail lies what lives as long as the interpreter: structs for every node and
-tensor, and what kernels keep. The struct sizes are those that the wheel of TFLM which setup.py pins reports on a 64-bit
-computer; what kernels keep was measured there as the tail's growth from one node to the next of converted networks
-(within 16 bytes, to which their parts are aligned). tests/boards/test_memory_planner.py compares the sum with what TFLM
-reports.
+TFLM plans an arena in two parts. At its head lie the activations and the kernels' scratch buffers, planned by its greedy
+memory planner from their sizes and lifetimes, which `planned_bytes` repeats. At its tail lies what lives as long as the
+interpreter: structs for every node and tensor, and what kernels keep. `needed_bytes` repeats the allocations one after the
+other, with the sizes of `kser.boards.arena_layouts`. tests/boards/test_memory_planner.py compares the sum with what TFLM
+reports here and with what it reported on emulated boards.
 
-Planner: tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc in github.com/tensorflow/tflite-micro.
+Sources: micro_allocator.cc and memory_planner/greedy_memory_planner.cc in tensorflow/lite/micro of
+github.com/tensorflow/tflite-micro.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from kser.boards.arena_layouts import HOST, OWN, TABLE_OWNER, TABLES, Kernel, Layout
 from kser.tflite.op_graph import Node, tensors_of
 
 ALIGNMENT = 16
-
-# Structs for each node and each tensor, and what the interpreter takes for itself, its input and its output.
-_NODE_BYTES, _TENSOR_BYTES, _INTERPRETER_BYTES = 64, 24, 736
-# What the kernels keep for a node, options from the file included.
-_KERNEL_BYTES = {
-    "ADD": 73,
-    "AVERAGE_POOL_2D": 72,
-    "BATCH_MATMUL": 99,
-    "CONCATENATION": 88,
-    "CONV_2D": 108,
-    "DEPTHWISE_CONV_2D": 108,
-    "FULLY_CONNECTED": 112,
-    "HARD_SWISH": 32,
-    "L2_NORMALIZATION": 20,
-    "LOGISTIC": 17,
-    "MEAN": 75,
-    "MUL": 52,
-    "PAD": 64,
-    "RESHAPE": 36,
-    "RSQRT": 32,
-    "SOFTMAX": 88,
-    "SPLIT": 4,
-    "SUB": 74,
-}
-# What the planner holds of a tensor, of an activation and of a kernel's scratch buffer while the graph is loaded.
-_PLANNED_TENSOR_BYTES, _PLANNED_BUFFER_BYTES, _PLANNED_SCRATCH_BYTES = 32, 40, 264
-_WITH_SCRATCH = ("MEAN",)
-# For each output channel a multiplier and a shift, an array each.
-_PER_CHANNEL = ("CONV_2D", "DEPTHWISE_CONV_2D")
+# TFLM notes that many more scratch buffers than there are yet, and plans with so many bytes for each buffer.
+_SPARE_REQUESTS, _PLANNED_BYTES = 12, 40
+# What a board sets aside beyond what is told here, for a compiler that lays structs out otherwise.
+MARGIN, STEP = 1 / 64, 64
 
 
 @dataclass(frozen=True)
@@ -59,25 +36,108 @@ class Buffer:
     last: int
 
 
-def arena_bytes(nodes: Sequence[Node]) -> int:
-    """Bytes of arena in use on a 64-bit computer, with the reference kernels, of an int8 graph of one input and output."""
-    return aligned(planned_bytes(buffers(nodes)) + _tail_bytes(nodes))
+def with_margin(needed: int) -> int:
+    """Bytes of the arena that a board sets aside for a model that needs so many."""
+    return math.ceil(needed * (1 + MARGIN) / STEP) * STEP
 
 
-def smallest_arena_bytes(nodes: Sequence[Node]) -> int:
-    """The smallest arena that such a graph loads in: the planner's own tables can take more than what is planned."""
-    scratch_buffers = sum(node.op in _WITH_SCRATCH for node in nodes)
-    plan = _PLANNED_TENSOR_BYTES * len(tensors_of(nodes)) + _PLANNED_BUFFER_BYTES * len(buffers(nodes))
-    return max(arena_bytes(nodes), aligned(_tail_bytes(nodes) + plan + _PLANNED_SCRATCH_BYTES * scratch_buffers))
+def needed_bytes(
+    nodes: Sequence[Node], layout: Layout = HOST, own: Collection[str] = (), num_tensors: int | None = None
+) -> int:
+    """The smallest arena, in steps of 16 bytes, that an int8 graph loads in.
+
+    Args:
+      own: ops that kser's kernels compute where activations are int8.
+      num_tensors: of the graph; those that its nodes read and write where it is not known.
+    """
+    kernels = [_kernel(node, layout, own) or Kernel() for node in nodes]
+    return _needed(nodes, layout, kernels, _tables(nodes, own), num_tensors)
 
 
-def _tail_bytes(nodes: Sequence[Node]) -> int:
-    kernels = sum(_KERNEL_BYTES.get(node.op, 0) + _channel_bytes(node) for node in nodes)
-    return _NODE_BYTES * len(nodes) + _TENSOR_BYTES * len(tensors_of(nodes)) + kernels + _INTERPRETER_BYTES
+def board_bytes(nodes: Sequence[Node], layout: Layout, own: Collection[str], num_tensors: int, host_bytes: int) -> int:
+    """`needed_bytes` on a board, also of ops that the layout does not describe.
+
+    They take what they take on this computer, where pointers are longer: `host_bytes` less all that is described.
+    """
+    described = [_kernel(node, layout, own) is not None for node in nodes]
+    on_host = [_kernel(node, HOST, ()) if known else None for node, known in zip(nodes, described, strict=True)]
+    rest = host_bytes - _needed(nodes, HOST, [kernel or Kernel() for kernel in on_host], (), num_tensors)
+    return needed_bytes(nodes, layout, own, num_tensors) + max(0, aligned(rest))
 
 
-def _channel_bytes(node: Node) -> int:
-    return 2 * aligned(4 * node.outputs[0].shape[-1]) if node.op in _PER_CHANNEL else 0
+def _needed(
+    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], tables: Iterable[int], num_tensors: int | None
+) -> int:
+    scratch = [
+        Buffer(aligned(size), number, number)
+        for number, (node, kernel) in enumerate(zip(nodes, kernels, strict=True), 1)
+        for size in kernel.scratch(node)
+    ]
+    num_tensors = len(tensors_of(nodes)) if num_tensors is None else num_tensors
+    tail = _loaded(nodes, layout, kernels, num_tensors, tables)
+    requests = layout.request * (len(scratch) + _SPARE_REQUESTS)
+    while_preparing = tail + requests + max((_tensor_structs(node, layout) for node in nodes), default=0)
+    tail = _kept(tail, (layout.pointer * len(scratch), layout.pointer))
+    wanted = [*buffers(nodes), *scratch]
+    lists = aligned(requests + layout.pointer + layout.lifetime * (num_tensors + len(scratch)))
+    while_planning = aligned(tail) + lists + _PLANNED_BYTES * len(wanted)
+    return aligned(max(while_preparing, while_planning, _with_ports(tail, layout, nodes) + planned_bytes(wanted)))
+
+
+def _kernel(node: Node, layout: Layout, own: Collection[str]) -> Kernel | None:
+    """None for an op that is not described."""
+    kernels = OWN if node.op in own and node.dtype == "int8" else layout.kernels
+    return kernels.get(node.op)
+
+
+def _kept(size: int, *blocks: tuple[int, int]) -> int:
+    """The tail once blocks, of so many bytes and that alignment, are put before it."""
+    for block, alignment in blocks:
+        size = -(-(size + block) // alignment) * alignment if block else size
+    return size
+
+
+def _loaded(
+    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], num_tensors: int, tables: Iterable[int]
+) -> int:
+    """Bytes of the tail when all nodes are prepared."""
+    structs = (*layout.objects, layout.subgraph, layout.eval_tensor * num_tensors, layout.node * len(nodes))
+    size = _kept(0, *((block, layout.pointer) for block in structs), *(kernel.options for kernel in kernels))
+    kept = [block for node, kernel in zip(nodes, kernels, strict=True) for block in kernel.kept(node)]
+    return _kept(size, *((block, ALIGNMENT) for block in (*(k.data for k in kernels), *kept, *tables)))
+
+
+def _tables(nodes: Iterable[Node], own: Collection[str]) -> list[int]:
+    """The blocks of the tables of kser's kernels, which nodes of equal quantization share."""
+
+    def needs(node: Node) -> tuple:
+        ends = (node.inputs[0], node.outputs[0]) if node.op == "HARD_SWISH" else node.inputs[:1]
+        return node.op, *((t.scale, t.zero_point if node.op != "SOFTMAX" else 0) for t in ends if t is not None)
+
+    found = {needs(node) for node in nodes if node.op in TABLES and node.op in own and node.dtype == "int8" and node.outputs}
+    return [size for op, *_ in found for size in (TABLE_OWNER, TABLES[op])]
+
+
+def _tensor_structs(node: Node, layout: Layout) -> int:
+    """Bytes of the structs of a node's tensors, which are there while it is prepared."""
+    tensors = [t for t in (*node.inputs, *node.outputs) if t is not None]
+    zero_points = sum(4 + 4 * t.num_scales for t in tensors if t.num_scales)
+    return zero_points + (layout.tensor + layout.quantization + layout.pointer) * len(tensors)
+
+
+def _with_ports(tail: int, layout: Layout, nodes: Sequence[Node]) -> int:
+    """The tail with the structs of the network's inputs and outputs, which have one zero point each."""
+    struct = ((layout.tensor, layout.pointer), (layout.quantization, layout.pointer), (8, 4))
+    for ports in _ports(nodes):
+        tail = _kept(tail, (layout.pointer * ports, ALIGNMENT), *ports * struct)
+    return tail
+
+
+def _ports(nodes: Sequence[Node]) -> tuple[int, int]:
+    """The numbers of inputs and outputs of a graph."""
+    written = {id(y) for node in nodes for y in node.outputs}
+    read = {id(x): x for node in nodes for x in node.inputs if x is not None}
+    return sum(not x.constant and key not in written for key, x in read.items()), len(written - set(read))
 
 
 def aligned(size: int) -> int:

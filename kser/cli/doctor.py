@@ -60,7 +60,7 @@ def diagnosis_text(path: str, diagnosis) -> str:
         ("library", f"{board.library.title}, kernels {board.library.kernels.name}"),
         ("model", f"{figures.model_bytes} bytes, {figures.nodes} nodes, {figures.multiply_accumulates} MACs"),
         ("arena", _arena(figures)),
-        ("RAM", _memory(figures.ram_bytes, figures.free_ram_bytes, "arena and front end")),
+        ("RAM", _memory(figures.ram_bytes, figures.free_ram_bytes, "arena, ring, front end, stack")),
         ("flash", _memory(figures.flash_bytes, figures.free_flash_bytes, "model and library")),
         ("instructions", f"{figures.instructions / 1e6:.1f} M, {figures.assumed_share:.0%} of them at assumed costs"),
         ("inference", f"{_band(figures.inference_ms)} ms at {board.clock_mhz:g} MHz"),

@@ -22,7 +22,7 @@ ROWS = 4
 
 def define_flags() -> None:
     flags.DEFINE_enum("board", None, list(BOARDS), "The board.")
-    flags.DEFINE_float("ram_kb", None, "RAM for arena and front end, in KiB. Default: 85 % of what the board has free.")
+    flags.DEFINE_float("ram_kb", None, "RAM for arena, ring, front end, stack, in KiB. Default: 85 % of what is free.")
     flags.DEFINE_float(
         "latency_ms", None, "Milliseconds an inference may take. Default: with the front end, 80 % of --decision_ms."
     )

@@ -211,7 +211,7 @@ def memory_source(arena_bytes: int, ring_samples: int) -> str:
     """The text of kser_memory.h: how large the arena and the ring buffer of samples are on a board."""
     body = "\n".join(
         (
-            "// bin/doctor's estimate for the board and a margin; at the start the board tells how much it has used.",
+            "// What bin/doctor counts for the board and a margin; at the start the board tells how much it has used.",
             f"constexpr std::size_t kArenaBytes = {arena_bytes};",
             "// What the microphone brings while the model runs.",
             f"constexpr std::uint32_t kRingSamples = {ring_samples};",

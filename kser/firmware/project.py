@@ -6,7 +6,6 @@ only which of them go where.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import kser
 from kser.boards.catalog import Board, find_board
 from kser.boards.doctor import Figures
-from kser.config import SAMPLE_RATE_HZ
+from kser.boards.memory_planner import with_margin
 from kser.errors import ConfigError, KserError
 from kser.export import convert
 from kser.firmware import codegen
@@ -26,14 +25,6 @@ _PACKAGE = Path(kser.__file__).resolve().parent
 # A wheel holds the folder in the package, a checkout beside it.
 DEPLOY = _PACKAGE / "deploy" if (_PACKAGE / "deploy").is_dir() else _PACKAGE.parent / "deploy"
 SWITCHES = "kernels/switches.h"
-
-# The doctor's arena is computed from that of this computer's TFLM; other versions keep other books.
-ARENA_MARGIN = 1 / 8
-ARENA_STEP = 1024
-# What waits beside an inference: a block of the microphone's driver, and the frames that are made of what has waited.
-RING_SLACK_MS = 64
-SMALLEST_RING = 2048
-SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -107,7 +98,7 @@ def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[st
     return {
         "kser_settings.h": codegen.settings_source(metadata, description),
         "kser_resolver.h": codegen.resolver_source(description, own_ops),
-        "kser_memory.h": codegen.memory_source(arena_bytes(figures), ring_samples(figures)),
+        "kser_memory.h": codegen.memory_source(arena_bytes(figures), figures.ring_samples),
         "kser_golden.h": codegen.golden_source(golden, _logits(model_bytes, golden)),
         SWITCHES: codegen.switches_source((DEPLOY / "kser_micro/src" / SWITCHES).read_text(encoding="utf-8"), own_ops),
         "kser_model.h": header,
@@ -116,22 +107,10 @@ def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[st
 
 
 def arena_bytes(figures: Figures) -> int:
-    """The doctor's arena and the margin, in whole steps."""
+    """The doctor's arena and a margin."""
     if figures.arena_bytes is None:
         raise KserError("How large an arena the model needs could not be found out; see bin/doctor.")
-    return math.ceil(figures.arena_bytes * (1 + ARENA_MARGIN) / ARENA_STEP) * ARENA_STEP
-
-
-def ring_samples(figures: Figures) -> int:
-    """The power of two that holds what comes during the longest inference the doctor expects, as far as there is RAM for it.
-
-    An inference longer than the time between decisions would fill any ring.
-    """
-    longest_ms = min(figures.inference_ms.high, figures.decision_ms) + RING_SLACK_MS
-    free_bytes = figures.free_ram_bytes - figures.ram_bytes - (arena_bytes(figures) - figures.arena_bytes)
-    wanted = 1 << math.ceil(math.log2(longest_ms * SAMPLE_RATE_HZ / 1000))
-    fitting = 1 << int(math.log2(max(1, free_bytes / SAMPLE_BYTES)))
-    return max(SMALLEST_RING, min(wanted, fitting))
+    return with_margin(figures.arena_bytes)
 
 
 def _logits(model_bytes: bytes, golden: np.ndarray) -> np.ndarray:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.tflite.model_file import OP_NAMES, TYPE_NAMES, items, parse
 
 MAX_TEXT = 160
+_ITEM_BYTES = {"int8": 1, "uint8": 1, "bool": 1, "int16": 2, "int32": 4, "float32": 4, "int64": 8}
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,17 @@ class Tensor:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its values, for a type that NumPy has."""
-        return self.elements * np.dtype(self.dtype).itemsize
+        """Bytes of its values; of a type that is not known, at most."""
+        return self.elements * _ITEM_BYTES.get(self.dtype, 8)
 
 
 @dataclass(frozen=True)
 class Node:
-    """An op with its tensors. A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's."""
+    """An op with its tensors.
+
+    A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's, the last three, of rows and columns, those of
+    convolutions and pooling.
+    """
 
     op: str
     inputs: tuple[Tensor | None, ...]
@@ -55,6 +59,9 @@ class Node:
     custom: bool = False
     adj_x: bool = False
     adj_y: bool = False
+    strides: tuple[int, int] = (1, 1)
+    dilations: tuple[int, int] = (1, 1)
+    same_padding: bool = False
 
     @property
     def dtype(self) -> str:
@@ -85,14 +92,18 @@ def _subgraph_nodes(model: schema.ModelT, graph: schema.SubGraphT) -> list[Node]
 
 
 def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor]) -> Node:
+    options = op.builtinOptions
     return Node(
         op=_op_name(code),
         inputs=tuple(tensors[i] if i >= 0 else None for i in items(op.inputs)),
         outputs=tuple(tensors[i] for i in items(op.outputs)),
         version=code.version,
         custom=_builtin(code) == schema.BuiltinOperator.CUSTOM,
-        adj_x=bool(getattr(op.builtinOptions, "adjX", False)),
-        adj_y=bool(getattr(op.builtinOptions, "adjY", False)),
+        adj_x=bool(getattr(options, "adjX", False)),
+        adj_y=bool(getattr(options, "adjY", False)),
+        strides=(getattr(options, "strideH", 1), getattr(options, "strideW", 1)),
+        dilations=(getattr(options, "dilationHFactor", 1), getattr(options, "dilationWFactor", 1)),
+        same_padding=hasattr(options, "strideH") and options.padding == schema.Padding.SAME,
     )
 
 

@@ -6,15 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from kser.boards import cost_model, doctor
+from kser.audio.log_mel import feature_code
+from kser.boards import cost_model
 from kser.boards.catalog import CMSIS_NN, MVE, OWN_OPS, REFERENCE, find_board
 from kser.boards.cost_model import (
+    SKETCH_BYTES,
     Estimate,
     front_end_instructions,
-    front_end_ram_bytes,
     instructions,
     milliseconds,
     node_instructions,
+    sketch_ram_bytes,
 )
 from kser.config import FeatureConfig
 from kser.export import convert
@@ -85,16 +87,6 @@ def test_costs_per_multiply_accumulate_are_those_measured(node, reference, cmsis
     macs = multiply_accumulates([node])
     for kernels, measured in ((REFERENCE, reference), (CMSIS_NN, cmsis)):
         assert node_instructions(node, kernels).measured / macs == pytest.approx(measured, rel=0.001)
-
-
-def test_arena_of_a_cortex_m4_is_derived_from_that_of_this_computer():
-    """The network of 182 nodes that was measured on both: 59 264 bytes here, 49 108 there."""
-    nodes = network("keras")
-    weighted = sum(node.op in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D") for node in nodes)
-    # Each node's output and the input; kernels and biases; gamma, beta and epsilon of ten norms; shapes, axes and orders.
-    tensors = len(nodes) + 1 + 2 * weighted + 30 + 12
-    arena = doctor.board_arena_bytes(59_264, tensors, [node.op for node in nodes])
-    assert arena == pytest.approx(49_108, rel=0.01)
 
 
 def person_detection() -> list[Node]:
@@ -203,7 +195,16 @@ def test_front_end_grows_with_its_settings():
     assert 40e3 < frame < 80e3
     assert front_end_instructions(replace(config, window_ms=64.0)) > 1.8 * frame
     assert front_end_instructions(config, fpu=False) == 10 * frame
-    assert front_end_ram_bytes(config) == 2 * 247 * 40 + 8 * 512 + 4 * 512
+
+
+def test_ram_of_a_sketch_grows_with_its_window():
+    config = FeatureConfig()
+    of_code = feature_code(config).bits // 8
+    assert sketch_ram_bytes(config) == SKETCH_BYTES + of_code * 247 * 40 + 247 + 2 * 512
+    # A small input has no room for the FFT.
+    small = replace(config, num_mels=16, clip_seconds=0.6, hop_ms=32.0)
+    assert small.num_frames * 16 < 4 * 512
+    assert sketch_ram_bytes(small) == SKETCH_BYTES + of_code * small.num_frames * 16 + small.num_frames + 2 * 512 + 4 * 512
 
 
 def test_a_file_is_read_as_its_description_says():

@@ -11,8 +11,10 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser.boards import catalog, doctor
-from kser.boards.catalog import BOARDS, find_board
-from kser.boards.cost_model import front_end_ram_bytes
+from kser.boards.arena_layouts import HOST, LAYOUTS, OWN
+from kser.boards.catalog import BOARDS, OWN_OPS, find_board
+from kser.boards.cost_model import sketch_ram_bytes
+from kser.boards.memory_planner import needed_bytes, with_margin
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.op_graph import Node, Tensor
@@ -22,6 +24,11 @@ from tests.boards.diagnoses import FEATURES, changed, fatal, on
 
 BRIEF = Limits(seconds=20, cpu_seconds=5, memory_bytes=1 << 30)
 NUM_FLIPPED = 500
+
+
+def memory(figures: doctor.Figures) -> int:
+    """Bytes of arena, with its margin, and stack."""
+    return with_margin(figures.arena_bytes) + doctor.STACK_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +48,7 @@ def test_a_small_model_fits(model_bytes, findings):
     assert figures.multiply_accumulates == op_graph.describe(model_bytes).multiply_accumulates
     assert figures.host_arena_bytes == interpreter.smallest_arena_bytes(model_bytes)
     assert figures.host_arena_bytes / 2 < figures.arena_bytes < figures.host_arena_bytes
-    assert figures.ram_bytes == figures.arena_bytes + front_end_ram_bytes(FEATURES)
+    assert figures.ram_bytes == memory(figures) + 2 * figures.ring_samples + sketch_ram_bytes(FEATURES)
     assert figures.flash_bytes == len(model_bytes) + catalog.UPSTREAM.code_bytes
     assert 0 < figures.assumed_share < 0.5
 
@@ -57,7 +64,7 @@ def test_model_without_metadata_is_examined_without_front_end(model_bytes):
         model.metadata = []
 
     tagged, bare = on("nano33ble", model_bytes).figures, on("nano33ble", changed(model_bytes, strip)).figures
-    assert bare.front_end_ms is None and bare.ram_bytes == bare.arena_bytes
+    assert bare.front_end_ms is None and (bare.ring_samples, bare.ram_bytes) == (0, memory(bare))
     assert bare.inference_ms == tagged.inference_ms
     factor = (tagged.inference_ms.middle + tagged.front_end_ms.middle) / 500
     assert tagged.real_time_factor.middle == pytest.approx(factor)
@@ -78,23 +85,27 @@ def test_tables_of_own_kernels_are_in_the_arena(findings):
     board = find_board("generic_m4")
     library = replace(board.library, kernels=replace(board.library.kernels, own=frozenset()))
     own, without = (doctor.diagnose(findings, b).figures for b in (board, replace(board, library=library)))
-    assert own.arena_bytes - without.arena_bytes == 1024 + 32  # one SOFTMAX
+    # One SOFTMAX; without kser's kernels what the library's take is not described, and is that of this computer.
+    assert 0 < own.arena_bytes - without.arena_bytes <= 1024 + 32
     assert own.instructions < without.instructions
 
 
-def test_nodes_of_equal_quantization_share_a_table(findings):
-    kernels = find_board("generic_m4").library.kernels
-
+def test_nodes_of_equal_quantization_share_a_table():
     def logistic(scale: float, op: str = "LOGISTIC", dtype: str = "int8") -> Node:
         return Node(op, (Tensor((1, 4), dtype, scale=scale),), (Tensor((1, 4), dtype),))
 
-    assert doctor.own_table_bytes([logistic(0.1), logistic(0.1)], kernels) == 256 + 32
-    assert doctor.own_table_bytes([logistic(0.1), logistic(0.2)], kernels) == 2 * (256 + 32)
-    assert doctor.own_table_bytes([logistic(0.1), logistic(0.1, "TANH")], kernels) == 2 * (256 + 32)
-    assert doctor.own_table_bytes([logistic(0.1, dtype="float32")], kernels) == 0
+    def tables(*nodes: Node) -> int:
+        return needed(nodes, OWN_OPS) - needed(nodes, ())
+
+    def needed(nodes, own) -> int:
+        return needed_bytes(nodes, replace(LAYOUTS["upstream"], kernels=OWN), own)
+
+    assert tables(logistic(0.1), logistic(0.1)) == 256 + 32
+    assert tables(logistic(0.1), logistic(0.2)) == tables(logistic(0.1), logistic(0.1, "TANH")) == 2 * (256 + 32)
+    assert tables(logistic(0.1, dtype="float32")) == 0
 
 
-def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, findings):
+def test_the_structs_of_this_computer_are_those_described(model_bytes, findings):
     runner = interpreter.TFLMRunner(model_bytes)
     with interpreter.captured_log() as log:
         runner._interpreter.print_allocations()
@@ -103,9 +114,9 @@ def test_the_correction_starts_from_the_structs_of_this_computer(model_bytes, fi
         name: int(requested) / int(count)
         for name, requested, count in re.findall(r"'([\w ]+)' used .* \(requested (\d+) bytes for (\d+)", told)
     }
-    assert sizes["NodeAndRegistration struct"] == 64 == 2 * doctor._NODE
-    assert sizes["TfLiteEvalTensor data"] == 24 == 2 * doctor._EVAL_TENSOR
-    assert sizes["Persistent TfLiteTensor data"] == 64
+    assert sizes["NodeAndRegistration struct"] == HOST.node == 2 * LAYOUTS["upstream"].node
+    assert sizes["TfLiteEvalTensor data"] == HOST.eval_tensor == 2 * LAYOUTS["upstream"].eval_tensor
+    assert sizes["Persistent TfLiteTensor data"] == HOST.tensor
     assert findings.measurement.eval_tensors == len(model_file.parse(model_bytes).subgraphs[0].tensors)
 
 

@@ -14,7 +14,7 @@ from kser.export import convert
 from kser.files import write_tree
 from kser.firmware import codegen
 from kser.tflite import model_file
-from tests.micro import small_model, sources, toolchain
+from tests.micro import host_board, small_model, sources, toolchain
 
 REASON = toolchain.missing("g++") or toolchain.missing_tflm()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
@@ -24,9 +24,6 @@ SHELLS = {"nano33ble": toolchain.ARDUINO, "rp2040": toolchain.ARDUINO, "esp32s3"
 LIT = {"nano33ble": "low", "rp2040": "high", "esp32s3": "high"}  # level of a LED's pin
 SECONDS = 6
 SELFTEST = "-DKSER_SELFTEST=1"
-# A 64-bit computer's TFLM keeps books of twice the size.
-HOST_ARENA_BYTES = 400_000
-RING_SAMPLES = 8192
 
 
 class Project:
@@ -35,7 +32,11 @@ class Project:
     def __init__(self, directory: Path, board: str, builder: toolchain.ProjectBuilder):
         self._directory, self._shell, self._builder = directory / board, SHELLS[board], builder
         write_tree(str(self._directory), small_model.project_files(board))
-        (self.sources / "kser_memory.h").write_text(codegen.memory_source(HOST_ARENA_BYTES, RING_SAMPLES))
+        (self.sources / "kser_memory.h").write_text(host_board.memory_header(board))
+
+    @property
+    def arena_bytes(self) -> int:
+        return int(re.search(r"kArenaBytes = (\d+)", (self.sources / "kser_memory.h").read_text())[1])
 
     @property
     def sources(self) -> Path:
@@ -101,10 +102,10 @@ def decisions(lines: list[dict]) -> list[dict]:
     return [line for line in lines if "label" in line]
 
 
-def test_speech_gives_a_decision_every_half_second(board, program, speech):
+def test_speech_gives_a_decision_every_half_second(board, project, program, speech):
     lines, pins = run(program, speech)
     start, microphone, *found = lines
-    assert 0 < start["arena_used_bytes"] <= HOST_ARENA_BYTES
+    assert 0.95 * project.arena_bytes < start["arena_used_bytes"] <= project.arena_bytes
     assert microphone["microphone"] == "good" and abs(microphone["offset"]) < 328
     # The microphone is checked for 1.5 s, then a clip of 1 s fills the window.
     seconds = np.array([line["second"] for line in found])
@@ -176,7 +177,31 @@ def test_a_model_that_the_settings_are_not_of_is_told_in_a_sentence(own_project,
     other = model_file.add_metadata(small_model.model_bytes(), {**sources.metadata(small_model.FEATURES), "test_UA": 0.5})
     (own_project.sources / "kser_model.cpp").write_text(convert.cc_sources(other, "kser_model")[1])
     lines, _ = run(own_project.program(), speech)
-    assert lines == [{"error": "kser_settings.h was generated from another model; generate the project again."}]
+    assert lines == SECONDS * [{"error": "kser_settings.h was generated from another model; generate the project again."}]
+
+
+def shrunk(project: Project) -> int:
+    """Halves the arena of a project; returns what it was."""
+    memory = project.sources / "kser_memory.h"
+    arena_bytes = project.arena_bytes
+    memory.write_text(memory.read_text().replace(f"kArenaBytes = {arena_bytes}", f"kArenaBytes = {arena_bytes // 2}"))
+    return arena_bytes
+
+
+def test_an_arena_too_small_is_told_every_second_with_what_it_needs_while_the_led_blinks(own_project, speech):
+    enough = shrunk(own_project)
+    lines, pins = run(own_project.program(), speech)
+    assert len(lines) == SECONDS and all(line == lines[0] for line in lines)
+    assert lines[0]["error"].startswith("The arena is too small: raise kArenaBytes in kser_memory.h.")
+    assert lines[0]["arena_bytes"] == enough // 2 and 0.95 * enough < lines[0]["arena_needed_bytes"] <= 1.02 * enough
+    blue = [line for line in pins.splitlines() if line.startswith("pin 22")]
+    assert blue[-4:] == 2 * ["pin 22 low", "pin 22 high"] or blue[-4:] == 2 * ["pin 22 high", "pin 22 low"]
+
+
+def test_a_board_with_memory_to_spare_finds_its_arena_by_itself(own_project, speech):
+    enough = shrunk(own_project)
+    start, *lines = run(own_project.program("-DKSER_ARENA_AUTO=1"), speech)[0]
+    assert 0.95 * enough < start["arena_used_bytes"] <= enough and decisions(lines)
 
 
 def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():

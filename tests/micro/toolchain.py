@@ -198,6 +198,67 @@ def cortex_m_program(
     return _compile([*command, scripts / "machine.cc", *sources, *objects, *link, scripts / f"{board.machine}.ld"], output)
 
 
+# As the Arduino core of a Nano 33 BLE compiles, and no fewer checks than it leaves in.
+ARDUINO_CORE = ("-Os", "-funsigned-char", "-ffunction-sections", "-fdata-sections", "-w", "-DARDUINO=10819")
+ARDUINO_CXX = ("-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
+ARDUINO_LIBRARY = "KSER_ARDUINO_TFLM_DIR"
+ARDUINO_OBJECTS = "KSER_ARDUINO_TFLM_OBJECTS"
+
+
+def missing_arduino_library() -> str:
+    """Why no sketch can be linked with the Arduino library of TFLM, as a reason to skip; empty if one can."""
+    tools = missing("arm-none-eabi-g++", "qemu-system-arm")
+    found = (Path(os.environ.get(ARDUINO_LIBRARY, "")) / "src" / "Chirale_TensorFlowLite.h").is_file()
+    return tools or ("" if found else f"{ARDUINO_LIBRARY} names no folder of Chirale_TensorFlowLite")
+
+
+class ArduinoBuilder:
+    """Builds projects of Arduino boards for the emulated Cortex-M4F, with the library that ARDUINO_LIBRARY names.
+
+    The library's objects go into `directory`, or are taken from and kept in the folder that ARDUINO_OBJECTS names.
+    """
+
+    def __init__(self, directory: Path):
+        self._directory, self._library = directory, Path(os.environ[ARDUINO_LIBRARY]).resolve() / "src"
+        self._objects = Path(os.environ.get(ARDUINO_OBJECTS, directory / "library"))
+        self._board = BOARDS["M4F"]
+
+    def program(self, project: Path, seconds: int, flags: tuple[str, ...] = ()) -> Path:
+        """A program that runs the project's sketch for so many seconds of sound."""
+        fakes = HERE / "fakes" / "arduino_m4"
+        own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+        sources = [*own, fakes / "board.cc", HERE / "cortex_m" / "machine.cc"]
+        folders = [fakes, HERE, project / ARDUINO.library]
+        more = [f"-DKSER_SECONDS={seconds}", *flags, *(f"-I{folder}" for folder in folders)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            library = list(pool.map(self._library_object, self._library_sources()))
+            objects = list(pool.map(lambda source: self._object(source, self._directory / "sketch", more), sources))
+        link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-Wl,--gc-sections"]
+        scripts = HERE / "cortex_m"
+        command = ["arm-none-eabi-g++", *self._board.flags, *objects, *library, *link, f"-L{scripts}", "-T"]
+        return _compile([*command, scripts / f"{self._board.machine}.ld"], self._directory / "sketch.elf")
+
+    def emulate(self, program: Path) -> str:
+        """What a board prints."""
+        return emulate(program, self._board)
+
+    def _library_sources(self) -> list[Path]:
+        return [path for path in sorted(self._library.rglob("*")) if path.suffix in (".c", ".cpp", ".cc")]
+
+    def _library_object(self, source: Path) -> Path:
+        folder = self._objects / source.relative_to(self._library).parent
+        target = folder / f"{source.name}.o"
+        return target if target.exists() else self._object(source, folder, [f"-I{HERE / 'fakes' / 'arduino_m4'}"])
+
+    def _object(self, source: Path, folder: Path, more: Iterable) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_c = source.suffix == ".c"
+        compiler = ["gcc", "-std=gnu11"] if is_c else ["g++", "-std=gnu++14", *ARDUINO_CXX, "-x", "c++"]
+        command = [f"arm-none-eabi-{compiler[0]}", *compiler[1:], *self._board.flags, *ARDUINO_CORE, f"-I{self._library}"]
+        command += [*more, "-c"]
+        return _compile([*command, source], folder / f"{source.name}.o")
+
+
 def run(program: Path) -> str:
     """What a program for this computer prints."""
     done = subprocess.run([str(program)], capture_output=True, text=True)
@@ -263,7 +324,8 @@ ESP_IDF = Shell(
 class ProjectBuilder:
     """Builds programs of projects' shells on fake boards; what projects have in common is compiled once.
 
-    Flags beside the shell's are for application.cpp alone, which is alone in including kser_golden.h.
+    Flags beside the shell's are for what includes application.h: application.cpp, alone in including kser_golden.h, and the
+    sources of the shell.
     """
 
     def __init__(self, directory: Path):
@@ -284,7 +346,8 @@ class ProjectBuilder:
         elif source.parent.name == "kernels" and source.name != "op_resolver.cpp":
             # They are the same for all: of the project they see no header but their own, and none of the switches.
             shell, headers = ARDUINO, [p for p in headers if p.parent == source.parent and p.name != "switches.h"]
-        more = flags if source.name == "application.cpp" else ()
+        is_library = project / shell.library in source.parents
+        more = () if is_library and source.name != "application.cpp" else flags
         name = hashlib.sha256(f"{shell}{more}{_digest((source, *headers))}".encode()).hexdigest()
         target = self._directory / f"{name}.o"
         command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]

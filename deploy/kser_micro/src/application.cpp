@@ -11,6 +11,7 @@ namespace kser {
 namespace {
 
 constexpr std::uint32_t kStoppedUs = 1000000;
+constexpr std::uint32_t kComplaintUs = 1000000;
 
 }  // namespace
 
@@ -18,15 +19,10 @@ void Application::Report(const char* sentence) { JsonLine(board_.print).Text("er
 
 bool Application::SetUp() {
   is_set_up_ = false;
-  if (RegisterOps(&library_ops_) != kTfLiteOk) {
-    Report("The ops could not be registered; generate the project again.");
-    return false;
-  }
-  const Status status = classifier_.SetUp(kModelData, ops_, arena_, sizeof(arena_));
-  if (status != Status::kOk) {
-    Report(StatusMessage(status));
-    return false;
-  }
+  failure_ = nullptr;
+  if (RegisterOps(&library_ops_) != kTfLiteOk) return Fail("The ops could not be registered; generate the project again.");
+  const Status status = LoadModel();
+  if (status != Status::kOk) return Fail(StatusMessage(status));
   JsonLine(board_.print).Number("arena_used_bytes", static_cast<std::int64_t>(classifier_.arena_used_bytes()));
   is_set_up_ = SelfTest();
   last_count_ = ring_.sample_count();
@@ -34,8 +30,65 @@ bool Application::SetUp() {
   return is_set_up_;
 }
 
+// --- Arena
+
+// Where the arena is too small, finds out on the heap how large it should be; with KSER_ARENA_AUTO it then has that size.
+Status Application::LoadModel() {
+  Status status = LoadModelIn(kArenaBytes);
+  if (status != Status::kAllocationFailed) return status;
+  const auto loads = [this](std::uint8_t* arena, std::size_t bytes) {
+    const bool loaded = classifier_.SetUp(kModelData, ops_, arena, bytes) == Status::kOk;
+    classifier_.Release();
+    return loaded;
+  };
+  arena_tried_bytes_ = kArenaBytes;
+  arena_needed_bytes_ = FindArenaBytes(kArenaBytes + kArenaBytes / 16, loads, &arena_tried_bytes_);
+  return KSER_ARENA_AUTO && arena_needed_bytes_ != 0 ? LoadModelIn(arena_needed_bytes_) : status;
+}
+
+Status Application::LoadModelIn(std::size_t bytes) {
+#if KSER_ARENA_AUTO
+  const bool allocated = arena_.Allocate(bytes);
+  const Status status = allocated ? classifier_.SetUp(kModelData, ops_, arena_.data(), bytes) : Status::kAllocationFailed;
+  if (status != Status::kOk) arena_.Release();
+  return status;
+#else
+  return classifier_.SetUp(kModelData, ops_, arena_, bytes);
+#endif
+}
+
+// --- Failure
+
+bool Application::Fail(const char* sentence) {
+  failure_ = sentence;
+  PrintFailure();
+  last_complaint_us_ = board_.microseconds();
+  return false;
+}
+
+void Application::PrintFailure() {
+  JsonLine line(board_.print);
+  line.Text("error", failure_);
+  if (arena_tried_bytes_ == 0) return;
+  line.Number("arena_bytes", static_cast<std::int64_t>(kArenaBytes));
+  if (arena_needed_bytes_ != 0) {
+    line.Number("arena_needed_bytes", static_cast<std::int64_t>(arena_needed_bytes_));
+  } else {
+    line.Number("arena_needs_more_than_bytes", static_cast<std::int64_t>(arena_tried_bytes_));
+  }
+}
+
+void Application::Complain() {
+  const std::uint32_t now = board_.microseconds();
+  if (failure_ == nullptr || now - last_complaint_us_ < kComplaintUs) return;
+  last_complaint_us_ = now;
+  blink_ = !blink_;
+  board_.show(blink_ ? 0 : kSilence);
+  PrintFailure();
+}
+
 void Application::Poll() {
-  if (!is_set_up_) return;
+  if (!is_set_up_) return Complain();
 #if KSER_SERIAL
   link_.Poll();  // The PC's sound in place of the microphone's, and its answers in place of the lines below.
 #else
@@ -136,10 +189,7 @@ bool Application::SelfTest() {
   classifier_.Reset();
   std::int8_t logits[kNumClasses];
   const Status status = classifier_.Classify(kGoldenInput, logits);
-  if (status != Status::kOk) {
-    Report(StatusMessage(status));
-    return false;
-  }
+  if (status != Status::kOk) return Fail(StatusMessage(status));
   int input_steps = 0;
   int logit_steps = 0;
   if (!Agree("input", input, kGoldenInput, kWindowValues, &input_steps)) return false;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "emotion_classifier.h"
+#include "heap_arena.h"
 #include "json_line.h"
 #include "kernels/op_resolver.h"
 #include "kser_memory.h"
@@ -16,6 +17,9 @@
 // Define one as 1, here or for the compiler.
 #ifndef KSER_SELFTEST
 #define KSER_SELFTEST 0  // Runs the golden vectors before anything else.
+#endif
+#ifndef KSER_ARENA_AUTO
+#define KSER_ARENA_AUTO 0  // Takes the arena from the heap, as large as the model turns out to need.
 #endif
 #ifndef KSER_SERIAL
 #define KSER_SERIAL 0  // Takes sound from the serial line in place of the microphone.
@@ -55,13 +59,19 @@ class Application {
   // Takes samples in, in an interrupt or a task: just those that came, however few.
   void OnSamples(const std::int16_t* samples, std::uint32_t count) { ring_.Write(samples, count); }
 
-  // Does what is to be done; to be called again and again.
+  // Does what is to be done; to be called again and again. After SetUp has failed that is to tell why, every second, while
+  // the LED blinks.
   void Poll();
 
   // Prints a sentence on what has gone wrong.
   void Report(const char* sentence);
 
  private:
+  Status LoadModel();
+  Status LoadModelIn(std::size_t bytes);
+  bool Fail(const char* sentence);
+  void Complain();
+  void PrintFailure();
   void Watch();
   void CheckMicrophone();
   void PrintMicrophone();
@@ -82,11 +92,20 @@ class Application {
   SerialLink link_;
 #endif
   bool is_set_up_ = false;
+  const char* failure_ = nullptr;      // Why not.
+  std::size_t arena_needed_bytes_ = 0;  // Where the arena is too small and what it should be is known.
+  std::size_t arena_tried_bytes_ = 0;
+  std::uint32_t last_complaint_us_ = 0;
+  bool blink_ = false;
   bool sound_stopped_ = false;
   std::uint32_t last_sound_us_ = 0;
   std::uint32_t last_count_ = 0;
   std::uint64_t num_samples_ = 0;  // That the microphone has brought, lost ones included.
-  alignas(16) std::uint8_t arena_[kArenaBytes];
+#if KSER_ARENA_AUTO
+  HeapArena arena_;
+#else
+  alignas(kArenaAlignment) std::uint8_t arena_[kArenaBytes];
+#endif
 };
 
 }  // namespace kser

@@ -80,7 +80,7 @@ const char* StatusMessage(Status status) {
     case Status::kFftFailed:
       return "The FFT could not be set up; raise CONFIG_DSP_MAX_FFT_SIZE or leave KSER_FFT_ESP undefined.";
     case Status::kAllocationFailed:
-      return "The arena is too small or an op is missing; TFLM's message above tells which.";
+      return "The arena is too small: raise kArenaBytes in kser_memory.h. Or an op is missing; TFLM's message tells which.";
     case Status::kOtherInput:
       return "The model's input is not the one in kser_settings.h; generate the project again.";
     case Status::kOtherOutput:
@@ -108,6 +108,7 @@ Status EmotionClassifier::SetUp(const unsigned char* model, const tflite::MicroO
   if (status == Status::kOk && !stream_.SetUp()) status = Status::kFftFailed;
   if (status == Status::kOk) status = Allocate(tflite::GetModel(model), resolver, arena, arena_bytes);
   if (status == Status::kOk) status = BindTensors();
+  if (status != Status::kOk) Release();
   is_set_up_ = status == Status::kOk;
   smoother_.Reset();
   return status;

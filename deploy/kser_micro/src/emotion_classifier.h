@@ -46,6 +46,9 @@ class EmotionClassifier {
   Status SetUp(const unsigned char* model, const tflite::MicroOpResolver& resolver, std::uint8_t* arena,
                std::size_t arena_bytes);
 
+  // Forgets the model: the arena may go.
+  void Release();
+
   // Makes features of all samples that wait, which a loop should not let wait for long.
   template <std::uint32_t kCapacity>
   Status Listen(RingBuffer<kCapacity>* ring) {
@@ -82,7 +85,6 @@ class EmotionClassifier {
     return reinterpret_cast<const tflite::MicroInterpreter*>(interpreter_);
   }
   float* Work() { return kWorkInInput ? reinterpret_cast<float*>(input_) : own_work_; }
-  void Release();
   Status Allocate(const tflite::Model* model, const tflite::MicroOpResolver& resolver, std::uint8_t* arena,
                   std::size_t arena_bytes);
   Status BindTensors();

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kser.boards.doctor import Figures, Findings, Measurement
-from kser.boards.memory_planner import smallest_arena_bytes
+from kser.boards.memory_planner import needed_bytes
 from kser.boards.search.grid import depth
 from kser.boards.search.lowering import file_bytes, lower
 from kser.boards.search.outline import outline
@@ -47,7 +47,7 @@ def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tu
         float_islands=(),
         num_graphs=1,
         features=features,
-        measurement=Measurement("", smallest_arena_bytes(nodes), len(tensors_of(nodes))),
+        measurement=Measurement("", needed_bytes(nodes), len(tensors_of(nodes))),
     )
     return findings, sum(weights.size for layer in graph for weights in layer.weights)
 

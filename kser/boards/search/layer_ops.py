@@ -64,8 +64,13 @@ def _depthwise(b: OpBuilder, layer: Layer, x: Tensor) -> Tensor:
 def _convolved(b: OpBuilder, op: str, layer: Layer, x: Tensor, kernel: Tensor, channels: int) -> Tensor:
     bias = b.weights(f"{layer.name}/bias", (channels,), "int32", num_scales=channels)
     shape = (1, *_windows(layer, x.shape[1:3], kernel.shape[1:3]), channels)
-    y = b.op(op, f"{layer.name}/Conv2D", (x, kernel, bias), shape)
+    y = b.op(op, f"{layer.name}/Conv2D", (x, kernel, bias), shape, **_steps(layer))
     return b.activation(layer.name, y, _activation_of(layer))
+
+
+def _steps(layer: Layer) -> dict:
+    """How the windows of a kernel or pool lie in an image."""
+    return {"strides": tuple(layer.config["strides"]), "same_padding": layer.config["padding"] == "same"}
 
 
 def _windows(layer: Layer, size: Shape, kernel: Shape) -> Shape:
@@ -155,7 +160,7 @@ def _global_mean(b: OpBuilder, layer: Layer, x: Tensor) -> Tensor:
 
 def _pool(b: OpBuilder, layer: Layer, x: Tensor) -> Tensor:
     size = _windows(layer, x.shape[1:3], tuple(layer.config["pool_size"]))
-    return b.op("AVERAGE_POOL_2D", f"{layer.name}/AvgPool", (x,), (1, *size, x.shape[-1]))
+    return b.op("AVERAGE_POOL_2D", f"{layer.name}/AvgPool", (x,), (1, *size, x.shape[-1]), **_steps(layer))
 
 
 def _zero_padding(b: OpBuilder, layer: Layer, x: Tensor) -> Tensor:

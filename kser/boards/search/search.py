@@ -28,7 +28,7 @@ class Budget:
     """What a network may take of a board.
 
     Attributes:
-      ram_bytes: for arena and front end; at most what leaves the board's RAM fit by bin/doctor's measure.
+      ram_bytes: for arena, ring, front end and stack; at most what leaves the board's RAM fit by bin/doctor's measure.
       latency_ms: for an inference, in the middle of its estimate.
       decision_ms: between two decisions; front end and inference take at most TIGHT_TIME of it.
     """

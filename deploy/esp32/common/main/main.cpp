@@ -35,8 +35,8 @@ static kser::Application application({PrintText, Microseconds, ShowLabel});
 extern "C" void app_main() {
   gpio_reset_pin(kLedPin);
   gpio_set_direction(kLedPin, GPIO_MODE_OUTPUT);
-  if (!application.SetUp()) return;
-  if (!KSER_SERIAL && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
+  const bool is_set_up = application.SetUp();
+  if (is_set_up && !KSER_SERIAL && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
   for (;;) {
     application.Poll();
     vTaskDelay(1);

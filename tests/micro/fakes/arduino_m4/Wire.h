@@ -1,0 +1,1 @@
+// The Arduino library of TensorFlow Lite Micro includes it and uses nothing of it.
