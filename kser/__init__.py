@@ -32,7 +32,7 @@ The same with your own arrays, normalized log-mel (n, num_frames, num_mels) and 
 `load_waveforms` makes training, validation and test parts from recordings in memory. Only the log-mel cache is written to
 disk; for runs that can be resumed, compared and deployed use the commands.
 
-Importing the package loads nothing else. It sets the environment variables that TensorFlow reads only once, on import: the log
+Importing the package loads nothing else. It sets environment variables that TensorFlow reads only once, on import: the log
 level, no oneDNN, and Keras 2 (`tf_keras`), the only Keras that tensorflow-model-optimization supports.
 """
 

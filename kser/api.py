@@ -509,7 +509,7 @@ def check_board(model: bytes | str, board: str, decision_ms: float = doctor.DEFA
 
     Returns:
       `verdict`: "fits", "tight" or "does not run"; `problems`, the worst first, each with its `severity`, `what`, `where`
-      and `fix`; `figures`: bytes of tensor arena, RAM and flash, milliseconds per inference. `str()` gives all of it as text.
+      and `fix`; `figures`: bytes of tensor arena, RAM and flash, milliseconds per inference. `str()` gives all as text.
 
     Raises:
       ConfigError: there is no such board, or `decision_ms` is not positive.

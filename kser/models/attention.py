@@ -36,7 +36,7 @@ def block_size(num_tokens: int, window: int) -> int:
     """Block size of local attention: the number of queries in one matrix product.
 
     The smallest divisor of `num_tokens` that is no less than the overlap of the windows, so that nothing has to be padded;
-    if there is none up to twice the window, the smallest block.
+    if there is none within two windows above that, the overlap itself.
     """
     smallest = max(MIN_BLOCK, window - 1)
     for block in range(smallest, smallest + 2 * window):

@@ -170,8 +170,8 @@ def residual(b: Builder, x, change, name: str):
 def pool(b: Builder, x):
     """(batch, 1, num_tokens, dim) to one vector.
 
-    `mean`: (batch, dim), over time. `attention`: a mean weighted by a learned score. `statistics`: that mean and the standard
-    deviation, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
+    `mean`: (batch, dim), over time. `attention`: a mean weighted by a learned score. `statistics`: that mean and the
+    standard deviation, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
     """
     if b.config.pooling == "mean":
         return b.apply(keras.layers.GlobalAveragePooling2D(name="pool"), x)

@@ -1,4 +1,4 @@
-"""Conformer (Gulati et al. 2020, arXiv 2005.08100) without relative positions: the convolutions encode the order of the tokens."""
+"""Conformer (Gulati et al. 2020, arXiv 2005.08100) without relative positions: the convolutions encode the order."""
 
 from __future__ import annotations
 

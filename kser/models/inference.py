@@ -33,6 +33,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def mean_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Mean Kullback-Leibler divergence in nats of softmax(logits), (n, num_classes), from target probabilities."""
+    """Mean Kullback-Leibler divergence in nats of softmax(found) from softmax(wanted), logits (n, num_classes)."""
     log_wanted, log_found = (tf.nn.log_softmax(np.float64(logits)).numpy() for logits in (wanted, found))
     return float((np.exp(log_wanted) * (log_wanted - log_found)).sum(axis=1).mean())

@@ -25,7 +25,7 @@ class Backbone:
 BACKBONES = {
     "conformer": Backbone(conformer.logits, ("num_layers", "stem_channels", "kernel_size")),
     "convtransformer": Backbone(convtransformer.logits, ("num_layers", "stem_channels", "norm_position")),
-    # Post-norm training diverges at the learning rate of the others.
+    # Post-norm blocks do not train at the learning rate of the others.
     "speechformer": Backbone(speechformer.logits, ("stage_layers", "stage_widening", "head_layers"), learning_rate=1e-3),
 }
 
