@@ -32,13 +32,13 @@ MU_LAW_STEPS = 127
 
 
 def variant_rng(seed: int, utterance_id: str, variant: int) -> np.random.Generator:
-    """The random generator of one variant of one clip, independent of all others, so that the order of work does not matter."""
+    """The random generator of one variant of one clip: independent of the others, so the order of work does not matter."""
     key = f"{seed} {variant} {utterance_id}".encode(errors="surrogateescape")
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
 
 
 def augment_sound(samples: np.ndarray, steps: tuple[tuple[str, float], ...], rng: np.random.Generator) -> np.ndarray:
-    """Applies the steps of the stage "sound" in order, with random numbers from `rng`; without steps returns the samples unchanged.
+    """Applies the steps of the stage "sound" in order, with random numbers from `rng`; without steps nothing changes.
 
     Args:
       samples: (num_samples,) float32.
@@ -72,7 +72,7 @@ _DRAWN = {"speed": _draw_speed, "pitch": _draw_pitch, "room": _draw_room, "codec
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Plays the samples `factor` times as fast: (num_samples / factor,), every frequency `factor` times as high (Ko et al. 2015)."""
+    """Plays `factor` times as fast: (num_samples / factor,), every frequency `factor` times as high (Ko et al. 2015)."""
     return soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ)
 
 

@@ -28,8 +28,8 @@ def hz_to_mel(frequency_hz):
 def mel_matrix(config: FeatureConfig) -> np.ndarray:
     """(fft_length / 2 + 1, num_mels) float64 triangles of peak 1, evenly spaced and linear in mel; DC has no weight.
 
-    Equal to tf.signal.linear_to_mel_weight_matrix in float64. That function starts TensorFlow's runtime, which is hundreds of
-    times slower and whose threads do not survive a fork, in commands that fork and otherwise need only NumPy.
+    Equal to tf.signal.linear_to_mel_weight_matrix in float64. That function starts TensorFlow's runtime, which is hundreds
+    of times slower and whose threads do not survive a fork, in commands that fork and otherwise need only NumPy.
 
     Raises:
       ConfigError: a band is so narrow that it contains no FFT bin.

@@ -74,7 +74,7 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
     except (ValueError, MemoryError) as error:
         # In a damaged FLAC file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
         raise AudioError(
-            f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it again, to a file and not to a pipe."
+            f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it again."
         ) from error
     return Recording(samples, sample_rate_hz, num_bytes, digest)
 
@@ -117,7 +117,7 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
         raise AudioError(f"{path} has {samples.shape[1]} channels; extract the one that carries the voice first.")
     if sample_rate_hz < 2 * upper_hz:
         raise AudioError(
-            f"{path} is sampled at {sample_rate_hz} Hz and contains nothing above {sample_rate_hz / 2:g} Hz, but the features "
+            f"{path} is sampled at {sample_rate_hz} Hz and has nothing above {sample_rate_hz / 2:g} Hz, but the features "
             f"reach {upper_hz:g} Hz; use a recording of {SAMPLE_RATE_HZ} Hz or more, or a lower upper_hz."
         )
     if len(samples) < MIN_SECONDS * sample_rate_hz:

@@ -37,7 +37,7 @@ def to_int8_tflite(model, representative: np.ndarray) -> bytes:
 
 
 def to_int16x8_tflite(model, representative: np.ndarray) -> bytes:
-    """A Keras model as a .tflite with batch 1, 16-bit activations and 8-bit weights; otherwise like `to_int8`."""
+    """A Keras model as a .tflite with batch 1, 16-bit activations and 8-bit weights; otherwise like `to_int8_tflite`."""
     ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     return _to_integers(model, representative, ops, tf.int16)
 

@@ -102,7 +102,7 @@ def _figures(model_bytes: bytes, features: np.ndarray, labels: np.ndarray) -> di
 
 
 def cluster(model_bytes: bytes, bits: int) -> bytes:
-    """The model with clustered but uncompressed weights, which any interpreter runs; equal to the compressed one.
+    """The model with clustered but uncompressed weights, which any interpreter runs; same results as compressed.
 
     Raises:
       ConfigError: `bits` is not from 1 to 7.
