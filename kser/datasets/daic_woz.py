@@ -52,8 +52,8 @@ _SENTENCES = {
     "times": "{} turns of participants of 'daic_woz' have unusable times and are left out ({}).",
     "silent": "{} sessions of 'daic_woz' have no turn of the participant and are left out ({}).",
     "unlisted": "{} session folders of 'daic_woz' are not listed in any table and are left out ({}).",
-    "offset": "The transcripts of {} sessions of 'daic_woz' are said to be out of step with the audio, and nothing is done "
-    "about it ({}); the option transcript_offsets adds the seconds reported.",
+    "offset": "The transcripts of {} sessions of 'daic_woz' are reported to be out of step with the audio and were not "
+    "corrected ({}); the option transcript_offsets adds the seconds reported.",
 }
 _CORRECTED = (
     f"The label 0 of participant {MISLABELLED} of '{NAME}' was corrected to 1, for the PHQ-8 score is 10; "
@@ -182,7 +182,7 @@ def _read(path: str) -> bytes:
             return file.read()
     except FileNotFoundError as error:
         raise DatasetError(
-            f"There is no {path}, a table of '{NAME}'; point --data_dir at the folder that contains it and the folders NNN_P "
+            f"There is no {path}, a table of '{NAME}'; point --data_dir at the folder with the tables and the folders NNN_P "
             "(E-DAIC, the extended corpus, has other tables and is not read)."
         ) from error
     except OSError as error:

@@ -132,7 +132,7 @@ def cache_path(corpus: Corpus, config: FeatureConfig, cache_dir: str) -> str:
 
 
 def cache_shape(num_clips: int, config: FeatureConfig) -> tuple[int, int, int]:
-    """The shape of the features of `count` clips."""
+    """The shape of the features of so many clips."""
     return num_clips, config.num_frames, config.num_mels
 
 

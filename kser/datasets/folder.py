@@ -1,7 +1,7 @@
 """Your own corpus: a table of its clips, or folders named after the labels.
 
-`manifest.csv` (with a header) or `manifest.jsonl` (one object per line) in the directory: `path` relative to it, `label`, and
-if known `speaker`, `session`, `split` (train, validation or test), `start` and `stop` in seconds. Without a table,
+`manifest.csv` (with a header) or `manifest.jsonl` (one object per line) in the directory: `path` relative to it, `label`,
+and if known `speaker`, `session`, `split` (train, validation or test), `start` and `stop` in seconds. Without a table,
 `LABEL/**/clip.wav`; a folder in between may name the speaker, `LABEL/SPEAKER/clip.wav`.
 """
 

@@ -108,7 +108,7 @@ def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Sc
 def _scanned(
     corpus: Corpus, config: FeatureConfig, cache_dir: str, scanner: Scanner
 ) -> tuple[Sequence[ClipReport], Features]:
-    """Reports of all clips and features of the usable ones, from the cache if all clips are usable."""
+    """Reports of all clips and features of the usable ones, from the cache if it was filled before."""
     features = read_cache(corpus, config, cache_dir)
     if features is not None:
         return features.reports, features

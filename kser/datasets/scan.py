@@ -47,7 +47,7 @@ def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np
     channels = recording.samples.shape[1]
     facts = recording.digest, recording.num_bytes, recording.seconds, recording.sample_rate_hz, channels
     if recording.seconds > MAX_SECONDS:
-        problem = f"{utterance.path} lasts {recording.seconds:.0f} s; an utterance may last at most {MAX_SECONDS:g} s: cut it into utterances."
+        problem = f"{utterance.path} lasts {recording.seconds:.0f} s, more than {MAX_SECONDS:g} s; cut it into utterances."
         return ClipReport(*facts, problem), None
     try:
         samples = reading.to_mono(recording, utterance.path, config.upper_hz)

@@ -133,7 +133,7 @@ def load(path: str) -> Run:
     file = os.path.join(path, CONFIG)
     if not os.path.isfile(file):
         raise RunError(
-            f"{path or 'The empty path'} has no {CONFIG}, so it is not a run directory; point --run_dir at what bin/train wrote."
+            f"{path or 'The empty path'} is not a run directory (no {CONFIG}); point --run_dir at what bin/train wrote."
         )
     try:
         with open(file, encoding="utf-8") as stream:
