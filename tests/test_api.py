@@ -289,7 +289,7 @@ MISTAKES = {
     "other clips": (lambda x, y: kser.fit(small_model(), (x[:, :5], y)), ConfigError, "takes clips (n, 18, 16)"),
     "other representative clips": (lambda x, y: kser.to_tflite(small_model(), x[:, 1:]), ConfigError, "takes clips"),
     "no clips": (lambda x, y: kser.predict(small_model(), x[:0]), ConfigError, "n >= 1"),
-    "subclassed": (lambda x, y: kser.fit(keras.Model(), (x, y)), ConfigError, "no shapes of its own"),
+    "subclassed": (lambda x, y: kser.fit(keras.Model(), (x, y)), ConfigError, "no known shapes"),
     "waveforms for log-mel": (lambda x, y: kser.fit(small_model(), (x[:, 0], y)), ConfigError, "num_mels"),
     "not finite": (lambda x, y: kser.fit(small_model(), (x * np.nan, y)), ConfigError, "finite"),
     "no data": (lambda x, y: kser.fit(small_model(), x), ConfigError, "(clips, labels)"),

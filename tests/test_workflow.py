@@ -381,7 +381,7 @@ def test_the_summary_has_the_pooled_scores_and_those_over_splits(all_splits):
 
 
 def test_all_splits_that_were_never_begun_cannot_be_resumed(trained, tmp_path):
-    with pytest.raises(RunError, match="split_1 is no run directory"):
+    with pytest.raises(RunError, match="split_1 is not a run directory"):
         workflow.resume_all_splits(str(tmp_path), trained.paths, tiny_run.Quiet())
 
 
@@ -633,7 +633,7 @@ def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, m
 @pytest.mark.parametrize(
     ("board", "kind", "message"),
     [
-        ("", "ptq", "^--deploy_dir needs the --board that the project is for"),
+        ("", "ptq", "^--deploy_dir needs --board that the project is for"),
         ("generic_m4", "ptq", "There is no project for the board 'generic_m4'"),
         ("esp32", "float", "takes an int8 model, not --quantize=float; choose ptq or qat or qat_hrf"),
         ("esp32", "int16x8", "takes an int8 model, not --quantize=int16x8"),

@@ -195,7 +195,7 @@ def test_different_labels_are_refused_with_a_way_out(other):
 
 
 def test_corpora_that_decide_for_different_units_are_refused():
-    with pytest.raises(DatasetError, match="'here' decides for each utterance, 'there' for each speaker"):
+    with pytest.raises(DatasetError, match="'here' decides per utterance, 'there' per speaker"):
         train_here_test_there(HERE, dataclasses.replace(THERE, decision="speaker"))
 
 
