@@ -299,7 +299,7 @@ MISTAKES = {
         ConfigError,
         "leave out augment",
     ),
-    "endless dataset": (lambda x, y: kser.fit(small_model(), dataset_of(x, y).repeat()), ConfigError, "never ends"),
+    "endless dataset": (lambda x, y: kser.fit(small_model(), dataset_of(x, y).repeat()), ConfigError, "is infinite"),
     "dataset without labels": (lambda x, y: kser.fit(small_model(), dataset_of(x).map(lambda x: x)), ConfigError, "labels"),
     "empty dataset": (lambda x, y: kser.fit(small_model(), dataset_of(x, y).take(0)), ConfigError, "is empty"),
     "no representative": (lambda x, y: kser.to_tflite(small_model(hrf=0)), ConfigError, "representative clips"),

@@ -41,7 +41,7 @@ def test_no_port_is_told(board, model, clip, tmp_path):
 
 
 def test_wrong_settings_are_told(board, model, clip, tmp_path):
-    assert_told(board("--port=/dev/null", model, "--baud=99999999999", clip), "no speed of 99999999999 baud")
+    assert_told(board("--port=/dev/null", model, "--baud=99999999999", clip), "do not support 99999999999 baud")
     assert_told(board("--port=/dev/null", model, "--timeout=0", clip), "timeout")
     assert_told(board("--port=/dev/null", f"--model={tmp_path}/none.tflite", clip), "none.tflite cannot be read")
 

@@ -214,7 +214,7 @@ def test_a_corpus_that_may_not_be_read(train, tmp_path):
 
 def test_a_corpus_without_clips(train, tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    assert_told(train(f"--data_dir={tmp_path}"), "No clip of 'ravdess'", str(tmp_path))
+    assert_told(train(f"--data_dir={tmp_path}"), "no clip of 'ravdess'", str(tmp_path))
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 

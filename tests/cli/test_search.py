@@ -100,7 +100,7 @@ def test_the_flags_give_the_network_back(backbone, run_flags):
 
 
 def test_the_frontier_is_drawn(found, directory):
-    assert "drawn in frontier.png" in found.stdout
+    assert "plot written to frontier.png" in found.stdout
     assert (directory / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 

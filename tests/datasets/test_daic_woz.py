@@ -436,7 +436,7 @@ def test_a_table_that_is_no_text_is_refused(root):
 def test_tables_that_list_nobody_are_refused(root):
     for table in (TRAIN, DEV):
         write_table(root, table, TRAIN_HEADER)
-    with pytest.raises(DatasetError, match="^The tables of 'daic_woz' in .* list nobody"):
+    with pytest.raises(DatasetError, match="^The tables of 'daic_woz' in .* list no participant"):
         load(root)
 
 

@@ -304,7 +304,7 @@ def test_lines_that_are_no_json(tmp_path):
 def test_two_tables(tmp_path):
     write_csv(tmp_path, "path,label\n1.wav,calm\n2.wav,angry\n")
     write_jsonl(tmp_path, {"path": "1.wav", "label": "calm"}, {"path": "2.wav", "label": "angry"})
-    assert refusal(tmp_path) == "DIR holds both manifest.csv and manifest.jsonl; keep one of them."
+    assert refusal(tmp_path) == "DIR contains both manifest.csv and manifest.jsonl; keep one of them."
 
 
 @pytest.mark.parametrize("times", [",,", ",0.5,1"])
@@ -359,7 +359,7 @@ def test_one_folder_alone(tmp_path):
 
 def test_a_directory_without_clips(tmp_path):
     touch(tmp_path, "calm/1.mp3", "readme.txt")
-    assert refusal(tmp_path).startswith("DIR holds neither manifest.csv nor manifest.jsonl nor folders of .wav")
+    assert refusal(tmp_path).startswith("DIR contains neither manifest.csv nor manifest.jsonl nor folders of .wav")
 
 
 def test_no_directory(tmp_path):

@@ -121,7 +121,7 @@ def test_the_seed_decides_how_labels_are_shuffled():
 def test_shuffled_labels_are_told():
     first, told = shuffle_labels(CORPUS, 0).warnings
     assert first == "One clip is missing."
-    assert told == "The labels of 'toy' were dealt out at random: a score above chance is an error in the protocol."
+    assert told == "The labels of 'toy' were shuffled: a score above chance means an error in the protocol."
 
 
 # One corpus to train on, another to test on.

@@ -158,7 +158,7 @@ def test_a_series_in_no_list_is_left_out_and_never_trained_on(root, annotation):
     corpus = load(root)
     assert "new" not in {u.attributes["series"] for u in corpus.utterances}
     assert (
-        "1 series of 'm3ed' are in no list of splitInfo, so in no part of the protocol, and are left out (new)."
+        "1 series of 'm3ed' are in no list of splitInfo, so they belong to no part and are left out (new)."
         in corpus.warnings
     )
 
@@ -197,7 +197,7 @@ def test_of_a_corpus_of_the_published_size_only_missing_audio_is_told(tmp_path):
             for i in (1, 2):
                 (tmp_path / "modality_speech" / f"{'AB'[i % 2]}_{name}_1_{i}.wav").touch()
     write_annotation(tmp_path, annotation)
-    assert "here are 112 and 38 train, 7 val, 11 test" in load(tmp_path).warnings[0]
+    assert "found: 112 and 38 train, 7 val, 11 test" in load(tmp_path).warnings[0]
     # The rest of the 24449 is generated without files: as many dialogues hold turns without audio.
     annotation["s00"]["s00_2"] = dialogue("s00_2", ["Sad"] * (24449 - 112), PEOPLE)
     write_annotation(tmp_path, annotation)

@@ -167,7 +167,7 @@ def test_a_missing_table_is_told_and_its_audio_too(small):
 
 def test_a_table_of_another_size_is_told(small):
     warnings = meld.load(str(small)).warnings
-    assert warnings[0] == "'meld' has 9989 utterances in train_sent_emo.csv, here are 14."
+    assert warnings[0] == "'meld' has 9989 utterances in train_sent_emo.csv; found: 14."
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_broken_clips_alone_are_refused(tmp_path):
 
 def test_another_corpus_is_refused(tmp_path):
     touch(tmp_path, "wav/03a01Fa.wav", "labels.csv")
-    with pytest.raises(DatasetError, match=r"^No table of 'meld' \(train_sent_emo.csv, .* lies below .* its audio\.$"):
+    with pytest.raises(DatasetError, match=r"^There is no table of 'meld' \(train_sent_emo.csv, .* below .* its audio\.$"):
         meld.load(str(tmp_path))
 
 

@@ -246,7 +246,7 @@ def test_other_names_are_left_out_with_a_warning(tmp_path, corpus, good, bad):
 def test_hidden_copies_and_other_kinds_of_files_are_no_clips(tmp_path):
     touch(tmp_path, "wav/03a01Fa.wav", "wav/._03a01Fa.wav", "lablaut/03a01Fa.lablaut", "readme.txt")
     found = emodb.load(str(tmp_path))
-    assert len(found.utterances) == 1 and not any("no name of" in warning for warning in found.warnings)
+    assert len(found.utterances) == 1 and not any("not named like" in warning for warning in found.warnings)
 
 
 # Copies that are not as published.
@@ -268,7 +268,7 @@ def test_no_corpus_is_taken_for_another(tmp_path, corpus):
 
 @pytest.mark.parametrize("corpus", MODULES)
 def test_an_empty_and_a_missing_directory_are_refused(tmp_path, corpus):
-    with pytest.raises(DatasetError, match=f"^No clip of '{corpus}'"):
+    with pytest.raises(DatasetError, match=f"^There is no clip of '{corpus}'"):
         MODULES[corpus].load(str(tmp_path))
     with pytest.raises(DatasetError, match=f"^There is no directory .*none, from which corpus '{corpus}'"):
         MODULES[corpus].load(str(tmp_path / "none"))

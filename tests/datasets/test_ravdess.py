@@ -166,7 +166,7 @@ def test_strong_neutral_cannot_be(complete):
     touch(complete, ["03-01-01-02-01-01-05"])
     assert ravdess.load(str(complete)).warnings == (
         "'ravdess' has 1440 clips of 24 speakers; found: 1441 of 24.",
-        "1 names cannot be of RAVDESS (strong neutral: 03-01-01-02-01-01-05).",
+        "1 names cannot be of RAVDESS (neutral with strong intensity: 03-01-01-02-01-01-05).",
     )
 
 
@@ -213,7 +213,7 @@ def test_other_files_are_no_clips(complete, corpus, name):
 def test_a_directory_without_clips(tmp_path):
     (tmp_path / "notes.txt").touch()
     (tmp_path / "other.wav").touch()
-    sentence = rf"^No clip of 'ravdess' .* lies below {tmp_path} \(there is other\); point --data_dir .*\.$"
+    sentence = rf"^There is no clip of 'ravdess' .* below {tmp_path} \(found: other\); point --data_dir .*\.$"
     with pytest.raises(DatasetError, match=sentence):
         ravdess.load(str(tmp_path))
 

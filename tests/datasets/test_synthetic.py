@@ -281,6 +281,6 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path, short_clips
 
 def test_another_corpus_directory_is_left_alone(tmp_path):
     (tmp_path / "Actor_01").mkdir()
-    with pytest.raises(DatasetError, match="holds other files"):
+    with pytest.raises(DatasetError, match="contains files that are not"):
         synthetic.load(str(tmp_path))
     assert [p.name for p in tmp_path.iterdir()] == ["Actor_01"]

@@ -95,7 +95,7 @@ def test_a_model_that_differs(compare, board):
     assert clip.logit_steps == MAX_LOGIT_STEPS + 1 and "logits differ for equal features" in clip.problem
 
 
-@pytest.mark.parametrize("label, problem", [(SILENCE, ""), (1, "not that of the board's logits")])
+@pytest.mark.parametrize("label, problem", [(SILENCE, ""), (1, "does not match its logits")])
 def test_labels(compare, board, label, problem):
     best = compare().board_label
     board.label = label if label == SILENCE else (tiny.LABELS.index(best) + 1) % len(tiny.LABELS)
@@ -106,7 +106,7 @@ def test_labels(compare, board, label, problem):
 
 def test_a_label_there_is_not(compare, board):
     board.label = len(tiny.LABELS)
-    with pytest.raises(BoardError, match="names label 3"):
+    with pytest.raises(BoardError, match="reports label 3"):
         compare()
 
 
@@ -141,7 +141,7 @@ def test_audio_that_cannot_be_read(board, predictor, tmp_path):
         ({"heard_steps": MAX_LOGIT_STEPS + 1}, "logits of the sound differ"),
         ({"heard_steps": MAX_HEARD_STEPS, "other_inputs": 1}, ""),
         ({"heard_steps": MAX_HEARD_STEPS + 1, "other_inputs": 1}, "logits of the sound differ"),
-        ({"consistent": False}, "the label is not that of the board's logits"),
+        ({"consistent": False}, "the board's label does not match its logits"),
     ],
 )
 def test_bounds(change, beyond):

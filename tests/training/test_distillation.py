@@ -162,7 +162,11 @@ def test_a_teacher_that_is_not_what_it_was_is_told_on_resuming(train, teachers, 
     else:
         with open(run_directory.load(teachers[0]).file("weights.h5"), "rb") as other:
             weights.write_bytes(other.read())
-    words = {"overwritten": "has other weights than when", "removed": "has no weights.h5", "gone": "is gone; bring it back"}
+    words = {
+        "overwritten": "has different weights than at",
+        "removed": "has no weights.h5",
+        "gone": "is missing; restore it",
+    }
     with pytest.raises(RunError, match=words[change]):
         workflow.resume(str(tmp_path / "killed"), DataPaths(cache_dir=cache_dir), Quiet())
 
