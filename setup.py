@@ -14,35 +14,35 @@ ROOT = Path(__file__).parent
 COMMANDS = ("prepare", "preview", "train", "fold_and_convert", "evaluate", "predict", "doctor", "search", "board", "demo")
 
 INSTALL_REQUIRES = [
-    # Training and conversion; the last release tensorflow-io's native ops load beside.
+    # Training and conversion; the last release that works with tensorflow-io's native ops.
     "tensorflow~=2.16.2",
-    # Keras 2, the only Keras that tensorflow-model-optimization works with; its version is TensorFlow's.
+    # Keras 2, the only Keras that tensorflow-model-optimization supports; same version as TensorFlow.
     "tf_keras~=2.16.0",
     # Quantization-aware training.
     "tensorflow-model-optimization~=0.8.0",
     # SpecAugment's masks as graph ops.
     "tensorflow-io~=0.37.1",
-    # The TensorFlow Lite Micro interpreter. There are only pre-releases, and no two promise the same behaviour.
+    # The TensorFlow Lite Micro interpreter. There are only pre-releases, whose behaviour may differ.
     "tflite-micro==0.dev20261023182759",
-    # The feature front end's reference form; TensorFlow 2.16 is built for NumPy 1.
+    # The reference of the feature front end; TensorFlow 2.16 is built for NumPy 1.
     "numpy~=1.26.4",
     # Writes the metadata into a .tflite file, which is a flatbuffer.
     "flatbuffers>=23.5.26",
-    # Puts the weights file together in memory; Keras 2 writes it straight to the disk.
+    # Writes the weights file in memory; Keras 2 can only write it to disk.
     "h5py>=3.10,<4",
     # Reads WAV and FLAC; its wheel brings libsndfile.
     "soundfile>=0.12,<1",
-    # Resampling of band-limited quality, as a wheel without further needs.
+    # Band-limited resampling; the wheel has no further dependencies.
     "soxr>=0.5,<2",
-    # The serial port to a board, on every system.
+    # The serial port to a board, on every operating system.
     "pyserial~=3.5",
-    # The confusion matrix as a picture.
+    # Plots of results.
     "matplotlib>=3.8,<4",
     # Command-line flags; tensorflow-model-optimization asks for 1.x from 1.2.
     "absl-py~=1.2",
-    # Tables and progress in the terminal.
+    # Tables and progress bars in the terminal.
     "rich>=13,<16",
-    # TensorBoard imports its pkg_resources, gone in 82; tensorflow-model-optimization distutils, gone from Python 3.12.
+    # TensorBoard imports pkg_resources, removed in setuptools 82; tensorflow-model-optimization imports distutils.
     "setuptools>=64,<81",
 ]
 
@@ -56,19 +56,19 @@ EXTRAS_REQUIRE = {
         "apache-beam>=2.77,<3",
         # Runs the tests.
         "pytest>=8,<10",
-        # Two at a time.
+        # Runs two tests at a time.
         "pytest-xdist>=3.6,<4",
-        # What scores are checked against.
+        # Reference for scores in tests.
         "scikit-learn>=1.5,<2",
-        # What confidence intervals are checked against.
+        # Reference for confidence intervals in tests.
         "scipy>=1.13,<2",
-        # Lints; a new minor version brings new rules.
+        # Linter; every minor version has new rules.
         "ruff~=0.17.6",
-        # Headers and a library of TensorFlow Lite Micro, with which tests link the firmware.
+        # Headers and a library of TensorFlow Lite Micro; tests link the firmware with them.
         "xmos-ai-tools~=1.4.2",
     ],
     "benchmarks": [
-        # What benchmarks/features.py measures the front end against.
+        # Reference of benchmarks/features.py.
         "librosa>=0.10,<1",
     ],
 }

@@ -1,7 +1,7 @@
 """kser: speech-emotion recognition from Keras training to TensorFlow Lite Micro.
 
-From a corpus to a board's verdict (here of a folder `clips/LABEL/SPEAKER/*.wav`; `load_corpus("ravdess", ...)` and the like
-read published ones):
+From a corpus to the verdict for a board (here with a folder `clips/LABEL/SPEAKER/*.wav`; `load_corpus("ravdess", ...)` and
+the like read published corpora):
 
     import kser
 
@@ -15,8 +15,8 @@ read published ones):
     print(kser.predict(model_bytes, corpus.utterances[0].path))
     print(kser.check_board(model_bytes, "nano33ble"))
 
-The same of arrays of one's own, normalized log-mel (n, num_frames, num_mels) and label indices (n,), or of a
-`tf.data.Dataset` that gives batches of them:
+The same with your own arrays, normalized log-mel (n, num_frames, num_mels) and label indices (n,), or with a
+`tf.data.Dataset` of batches of them:
 
     import numpy as np
     import kser
@@ -29,11 +29,11 @@ The same of arrays of one's own, normalized log-mel (n, num_frames, num_mels) an
     print(kser.evaluate(model_bytes, (x[18:], y[18:])))
     print(kser.check_board(model_bytes, "nano33ble"))
 
-Recordings in memory become the first form by `load_waveforms`. Nothing is written but the cache of log-mel; runs that can be
-continued, compared and deployed are what the commands are for.
+`load_waveforms` makes training, validation and test parts from recordings in memory. Only the log-mel cache is written to
+disk; for runs that can be resumed, compared and deployed use the commands.
 
-Importing the package loads nothing else. It fixes the environment settings TensorFlow reads only once, before TensorFlow is
-imported: its log level, no oneDNN, and Keras 2 (`tf_keras`), the only Keras tensorflow-model-optimization works with.
+Importing the package loads nothing else. It sets environment variables that TensorFlow reads only once, on import: the log
+level, no oneDNN, and Keras 2 (`tf_keras`), the only Keras that tensorflow-model-optimization supports.
 """
 
 import importlib
@@ -69,7 +69,7 @@ if "tensorflow" in sys.modules and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0
     )
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-# oneDNN reorders float sums between runs of different thread counts; results here are meant to be repeated.
+# oneDNN reorders float sums when the thread count changes; kser's results must be reproducible.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 __version__ = "0.2.0"
@@ -104,7 +104,7 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str):
-    """A public name, whose module is loaded when it is first asked for."""
+    """A public name; its module is loaded on first access."""
     if name not in __all__:
         raise AttributeError(f"module 'kser' has no attribute {name!r}")
     module, attribute = _ELSEWHERE.get(name, ("kser.api", name))

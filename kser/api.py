@@ -1,4 +1,4 @@
-"""The functions of `import kser`: from a corpus, or arrays, to a network on a board. The commands call them too."""
+"""The functions of `import kser`: from a corpus or arrays to a model on a board. The commands use them too."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from kser.training.input_pipeline import EpochBatches, Part, TrainingData
 MODELS = {f"{backbone}_{size}": config for (backbone, size), config in PRESETS.items()}
 DTYPES = ("int8", "int16x8", "float32")
 REPRESENTATIVE_CLIPS = 200
-# Clips drawn to compare a network with its rewritten form on.
+# Random clips on which a network is compared with its rewritten form.
 CHECKED_CLIPS = 8
 
 
@@ -63,20 +63,21 @@ def load_split(
 ) -> tuple[TrainingData, Part | None, Part]:
     """Training, validation and test part of a corpus, as log-mel; computed once and then read from a cache.
 
-    A split whose test part is known from training is refused: no recording is in both, and no speaker, unless the protocol
+    A split that leaks is refused: training and test part must not share a recording, nor a speaker unless the protocol
     shares speakers by definition.
 
     Args:
-      corpus: what `load_corpus` returned.
+      corpus: the result of `load_corpus`.
       number: which split of the protocol, from 1.
-      protocol: how the corpus is split; empty: as its literature does.
+      protocol: how the corpus is split; empty: the corpus' standard protocol.
       features: settings of the log-mel; None: `FeatureConfig()`.
-      augment: what is done to training clips, NAME:STRENGTH separated by commas, or "none"; `bin/train --help` lists them.
-      select: "validation" holds some speakers of the training part out, by whom the best epoch is chosen; with "last" they
-        are trained on and the validation part is None.
-      validation_speakers: how many these are; 0: 15 % of those of the training part.
-      seed: draws the validation speakers and the augmented sounds.
-      cache_dir: where the log-mel is kept; empty: `$KSER_CACHE_DIR` or the user's cache.
+      augment: augmentation of the training clips, NAME:STRENGTH separated by commas, or "none"; `bin/train --help` lists
+        the names.
+      select: "validation" holds out some speakers of the training part as validation part, to choose the best epoch;
+        "last" trains on them too, and the validation part is None.
+      validation_speakers: number of validation speakers; 0: 15 % of the speakers of the training part.
+      seed: random seed of the validation speakers and of the augmented sounds.
+      cache_dir: directory of the log-mel cache; empty: `$KSER_CACHE_DIR` or the user's cache directory.
 
     Returns:
       train: what `fit` takes, with the label names, settings and normalization that `to_tflite` puts into the model.
@@ -84,7 +85,7 @@ def load_split(
         `corpus.labels`, `speakers` (n,) names.
 
     Raises:
-      DatasetError: there is no such split, an audio file cannot be used, or the test part is known from training.
+      DatasetError: there is no such split, an audio file cannot be used, or the test part leaks into training.
       ConfigError: a setting is out of range.
 
     Example:
@@ -118,21 +119,21 @@ def load_waveforms(
     features: FeatureConfig | None = None,
     augment: str | None = None,
 ) -> tuple[TrainingData, Part | None, Part]:
-    """The same as `load_split`, of recordings in memory that you have split yourself: the normalization is the training
-    part's, no speaker is looked for in two parts.
+    """Like `load_split`, for recordings in memory that you have split yourself; mean and deviation for the normalization
+    are those of the training part. Speakers that occur in several parts are not detected.
 
     Args:
       train, test, validation: (waveforms, y) or (waveforms, y, speakers): n arrays (num_samples,) of floats in [-1, 1] at
-        16 kHz, label indices (n,), and names (n,), of which only confidence intervals are made.
+        16 kHz, label indices (n,), and speaker names (n,), which are used for confidence intervals only.
       labels: names of the labels, in the order of their indices.
       features: settings of the log-mel; None: `FeatureConfig()`.
-      augment: as in `load_split`, without the steps that take the sound; None: all others of its default.
+      augment: as in `load_split`, without the waveform augmentations; None: the default without them.
 
     Returns:
       As `load_split`.
 
     Raises:
-      ConfigError: arrays of another form, or labels that are out of range.
+      ConfigError: arrays of wrong shape or type, or labels out of range.
       AudioError: a recording is too short, silent, or not finite.
 
     Example:
@@ -147,7 +148,9 @@ def load_waveforms(
     recommended = arrays.without_stages(AugmentConfig(), ("sound",))
     chosen = recommended if augment is None else AugmentConfig(augment)
     if chosen.steps("sound"):
-        raise ConfigError(f"Of augment {augment!r} recordings in memory cannot have {chosen.steps('sound')[0][0]}.")
+        raise ConfigError(
+            f"augment={augment!r}: {chosen.steps('sound')[0][0]} is not possible for recordings in memory; leave it out."
+        )
     return arrays.split_of_waveforms(train, validation, test, labels, features or FeatureConfig(), chosen)
 
 
@@ -163,19 +166,19 @@ def create_model(
     seed: int = 0,
     **settings,
 ) -> keras.Model:
-    """An untrained network, by the name of its backbone and size.
+    """An untrained network, by name of backbone and size.
 
     Args:
-      name: BACKBONE_SIZE, of conformer, convtransformer and speechformer, micro (at most 60 k parameters), light (250 k)
-        and large.
-      num_classes: length of the output.
-      hrf: inner width of HRF in the feed-forward networks, in multiples of a layer's input width; 0: the plain network.
-      features: settings of the log-mel, which make the input's shape; None: `FeatureConfig()`.
-      seed: draws the starting weights and the dropout.
-      settings: single sizes in place of the preset's, as `hidden_dim=48`; `bin/train --help` lists them.
+      name: BACKBONE_SIZE: conformer, convtransformer or speechformer; micro (at most 60 k parameters), light (250 k) or
+        large.
+      num_classes: number of classes, the length of the output.
+      hrf: inner width of HRF in the feed-forward networks, in multiples of a layer's input width; 0: no HRF.
+      features: settings of the log-mel, which determine the input's shape; None: `FeatureConfig()`.
+      seed: random seed of the initial weights and of dropout.
+      settings: single sizes that replace those of the preset, as `hidden_dim=48`; `bin/train --help` lists them.
 
     Returns:
-      A flat Functional model, (batch, num_frames, num_mels) normalized log-mel to (batch, num_classes) logits.
+      A flat Functional model from normalized log-mel (batch, num_frames, num_mels) to logits (batch, num_classes).
 
     Raises:
       ConfigError: there is no such model, or no such setting.
@@ -199,25 +202,25 @@ def fit(
     model: keras.Model, train, validation=None, *, augment: str | None = None, verbose: bool = True, **settings
 ) -> list[dict]:
     """Trains a model in place, as `bin/train` does: Adam with warm-up and a cosine schedule, decoupled weight decay of the
-    kernels (of the product, where HRF factorizes one), label smoothing, augmentation, averaged weights.
+    kernels (with HRF: of the product of the factors), label smoothing, augmentation, averaged weights.
 
     Args:
       model: (batch, num_frames, num_mels) to (batch, num_classes) logits, no softmax: one of `create_model`, or your own.
       train: the training part of `load_split` or `load_waveforms`; or (x, y), log-mel (n, num_frames, num_mels) normalized
-        by you and label indices (n,) or one-hot rows (n, num_classes); or a tf.data.Dataset of batches of these, which is
-        an epoch, shuffled and augmented by you.
-      validation: likewise; the epoch with the highest UA on it is kept. None: the last one is.
-      augment: what is done to training clips, as in `load_split`; None: what the part was loaded for, and for (x, y)
-        SpecAugment and mixup as by default. Not for a Dataset.
-      verbose: whether each epoch's scores are printed.
+        by you and label indices (n,) or one-hot rows (n, num_classes); or a tf.data.Dataset of batches of these, one epoch
+        long, shuffled and augmented by you.
+      validation: as `train`; the epoch with the highest UA on it is kept. None: the last epoch is kept.
+      augment: augmentation of the training clips, as in `load_split`; None: the one the part was loaded with, and for
+        (x, y) the default SpecAugment and mixup. Not for a Dataset.
+      verbose: print the scores of each epoch.
       settings: `epochs`, `batch_size`, `learning_rate`, `warmup_share`, `weight_decay`, `hrf_decay`, `label_smoothing`,
         `class_weight_power`, `seed`; meaning and defaults are those of `bin/train --help`.
 
     Returns:
-      A row an epoch, with epoch, loss, learning_rate and, where a part validates, val_loss and val_UA.
+      One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
 
     Raises:
-      ConfigError: an unknown setting or one out of range, data of another form or that do not fit the model.
+      ConfigError: a setting is unknown or out of range, or the data does not fit the model.
 
     Example:
       >>> history = kser.fit(model, train, validation, epochs=2, batch_size=8, verbose=False)
@@ -251,7 +254,7 @@ def _batches(model: keras.Model, data: TrainingData, augment: str | None, config
 
 
 def _train_config(model: keras.Model, settings: dict) -> TrainConfig:
-    """The settings, on top of the backbone's own learning rate."""
+    """The training settings, with the backbone's own learning rate as default."""
     known = BACKBONES.get(model.name)
     return from_dict(TrainConfig, {**({"learning_rate": known.learning_rate} if known else {}), **settings})
 
@@ -259,16 +262,16 @@ def _train_config(model: keras.Model, settings: dict) -> TrainConfig:
 def _require_unset(settings: dict, names: tuple[str, ...]) -> None:
     given = [name for name in names if settings.get(name) is not None]
     if given:
-        raise ConfigError(f"A tf.data.Dataset is trained on as it is; leave out {given[0]}, and do that in the dataset.")
+        raise ConfigError(f"A tf.data.Dataset is used unchanged; leave out {given[0]} and apply it in the dataset.")
 
 
 def _num_classes(model: keras.Model) -> int:
-    """Of a model of logits; raises ConfigError where it is none."""
+    """The number of classes of a model with logits as output; raises ConfigError for other models."""
     if not isinstance(model, keras.Sequential) and not getattr(model, "_is_graph_network", False):
-        raise ConfigError(f"Model '{model.name}' has no shapes of its own; make it keras.Model(inputs, model.call(inputs)).")
+        raise ConfigError(f"Model '{model.name}' has no known shapes; make it keras.Model(inputs, model.call(inputs)).")
     last = model.layers[-1]
     if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
-        raise ConfigError(f"Model '{model.name}' ends in a softmax; leave it out: logits are trained on and deployed.")
+        raise ConfigError(f"Model '{model.name}' ends in a softmax; remove it: kser trains on logits.")
     return model.output_shape[-1]
 
 
@@ -285,7 +288,7 @@ def _require_shape(model: keras.Model, shape) -> None:
 
 
 class _Silent:
-    """Progress that nobody is told."""
+    """Progress that is not shown."""
 
     def start(self, done: int, total: int, steps: int) -> None:
         self.total = total
@@ -298,7 +301,7 @@ class _Silent:
 
 
 class _Printed(_Silent):
-    """Progress as a line for each epoch."""
+    """Progress as one printed line per epoch."""
 
     def epoch(self, row: dict) -> None:
         scores = "  ".join(f"{name} {row[name]:.4f}" for name in ("loss", "val_loss", "val_UA") if name in row)
@@ -309,11 +312,11 @@ class _Printed(_Silent):
 
 
 def fold(model: keras.Model) -> keras.Model:
-    """A new model with a plain Dense of the same name for every `HRFDense`: the same function, the size of the network
-    without HRF. The fold is done in float64 and rounded once; `model` is left as it was.
+    """A new model with a plain Dense of the same name for every `HRFDense`: the same function, with as many parameters as
+    the network without HRF. The product is computed in float64 and rounded once; `model` is not changed.
 
     Raises:
-      FoldError: a layer is out of reach.
+      FoldError: an HRFDense stands where Keras cannot replace it, as in a subclassed model.
 
     Example:
       >>> folded = kser.fold(model)
@@ -326,16 +329,16 @@ def fold(model: keras.Model) -> keras.Model:
 
 
 def rewrite(model: keras.Model, clips=None, passes: tuple[str, ...] = tuple(DEPLOY_PASSES)) -> keras.Model:
-    """A new model that computes the same in fewer and cheaper operations for a microcontroller: batch norms and the scales
-    of norms go into the layers after them, projections that read the same are joined, and so on.
+    """A new model that computes the same function in fewer operations, for a microcontroller: it merges batch norms and the
+    scales of norms into neighbouring layers, joins projections of the same input, and so on.
 
     Args:
       model: a flat Functional model, folded.
-      clips: (n, num_frames, num_mels) to compare the logits on, pass by pass; None: some drawn from a normal distribution.
-      passes: names of the passes to make, of batch_norm, constants, norm_affine, centre, fuse and flatten.
+      clips: (n, num_frames, num_mels) on which the logits are compared after every pass; None: random normal clips.
+      passes: names of the passes to apply: batch_norm, constants, norm_affine, centre, fuse, flatten.
 
     Raises:
-      FoldError: a pass changed a logit by more than rounding does, or the model is no flat graph.
+      FoldError: a pass changed a logit by more than float32 rounding, or the model is not a flat graph.
       ConfigError: there is no such pass.
 
     Example:
@@ -356,20 +359,20 @@ def _some_clips(model: keras.Model, data) -> np.ndarray:
 
 
 def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> bytes:
-    """The model as a .tflite of one clip a call, input and output of the same type as all within.
+    """The model as a .tflite for one clip per call; input and output have the type `dtype` too.
 
     Args:
-      model: (batch, num_frames, num_mels) to (batch, num_classes); HRF that is still in it is folded first, rewrites are not
-        made (see `rewrite`).
-      representative: clips whose activations tell the ranges of integers: the training part of `load_split`, which also
-        puts its label names, log-mel settings and normalization into the file, so that `predict` and boards can hear with
-        it; or x, (x, y) or a tf.data.Dataset as in `fit`, of which at most 200 clips are taken. None for float32 alone.
+      model: (batch, num_frames, num_mels) to (batch, num_classes). HRF is folded first if it is still there; call `rewrite`
+        before for a cheaper graph.
+      representative: clips on which the activation ranges are measured: the training part of `load_split`, whose label
+        names, log-mel settings and normalization go into the file too, so that `predict` and boards can take audio; or x,
+        (x, y) or a tf.data.Dataset as in `fit`, of which at most 200 clips are used. None only for float32.
       dtype: "int8"; "int16x8", activations of 16 bits and weights of 8; "float32".
 
     Raises:
-      ConfigError: another dtype, no clips, or clips of another shape.
-      FoldError: HRF is out of the fold's reach.
-      KserError: TensorFlow Lite cannot express the model in these numbers.
+      ConfigError: an unknown dtype, no clips, or clips of a wrong shape.
+      FoldError: an HRFDense stands where it cannot be folded.
+      KserError: TensorFlow Lite cannot express the model in this dtype.
 
     Example:
       >>> model_bytes = kser.to_tflite(small, train, dtype="int8")
@@ -379,7 +382,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
     if dtype not in DTYPES:
         raise ConfigError(f"There is no dtype '{dtype}'; known: {', '.join(DTYPES)}.")
     if representative is None and dtype != "float32":
-        raise ConfigError(f"{dtype} needs representative clips, as the training part of load_split has them.")
+        raise ConfigError(f"{dtype} needs representative clips, such as the training part of load_split.")
     clips = None if representative is None else _some_clips(model, representative)
     model_bytes = post_training.to_tflite(model, clips, dtype)
     config = getattr(representative, "config", None)
@@ -387,7 +390,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
 
 
 def _metadata(data: TrainingData, dtype: str) -> dict:
-    """What a board and `predict` need to know of a model, and where it came from."""
+    """Metadata of a model: what a board and `predict` need, and its origin."""
     return {
         "kser": __version__,
         "labels": list(data.label_names),
@@ -401,26 +404,26 @@ def _metadata(data: TrainingData, dtype: str) -> dict:
     }
 
 
-# --- What a model is worth --------------------------------------------------------------------------------------------
+# --- Scores and predictions -------------------------------------------------------------------------------------------
 
 
 def evaluate(model: keras.Model | bytes | str, data, interpreter: str = "tflm") -> Evaluation:
-    """Scores of a model, in any of its forms, on clips that it was not trained on.
+    """Scores of a Keras or .tflite model on clips that it was not trained on.
 
     Args:
-      model: a Keras model of logits, or a .tflite, its bytes or its path, which is run in a process of its own.
+      model: a Keras model with logits as output, or a .tflite (bytes or path), which runs in a child process.
       data: the test part of `load_split`; or (x, y) or (x, y, speakers), normalized log-mel (n, num_frames, num_mels),
         label indices (n,), names (n,); or a tf.data.Dataset of batches (x, y).
-      interpreter: what runs a .tflite, "tflm" or "tflite", TensorFlow Lite Micro or that of desktops.
+      interpreter: what runs a .tflite: "tflm" (TensorFlow Lite Micro) or "tflite" (LiteRT).
 
     Returns:
-      `UA`, the unweighted average recall, `WA`, the accuracy; `scores` with F1, recall and precision by class and the
-      confusion matrix; `intervals`, (low, high) of 95 % confidence by bootstrap over speakers, where these are known. Its
-      `str()` is a line.
+      `UA`, the unweighted average recall; `WA`, the accuracy; `scores` with F1, recall and precision per class and the
+      confusion matrix; `intervals`, the 95 % confidence intervals (low, high) by bootstrap over speakers, if speakers are
+      known. `str()` gives one line.
 
     Raises:
-      ConfigError: data of another form, or labels that the model does not have.
-      ModelFileError: a .tflite that is damaged, or takes other clips.
+      ConfigError: data of wrong shape or type, or labels that the model does not have.
+      ModelFileError: the .tflite is damaged, or takes clips of another shape.
 
     Example:
       >>> found = kser.evaluate(model_bytes, test)
@@ -441,21 +444,21 @@ def evaluate(model: keras.Model | bytes | str, data, interpreter: str = "tflm") 
 
 
 def predict(model: keras.Model | bytes | str, clips, interpreter: str = "tflm") -> Prediction | np.ndarray:
-    """What a model says of a recording, or of clips of log-mel.
+    """The prediction of a model for a recording, or for clips of log-mel.
 
     Args:
-      model: a .tflite with kser's metadata, its bytes or its path; for log-mel also one without, or a Keras model of logits.
-      clips: the path of a WAV or FLAC file, or a recording (num_samples,) of floats in [-1, 1] at 16 kHz, heard through the
-        front end of a board, bit for bit; or normalized log-mel (n, num_frames, num_mels).
-      interpreter: what runs a .tflite, "tflm" or "tflite".
+      model: a .tflite with kser's metadata (bytes or path); for log-mel also one without, or a Keras model of logits.
+      clips: the path of a WAV or FLAC file, or a recording (num_samples,) of floats in [-1, 1] at 16 kHz, whose features
+        are computed bit for bit as on a board; or normalized log-mel (n, num_frames, num_mels).
+      interpreter: what runs a .tflite: "tflm" or "tflite".
 
     Returns:
-      Of a recording `label` and `probabilities` (num_classes,); of log-mel the probabilities (n, num_classes) float32.
+      For a recording, `label` and `probabilities` (num_classes,); for log-mel, probabilities (n, num_classes) float32.
 
     Raises:
       AudioError: the recording cannot be used.
-      ModelFileError: a .tflite that is damaged, lacks kser's metadata, or takes other clips.
-      ConfigError: clips of another form; a recording for a Keras model, which does not say how it hears.
+      ModelFileError: the .tflite is damaged, lacks kser's metadata, or takes clips of another shape.
+      ConfigError: clips of wrong shape or type; a recording for a Keras model, which has no log-mel settings.
 
     Example:
       >>> prediction = kser.predict(model_bytes, corpus.utterances[0].path)
@@ -478,7 +481,9 @@ def predict(model: keras.Model | bytes | str, clips, interpreter: str = "tflm") 
 
 def _predict_recording(model, recording, interpreter: str) -> Prediction:
     if isinstance(model, keras.Model):
-        raise ConfigError("A Keras model does not say how it hears; make it a .tflite with to_tflite(model, train) first.")
+        raise ConfigError(
+            "A Keras model has no log-mel settings; convert it with to_tflite(model, train) to predict recordings."
+        )
     with Predictor(_source(model), interpreter) as predictor:
         if isinstance(recording, (str, os.PathLike)):
             return predictor.predict(os.fspath(recording))
@@ -494,21 +499,21 @@ def _source(model) -> str | bytes:
 
 
 def check_board(model: bytes | str, board: str, decision_ms: float = doctor.DEFAULT_DECISION_MS) -> Diagnosis:
-    """Whether a .tflite runs on a board, what it takes of its memory and time, and how to mend what is wrong.
+    """Whether a .tflite runs on a board, how much memory and time it takes, and how to fix each problem.
 
     Args:
-      model: the .tflite, its bytes or its path; any, with kser's metadata or without.
+      model: any .tflite (bytes or path), with kser's metadata or without.
       board: nano33ble, portenta_h7, nicla_vision, nicla_sense, rp2040, teensy41, esp32, esp32s3, esp32c3, generic_m4 or
         generic_m55.
       decision_ms: milliseconds between two decisions.
 
     Returns:
       `verdict`: "fits", "tight" or "does not run"; `problems`, the worst first, each with its `severity`, `what`, `where`
-      and `fix`; `figures`: bytes of the tensor arena, of RAM and flash, milliseconds of an inference. Its `str()` tells all.
+      and `fix`; `figures`: bytes of tensor arena, RAM and flash, milliseconds per inference. `str()` gives all as text.
 
     Raises:
       ConfigError: there is no such board, or `decision_ms` is not positive.
-      ModelFileError: no TensorFlow Lite model, or a damaged one.
+      ModelFileError: not a TensorFlow Lite model, or a damaged one.
 
     Example:
       >>> verdict = kser.check_board(model_bytes, "nano33ble")

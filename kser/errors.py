@@ -1,9 +1,9 @@
-"""What commands tell in one sentence: the exceptions they end with, and a warning."""
+"""Exceptions and a warning that commands print as one sentence."""
 
 
 class KserError(Exception):
-    """Something the user can mend: what is wrong, where, and what to do, in one sentence. All errors named on this page, of
-    module `kser.errors`, are of this class.
+    """An error that the user can fix; its message says in one sentence what is wrong, where, and what to do. All errors
+    named on this page, of module `kser.errors`, are subclasses.
 
     Example:
       >>> try:
@@ -15,7 +15,7 @@ class KserError(Exception):
 
 
 class KserWarning(UserWarning):
-    """Something the user should know, in one sentence: it changes what a score means, but nothing has to be mended."""
+    """A warning in one sentence: it affects the meaning of a score, but nothing has to be fixed."""
 
 
 class ConfigError(KserError, ValueError):
@@ -23,11 +23,11 @@ class ConfigError(KserError, ValueError):
 
 
 class AudioError(KserError):
-    """An audio file is missing, unreadable, or holds nothing usable."""
+    """An audio file is missing, unreadable, or unusable."""
 
 
 class DatasetError(KserError):
-    """A corpus is not where or what it should be."""
+    """A corpus is missing, damaged, or not the expected one."""
 
 
 class RunError(KserError):
@@ -35,7 +35,7 @@ class RunError(KserError):
 
 
 class FoldError(KserError):
-    """A fold left something unfolded or changed the function beyond rounding."""
+    """A fold is incomplete, or a fold or rewrite changed the function by more than rounding."""
 
 
 class ModelFileError(KserError):
@@ -43,4 +43,4 @@ class ModelFileError(KserError):
 
 
 class BoardError(KserError):
-    """A board does not answer, or not as it should."""
+    """A board does not answer, or answers wrongly."""

@@ -1,4 +1,4 @@
-"""Files and directories that appear under their final name only when they are whole."""
+"""Files and directories that appear under their final name only when complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kser.errors import ConfigError, KserError
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Yields a temporary path in the directory of `path`, and moves it to `path` when the block ends well.
+    """Yields a temporary path in the directory of `path`; moves it to `path` if the block ends without an error.
 
     Raises:
       KserError: the disk is full, or the directory cannot be written to.
@@ -34,7 +34,7 @@ def temporary_beside(path: str) -> Iterator[str]:
     temporary = os.path.join(directory, f".{name}.{uuid.uuid4().hex}{os.path.splitext(name)[1]}")
     try:
         os.makedirs(directory, exist_ok=True)
-        # Not mkstemp: its files are the owner's alone, and to widen that means to touch the umask of the whole process.
+        # Not mkstemp: only the owner can read its files, and the usual mode would need a change of the process-wide umask.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise KserError(f"Cannot write {path}: {error.strerror}.") from error
@@ -60,7 +60,7 @@ def write_text(path: str, text: str) -> None:
 
 
 def require_empty(path: str) -> None:
-    """Raises ConfigError if there is anything at `path` but an empty directory."""
+    """Raises ConfigError unless `path` is free or an empty directory."""
     if os.path.isdir(path) and not os.listdir(path) and not os.path.islink(path):
         return
     if os.path.lexists(path):
@@ -68,10 +68,10 @@ def require_empty(path: str) -> None:
 
 
 def write_tree(path: str, files: Mapping[str, bytes]) -> None:
-    """Makes the directory `path` of files by their relative paths, in one step.
+    """Writes the directory `path` with these files (by relative path) in one step.
 
     Raises:
-      ConfigError: there is something at `path` already.
+      ConfigError: `path` exists already.
       KserError: the disk is full, or the directory cannot be written to.
     """
     require_empty(path)

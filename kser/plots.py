@@ -1,4 +1,4 @@
-"""Results as pictures."""
+"""Plots of results."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from kser.files import replacing
 from kser.training.metrics import Scores
 
-if TYPE_CHECKING:  # a confusion matrix needs no search
+if TYPE_CHECKING:  # avoids importing the search for a confusion matrix
     from kser.boards.search.candidates import Candidate
     from kser.boards.search.search import Fit
 
 
 def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: str) -> None:
-    """The confusion matrix as a PNG: rows are true labels, colours the share of a row, numbers its clips."""
+    """The confusion matrix as a PNG: rows are true labels, colours shares of the row, numbers clips."""
     confusion = scores.confusion
     size = 2.2 + 0.6 * len(labels)
     figure = Figure(figsize=(size, size), layout="constrained")
@@ -33,7 +33,7 @@ def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: st
 
 
 def save_frontier(path: str, found: Fit) -> None:
-    """The frontier of a search as a PNG: parameters over milliseconds, the size of a mark its RAM, the choice ringed."""
+    """The frontier of a search as a PNG: parameters over milliseconds, marker size by RAM, the chosen network circled."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name in dict.fromkeys(c.model.backbone for c in found.frontier):

@@ -1,4 +1,4 @@
-"""How far long work is, on stderr: a bar on a terminal, elsewhere a line a minute."""
+"""Progress of long work, on stderr: a bar on a terminal, elsewhere one line per minute."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ SECONDS_BETWEEN_LINES = 60.0
 
 
 def counting(work: str, unit: str, total: int | None = None, done: int = 0) -> Bar | Lines:
-    """A context to be told of every piece of `work` that is done.
+    """A context manager that shows the progress of `work`.
 
     Args:
       unit: what is counted, in the plural.
-      total: how much there is; None: `advance` will tell.
-      done: how much of it was done before.
+      total: the total count; None: given later by `advance`.
+      done: how many were done before.
     """
     return (Bar if sys.stderr.isatty() else Lines)(work, unit, total, done)
 
 
 class Lines:
-    """For a log: a line a minute at most, and every note."""
+    """For a log: at most one line per minute, and every note."""
 
     def __init__(self, work: str, unit: str, total: int | None, done: int):
         self._work, self._unit, self._total, self._done = work, unit, total, done
@@ -49,7 +49,7 @@ class Lines:
 
 
 class Bar:
-    """For a person: a bar with the time left and the last note, its line ended whatever happens."""
+    """For a terminal: a bar with the time left and the last note; its line always ends, even after an error."""
 
     def __init__(self, work: str, unit: str, total: int | None, done: int):
         from rich.console import Console

@@ -322,6 +322,6 @@ def test_stages_out_of_order_are_told_with_their_order(text):
 @pytest.mark.parametrize("name, value", [("ranges", "mse"), ("dense_scales", "channel"), ("compress", 4)])
 @pytest.mark.parametrize("quantize", ["int16x8", "float"])
 def test_settings_of_int8_are_refused_elsewhere(quantize, name, value):
-    with pytest.raises(ConfigError, match=f"{name} is a setting of int8, which {quantize} is not; leave it out"):
+    with pytest.raises(ConfigError, match=f"{name} applies to int8 only, not to {quantize}; leave it out"):
         QuantizationConfig(quantize, **{name: value})
     assert getattr(QuantizationConfig("qat", **{name: value}), name) == value

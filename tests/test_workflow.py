@@ -165,7 +165,7 @@ def test_a_corpus_that_is_absent_is_said_to_be_needed(trained, kind, use, tmp_pa
     absent = tmp_path / "absent"
 
     def read(data_dir, options):
-        raise DatasetError(f"There is no directory {data_dir} to read corpus 'tiny' from.")
+        raise DatasetError(f"There is no directory {data_dir}.")
 
     source = dataclasses.replace(SOURCES["tiny"], load=read)
     monkeypatch.setitem(SOURCES, "tiny", source)
@@ -236,7 +236,7 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
         "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, paths, FEW),
         "resume": lambda: workflow.resume(trained.path, paths, tiny_run.Quiet()),
     }
-    with pytest.raises(RunError, match="other clips of 'tiny' than lie in elsewhere; point --data_dir") as error:
+    with pytest.raises(RunError, match="other clips of 'tiny' than those in elsewhere; point --data_dir") as error:
         jobs[job]()
     assert trained.path in str(error.value)
     assert contents(trained.path) == before
@@ -381,7 +381,7 @@ def test_the_summary_has_the_pooled_scores_and_those_over_splits(all_splits):
 
 
 def test_all_splits_that_were_never_begun_cannot_be_resumed(trained, tmp_path):
-    with pytest.raises(RunError, match="split_1 is no run directory"):
+    with pytest.raises(RunError, match="split_1 is not a run directory"):
         workflow.resume_all_splits(str(tmp_path), trained.paths, tiny_run.Quiet())
 
 
@@ -633,7 +633,7 @@ def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, m
 @pytest.mark.parametrize(
     ("board", "kind", "message"),
     [
-        ("", "ptq", "^--deploy_dir needs the --board that the project is for"),
+        ("", "ptq", "^--deploy_dir needs --board"),
         ("generic_m4", "ptq", "There is no project for the board 'generic_m4'"),
         ("esp32", "float", "takes an int8 model, not --quantize=float; choose ptq or qat or qat_hrf"),
         ("esp32", "int16x8", "takes an int8 model, not --quantize=int16x8"),

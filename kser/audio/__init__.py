@@ -1,1 +1,1 @@
-"""Sound to features: reading, the log-mel front end in training's and in the board's arithmetic, augmentation."""
+"""Sound to features: reading, log-mel for training and in the arithmetic of a board, augmentation."""

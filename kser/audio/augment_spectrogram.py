@@ -1,9 +1,10 @@
-"""Augmentation of log-mel clips, on the graph; every function takes and returns (num_frames, num_mels) float32.
+"""Augmentation of log-mel clips in TensorFlow; every function takes and returns (num_frames, num_mels) float32.
 
-`AUGMENTATIONS` in config.py lists all by name, with those of the sound, which sound_augment.py makes in advance.
+`AUGMENTATIONS` in config/augmentation.py lists all by name, with those of the waveform (augment_waveform.py), which are
+computed in advance.
 
-The draws are stateful TensorFlow random operations, as tensorflow-io's masks are: whoever traces these functions sets
-`tf.random.set_seed` first and maps them over the clips in order.
+Random numbers come from stateful TensorFlow operations, as in tensorflow-io's masks: callers set `tf.random.set_seed` before
+tracing these functions, and map them over the clips in order.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ class Others:
 
 
 DB_TO_LN_POWER = np.log(10) / 10
-# What is added is drawn between the configured signal-to-noise ratio and this much above it.
+# The signal-to-noise ratio is drawn between the configured one and this much above it.
 SNR_RANGE_DB = 30.0
-# Spread of the ln power of a noise band from frame to frame.
+# Standard deviation of the ln power of a noise band from frame to frame.
 NOISE_LN_STD = 0.5
 EQUALIZER_KNOTS = 5
 BABBLE_VOICES = 4
@@ -43,7 +44,7 @@ FREQ_MASK_SHARE, TIME_MASK_SHARE = 0.2, 0.08
 
 
 def augment_features(clip: tf.Tensor, steps: Steps, features: FeatureConfig, others: Others) -> tf.Tensor:
-    """What happens to the sound before the microphone, done to its raw log-mel, in the order of the steps."""
+    """Augmentations of the sound, applied to its raw log-mel in the order of the steps."""
     for name, strength in steps:
         if name == "tempo":
             clip = change_tempo(clip, strength)
@@ -63,9 +64,9 @@ def augment_features(clip: tf.Tensor, steps: Steps, features: FeatureConfig, oth
 
 
 def change_tempo(clip: tf.Tensor, strength: float) -> tf.Tensor:
-    """Reads the clip at another rate (1 +- `strength`) around its middle; what leaves at one end comes in at the other.
+    """Stretches the clip in time around its middle by a factor of 1 +- `strength`; it wraps around at the ends.
 
-    Both ends are silence in nearly every clip, so going round keeps real frames where a fill would invent some.
+    Both ends are silence in nearly every clip, so wrapping around gives real frames instead of padding.
     """
     num_frames = clip.shape[0]
     rate = tf.random.uniform((), 1 - strength, 1 + strength)
@@ -78,13 +79,13 @@ def change_tempo(clip: tf.Tensor, strength: float) -> tf.Tensor:
 
 
 def shift(clip: tf.Tensor, max_frames: float) -> tf.Tensor:
-    """Moves the clip by up to `max_frames` either way, rounded; what leaves at one end comes in at the other."""
+    """Shifts the clip by up to `max_frames` frames either way, with wrap-around."""
     frames = tf.round(tf.random.uniform((), -max_frames, max_frames))
     return tf.roll(clip, tf.cast(frames, tf.int32), axis=0)
 
 
 def warp_frequency(clip: tf.Tensor, strength: float, features: FeatureConfig) -> tf.Tensor:
-    """Moves every frequency f to f / factor, the factor within 1 +- `strength`: another vocal tract and pitch."""
+    """Moves every frequency f to f / factor, with a factor within 1 +- `strength`: another vocal tract and pitch."""
     low, high = hz_to_mel(features.lower_hz), hz_to_mel(features.upper_hz)
     step = (high - low) / (features.num_mels + 1)
     centres = low + step * np.arange(1, features.num_mels + 1)
@@ -99,9 +100,9 @@ def warp_frequency(clip: tf.Tensor, strength: float, features: FeatureConfig) ->
 
 
 def equalize(clip: tf.Tensor, range_db: float) -> tf.Tensor:
-    """Gives every frequency its own gain within +- `range_db`, linear between a few knots: another voice, room, microphone.
+    """Applies a gain within +- `range_db` per frequency, linear between a few knots: another voice, room, microphone.
 
-    FilterAugment of linear type (Nam et al. 2022, arXiv 2110.03282), with knots at fixed mels.
+    FilterAugment, linear type (Nam et al. 2022, arXiv 2110.03282), with knots at fixed mels.
     """
     num_mels = clip.shape[1]
     knots = tf.random.uniform((EQUALIZER_KNOTS,), -range_db, range_db) * DB_TO_LN_POWER
@@ -112,7 +113,7 @@ def equalize(clip: tf.Tensor, range_db: float) -> tf.Tensor:
 
 
 def add_noise(clip: tf.Tensor, snr_db: float, features: FeatureConfig) -> tf.Tensor:
-    """Adds stationary white noise in the power domain, its level below the clip's mean power by the drawn ratio."""
+    """Adds stationary white noise in the power domain at a random signal-to-noise ratio."""
     bandwidth = np.log(mel_matrix(features).sum(axis=0))
     level = ln_mean_power(clip) - draw_snr(snr_db)
     noise = level + tf.constant(bandwidth - bandwidth.mean(), tf.float32) + tf.random.normal(clip.shape, stddev=NOISE_LN_STD)
@@ -137,22 +138,22 @@ def ln_mean_power(clip: tf.Tensor) -> tf.Tensor:
 
 
 def add_power(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """ln(exp(a) + exp(b)): what two sounds without common phase sum to."""
+    """ln(exp(a) + exp(b)): the ln power of the sum of two uncorrelated sounds."""
     return tf.maximum(a, b) + tf.math.softplus(-tf.abs(a - b))
 
 
 def augment_normalized(clip: tf.Tensor, steps: Steps) -> tf.Tensor:
-    """The steps on a normalized clip, of which there is one kind: spec."""
+    """Applies the augmentations of a normalized clip; there is only one, spec."""
     for _, strength in steps:
         clip = mask(clip, strength)
     return clip
 
 
 def mask(clip: tf.Tensor, strength: float) -> tf.Tensor:
-    """SpecAugment (Park et al. 2019) by tensorflow-io, on a normalized clip: masked cells become 0, the training mean.
+    """SpecAugment (Park et al. 2019) by tensorflow-io on a normalized clip; masked cells become 0, the training mean.
 
-    `NUM_MASKS` masks each of mels and of frames, the widest `strength` times FREQ_MASK_SHARE and TIME_MASK_SHARE of the
-    clip.
+    `NUM_MASKS` masks over mels and as many over frames, up to `strength` times FREQ_MASK_SHARE and TIME_MASK_SHARE of the
+    clip wide.
     """
     num_frames, num_mels = clip.shape
     mels, frames = (round(strength * s) for s in (FREQ_MASK_SHARE * num_mels, TIME_MASK_SHARE * num_frames))
@@ -164,7 +165,7 @@ def mask(clip: tf.Tensor, strength: float) -> tf.Tensor:
 
 
 def mixup(clips: tf.Tensor, targets: tf.Tensor, alpha: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mixes each clip and its target with its neighbour in the batch by a Beta(alpha, alpha) share (Zhang et al. 2018).
+    """mixup (Zhang et al. 2018): mixes each clip and target with its neighbour in the batch by a Beta(alpha, alpha) share.
 
     Args:
       clips: (batch, num_frames, num_mels) normalized.

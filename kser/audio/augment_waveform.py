@@ -1,8 +1,7 @@
-"""Augmentation of the sound itself, before the front end; every function takes and returns (num_samples,) float32 at 16 kHz.
+"""Augmentation of the waveform, before the front end; every function takes and returns (num_samples,) float32 at 16 kHz.
 
-Samples are numbers, not 16-bit words: nothing is normalized or limited here, so a result may pass the peak of its input.
-Resampling and the telephone's band overshoot at steep edges, and a room keeps the RMS, not the peak. Only the telephone
-clips, at full scale, as its code does.
+Nothing is normalized or clipped here, so a result may exceed the peak of its input: resampling and the telephone band
+overshoot at steep edges, and a room keeps the RMS, not the peak. Only the telephone codec clips, at full scale.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ import soxr
 
 from kser.config import SAMPLE_RATE_HZ
 
-# WSOLA: windows of 32 ms half overlapped; offsets of +-10 ms find a period of any voice above 50 Hz.
+# WSOLA: windows of 32 ms with half overlap; offsets of +-10 ms cover a period of any voice above 50 Hz.
 HOP_SAMPLES = 256
 MAX_OFFSET = 160
-# Rooms: from the first reflections alone to the diffuse tail, the energy falling steadily.
+# Rooms: from the first reflections to the diffuse tail, with steadily falling energy.
 MIXING_SECONDS = 0.04
 EARLY_REFLECTIONS = 8
 SHORTEST_RT60_SHARE = 0.2
-# From a microphone close by to one at twice the distance at which the room is as loud as the voice.
+# From a close microphone to one at twice the distance at which the room is as loud as the voice.
 DIRECT_TO_REVERBERANT_DB = (-6.0, 12.0)
-# Air and soft furnishing swallow high frequencies first.
+# Air and soft furnishing absorb high frequencies first.
 HIGH_BAND_HZ, HIGH_BAND_RT60_SHARE = 2000.0, 0.6
 TELEPHONE_RATE_HZ = 8000
 # Stop band, pass band, pass band, stop band.
@@ -33,19 +32,19 @@ MU_LAW_STEPS = 127
 
 
 def variant_rng(seed: int, utterance_id: str, variant: int) -> np.random.Generator:
-    """The generator of one variant of one clip: independent of all others, so that the order of work does not matter."""
+    """The random generator of one variant of one clip: independent of the others, so the order of work does not matter."""
     key = f"{seed} {variant} {utterance_id}".encode(errors="surrogateescape")
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
 
 
 def augment_sound(samples: np.ndarray, steps: tuple[tuple[str, float], ...], rng: np.random.Generator) -> np.ndarray:
-    """The steps of the stage "sound" in their order, all draws from `rng`; without steps the very same samples.
+    """Applies the steps of the stage "sound" in order, with random numbers from `rng`; without steps nothing changes.
 
     Args:
       samples: (num_samples,) float32.
       steps: (name, strength), as `AugmentConfig.steps("sound")` gives them.
     Returns:
-      (num_samples,) float32, of another length after "speed" only.
+      (num_samples,) float32; only "speed" changes the length.
     """
     for name, strength in steps:
         samples = _DRAWN[name](samples, strength, rng)
@@ -73,21 +72,21 @@ _DRAWN = {"speed": _draw_speed, "pitch": _draw_pitch, "room": _draw_room, "codec
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Played `factor` times as fast: (num_samples / factor,), every frequency `factor` times as high (Ko et al. 2015)."""
+    """Plays `factor` times as fast: (num_samples / factor,), every frequency `factor` times as high (Ko et al. 2015)."""
     return soxr.resample(samples, SAMPLE_RATE_HZ * factor, SAMPLE_RATE_HZ)
 
 
 def shift_pitch(samples: np.ndarray, semitones: float) -> np.ndarray:
-    """Every frequency 2^(semitones / 12) times as high, formants included, in the same number of samples."""
+    """Scales every frequency, formants included, by 2^(semitones / 12), in the same number of samples."""
     factor = 2 ** (semitones / 12)
     return _fit(change_speed(stretch(samples, factor), factor), len(samples))
 
 
 def stretch(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Lasts `factor` (0.5 to 2) times as long at the same pitch: WSOLA (Verhelst and Roelands 1993).
+    """Stretches the samples by `factor` (0.5 to 2) at the same pitch: WSOLA (Verhelst and Roelands 1993).
 
-    Every window is taken from within MAX_OFFSET of the place its time asks for, where its first half correlates best with
-    what follows the window before, so that their overlap adds in phase.
+    Every window is taken from within MAX_OFFSET of its nominal place, where its first half correlates best with the
+    continuation of the window before, so that the overlap adds in phase.
 
     Returns:
       (round(num_samples * factor),) float32.
@@ -106,10 +105,10 @@ def stretch(samples: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _aligned(samples: np.ndarray, starts: np.ndarray) -> list[int]:
-    """Each of `starts` moved to where the normalized correlation with the continuation of the window before is largest."""
+    """`starts`, each moved to where the normalized correlation with the continuation of the window before is largest."""
     energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     energy = np.maximum(energy[HOP_SAMPLES:] - energy[:-HOP_SAMPLES], 0)
-    # A floor keeps the zeros of a pause, and the rounding of the sums, from being blown up to a perfect match.
+    # A floor, so that zeros in a pause and rounding of the sums do not look like a perfect match.
     norm = np.sqrt(energy + 1e-6 * energy.max() + np.finfo(np.float32).tiny)
     aligned = [int(starts[0])]
     for start in starts[1:]:
@@ -121,9 +120,9 @@ def _aligned(samples: np.ndarray, starts: np.ndarray) -> list[int]:
 
 
 def place_in_room(samples: np.ndarray, impulse_response: np.ndarray) -> np.ndarray:
-    """The samples heard through an impulse response whose first tap is the direct sound: as long, aligned, and as loud.
+    """The samples convolved with an impulse response whose first tap is the direct sound; same length, alignment and RMS.
 
-    The RMS is that of the input; what rings on after the last sample is cut off.
+    Reverberation after the last sample is cut off.
     """
     num_samples = len(samples)
     taps = impulse_response[:num_samples]
@@ -134,14 +133,14 @@ def place_in_room(samples: np.ndarray, impulse_response: np.ndarray) -> np.ndarr
 
 
 def room_impulse_response(rt60: float, direct_to_reverberant_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A room without a plan: direct sound, a few reflections at random, then noise that decays (Polack 1988).
+    """A random room impulse response: direct sound, a few reflections, then decaying noise (Polack 1988).
 
     The envelope of both is 10^(-3 t / rt60), and the reflections carry as much energy per second as the noise would, so the
     decay is straight from the start. Above HIGH_BAND_HZ the noise decays in HIGH_BAND_RT60_SHARE of the time.
 
     Args:
       rt60: seconds in which the energy below HIGH_BAND_HZ falls by 60 dB, at least 0.01.
-      direct_to_reverberant_db: energy of the direct sound over that of all the rest.
+      direct_to_reverberant_db: energy of the direct sound over that of everything after it.
     Returns:
       (rt60 * 16000,) float64; the first tap, the direct sound, is 1.
     """
@@ -149,7 +148,7 @@ def room_impulse_response(rt60: float, direct_to_reverberant_db: float, rng: np.
     response = _diffuse_tail(rt60, rng)
     response[:mixing] = 0
     delays = 1 + rng.choice(mixing - 1, EARLY_REFLECTIONS, replace=False)
-    # Walls reflect pressure in phase: no signs are drawn.
+    # Walls reflect pressure in phase, so reflections have no random signs.
     response[delays] = np.sqrt(mixing / EARLY_REFLECTIONS) * _decay(delays, rt60)
     response *= 10 ** (-direct_to_reverberant_db / 20) / np.sqrt(np.sum(response**2))
     response[0] = 1
@@ -172,14 +171,14 @@ def _decay(taps: np.ndarray, rt60: float) -> np.ndarray:
 
 
 def telephone(samples: np.ndarray) -> np.ndarray:
-    """Through a telephone of 8 kHz: 300-3400 Hz, then 8-bit mu-law, clipping at full scale; of the same length."""
+    """Simulates an 8 kHz telephone: 300-3400 Hz, then 8-bit mu-law, clipping at full scale; same length."""
     narrow = soxr.resample(_telephone_band(samples), SAMPLE_RATE_HZ, TELEPHONE_RATE_HZ)
     return _fit(soxr.resample(mu_law(narrow), TELEPHONE_RATE_HZ, SAMPLE_RATE_HZ), len(samples))
 
 
 def _telephone_band(samples: np.ndarray) -> np.ndarray:
-    """Without delay; one sample longer where the number is odd, for 8 kHz halve it."""
-    # The filter rings for 1 / 100 Hz either way, which must not come in again at the other end.
+    """Band-passes without delay; an odd number of samples grows by one, because 8 kHz needs half of them."""
+    # The filter rings for 1 / 100 Hz either way; padding keeps that from wrapping around.
     length = _fft_length(len(samples) + SAMPLE_RATE_HZ // 50)
     frequencies = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
     gain = 0.5 - 0.5 * np.cos(np.pi * np.interp(frequencies, TELEPHONE_EDGES_HZ, (0, 1, 1, 0)))
@@ -188,10 +187,10 @@ def _telephone_band(samples: np.ndarray) -> np.ndarray:
 
 
 def mu_law(samples: np.ndarray) -> np.ndarray:
-    """Coded in 8 bits and decoded: F(x) = sgn(x) ln(1 + 255 |x|) / ln 256, rounded to 127 steps either side of zero.
+    """Encodes in 8 bits and decodes: F(x) = sgn(x) ln(1 + 255 |x|) / ln 256, rounded to 127 steps either side of zero.
 
-    The curve that ITU-T G.711 approximates by straight pieces. Its code has two zeros, hence 255 values; silence stays
-    silence, and what is beyond +-1 is clipped.
+    ITU-T G.711 approximates this curve by straight pieces. The code has two zeros, hence 255 values; silence stays
+    silence, and values beyond +-1 are clipped.
     """
     magnitude = np.minimum(np.abs(samples), 1)
     code = np.round(MU_LAW_STEPS * np.log1p(MU * magnitude) / np.log1p(MU))
@@ -199,12 +198,12 @@ def mu_law(samples: np.ndarray) -> np.ndarray:
 
 
 def _fit(samples: np.ndarray, num_samples: int) -> np.ndarray:
-    """Cut, or filled up with zeros: resampling rounds a length to the nearest sample."""
+    """Crops or zero-pads to a length: resampling rounds it to the nearest sample."""
     return np.pad(samples[:num_samples], (0, max(0, num_samples - len(samples))))
 
 
 def _fft_length(num_samples: int) -> int:
-    """The smallest power of two that holds them."""
+    """The smallest power of two that is no less."""
     return 1 << (num_samples - 1).bit_length()
 
 

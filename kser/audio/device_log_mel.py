@@ -1,8 +1,8 @@
 """The front end of deploy/kser_micro, bit for bit: the same float32 operations on the same tables in the same order.
 
-IEEE 754 rounds every sum, product and quotient alike on every computer, so what a board hears becomes here the very integers
-it becomes there, provided that the firmware's own FFT is in use: CMSIS-DSP's and esp-dsp's add up in another order, which
-moves an input by a step now and then. Functions follow the firmware's, for all frames at once.
+IEEE 754 rounds every sum, product and quotient alike on every computer, so the results here are the same integers as on a
+board, provided that it uses the firmware's own FFT: those of CMSIS-DSP and esp-dsp add in another order, which changes a few
+inputs by one step. The functions mirror the firmware's, for all frames at once.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 
 @dataclass(frozen=True)
 class MelSegments:
-    """`mel_matrix` by what makes it sparse: between two band edges one triangle falls as the next one rises, to 1 together.
+    """`mel_matrix` in sparse form: between two band edges one triangle falls while the next one rises; their sum is 1.
 
-    `first_bin` (num_mels + 2,) are the bins the segments between the num_mels + 2 edges begin with, and where the last
-    ends; `rise` holds for each of these bins the weight of the rising triangle. Segment s raises band s, lowers s - 1.
+    `first_bin` (num_mels + 2,) has the first bin of each segment between the num_mels + 2 edges, and the end of the last
+    one; `rise` has for each of these bins the weight of the rising triangle. In segment s band s rises and s - 1 falls.
     """
 
     first_bin: np.ndarray
@@ -31,9 +31,9 @@ class MelSegments:
 
 
 def mel_segments(config: FeatureConfig) -> MelSegments:
-    """Raises ConfigError where a band is empty."""
+    """Raises ConfigError if a band is empty."""
     mel_matrix(config)
-    # The highest and the lowest bin have no weight: no band reaches beyond the one, and DC is left out.
+    # The highest and the lowest bin have no weight: no band reaches the former, and DC is excluded.
     bins = hz_to_mel(np.linspace(0, SAMPLE_RATE_HZ / 2, config.fft_length // 2 + 1))[1:-1]
     edges = np.linspace(hz_to_mel(config.lower_hz), hz_to_mel(config.upper_hz), config.num_mels + 2)
     first_bin = 1 + np.searchsorted(bins, edges)
@@ -45,7 +45,7 @@ def mel_segments(config: FeatureConfig) -> MelSegments:
 def scaled_window(config: FeatureConfig) -> np.ndarray:
     """(window_samples,) float32 for 16-bit samples.
 
-    Half a full scale, because the split of the complex into the real transform is made without its halves.
+    Half of full scale, because the split of the complex into the real transform omits its factors of 1/2.
     """
     return (analysis_window(config) / (2 * PCM16_FULL_SCALE)).astype(np.float32)
 
@@ -58,15 +58,15 @@ def twiddles(config: FeatureConfig) -> np.ndarray:
 
 @dataclass(frozen=True)
 class InputTables:
-    """From a code to the model's input, (num_mels,) float32 each: its steps per step of the code, and the code of its zero
-    (after the clip's level, where that is removed)."""
+    """Conversion of codes to the model's input, (num_mels,) float32 each: input steps per code step, and the code of input
+    zero (after subtraction of the clip's level, if that is removed)."""
 
     gain: np.ndarray
     centre: np.ndarray
 
 
 def input_tables(normalization: Normalization, code: FeatureCode, scale: float) -> InputTables:
-    """For a model whose input has the step `scale`."""
+    """The conversion for a model whose input has the scale `scale`."""
     mean, std = (np.float64(values) for values in (normalization.mean, normalization.std))
     centre = mean if normalization.remove_level else mean - code.offset
     return InputTables((code.step / (std * scale)).astype(np.float32), (centre / code.step).astype(np.float32))
@@ -76,14 +76,14 @@ def input_tables(normalization: Normalization, code: FeatureCode, scale: float) 
 
 
 def board_codes(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """(num_samples,) int16 to (num_frames, num_mels) int64: log-mel as a board keeps it (see `FeatureCode`)."""
+    """(num_samples,) int16 to (num_frames, num_mels) int64: log-mel as a board stores it (see `FeatureCode`)."""
     code = feature_code(config)
     steps = (board_log_mel(samples, config) - np.float32(code.offset)) * (np.float32(1) / np.float32(code.step))
     return np.rint(steps).astype(np.int64)
 
 
 def board_input(codes: np.ndarray, tables: InputTables, zero_point: int, remove_level: bool) -> np.ndarray:
-    """(num_frames, num_mels) codes to as many int8, the model's input."""
+    """(num_frames, num_mels) codes to the model's int8 input of the same shape."""
     level = np.float32(codes.sum()) * (np.float32(1) / np.float32(codes.size)) if remove_level else np.float32(0)
     steps = (codes.astype(np.float32) - (tables.centre + level)) * tables.gain
     return (np.rint(np.clip(steps, -128 - zero_point, 127 - zero_point)) + zero_point).astype(np.int8)
@@ -99,7 +99,7 @@ def board_log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     return _log(_mel_power(power, mel_segments(config)) + np.float32(config.log_floor)).T
 
 
-# Complex numbers are pairs of (..., num_frames) float32: how NumPy multiplies its own depends on the processor.
+# Complex numbers are pairs of (..., num_frames) float32: NumPy's complex product depends on the processor.
 
 
 def _times(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def _times(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> tuple[np.ndarra
 
 
 def _complex_fft(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two stages of radix 2 in one pass, after a single one where the length is no power of four."""
+    """Two radix-2 stages in one pass, after a single stage if the length is not a power of four."""
     length = len(re)
     order = _bit_reversed(length)
     re, im, stride = re[order], im[order], 1
@@ -128,7 +128,7 @@ def _double_stage(re: np.ndarray, im: np.ndarray, stride: int, turns: np.ndarray
     (a_re, b_re, c_re, d_re), (a_im, b_im, c_im, d_im) = (np.moveaxis(x.reshape(groups), 1, 0) for x in (re, im))
     (b_re, b_im), (d_re, d_im) = _times(b_re, b_im, first), _times(d_re, d_im, first)
     even_re, even_im = _times(c_re + d_re, c_im + d_im, second)
-    # Times -i: the parts change places, the new imaginary one its sign.
+    # Times -i: swaps the parts and negates the new imaginary one.
     minus_odd_im, odd_re = _times(c_re - d_re, c_im - d_im, second)
     odd_im = -minus_odd_im
     new_re = [a_re + b_re + even_re, a_re - b_re + odd_re, a_re + b_re - even_re, a_re - b_re - odd_re]
@@ -144,7 +144,7 @@ def _bit_reversed(length: int) -> np.ndarray:
 
 
 def _split_power(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """The transform of even and odd samples to |X|^2 of all, (fft_length / 2, num_frames); bin 0 stays empty."""
+    """From the transform of even and odd samples to |X|^2 of all, (fft_length / 2, num_frames); bin 0 stays empty."""
     half = len(re) // 2
     low, high = np.arange(1, half + 1), np.arange(len(re) - 1, half - 1, -1)
     even_re, even_im = re[low] + re[high], im[low] - im[high]
@@ -157,7 +157,7 @@ def _split_power(re: np.ndarray, im: np.ndarray, turns: np.ndarray) -> np.ndarra
 
 
 def _mel_power(power: np.ndarray, segments: MelSegments) -> np.ndarray:
-    """(num_mels, num_frames): bin after bin, as sums of float32 depend on their order."""
+    """(num_mels, num_frames): summed bin after bin, because float32 sums depend on their order."""
     first, rise = segments.first_bin, segments.rise.astype(np.float32)
     num_mels = len(first) - 2
     mels = np.empty((num_mels, power.shape[1]), np.float32)
@@ -174,7 +174,7 @@ def _mel_power(power: np.ndarray, segments: MelSegments) -> np.ndarray:
 
 
 def _log(x: np.ndarray) -> np.ndarray:
-    """FastLog of fast_math.h, of positive normal float32."""
+    """FastLog of fast_math.h, for positive normal float32."""
     bits = x.view(np.int32)
     exponent = (bits - np.int32(0x3F3504F3)) >> 23
     m = (bits - exponent * np.int32(1 << 23)).view(np.float32)

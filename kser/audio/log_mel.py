@@ -1,4 +1,4 @@
-"""The log-mel front end, as a tf.signal graph and as a plain NumPy twin with the same numbers, and its normalization."""
+"""The log-mel front end, as tf.signal graph and as NumPy reference with the same results, and its normalization."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tensorflow as tf
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.errors import ConfigError
 
-# A band that hardly varies in training must not be blown up to unit variance.
+# A band that hardly varies in training must not be amplified to unit variance.
 MIN_STD = 1e-2
-# On the loudest clips of RAVDESS float32 is off by 7e-5 with this floor, and by 1.2e-4 with half of it.
+# On the loudest clips of RAVDESS the float32 error is 7e-5 with this floor, and 1.2e-4 with half of it.
 FLOAT32_FLOOR = 2e-4
 # A neper is 4.34 dB of power. int8 inputs of models trained on speech have steps of about 0.09.
 MAX_CODE_STEP = 0.1
@@ -28,11 +28,11 @@ def hz_to_mel(frequency_hz):
 def mel_matrix(config: FeatureConfig) -> np.ndarray:
     """(fft_length / 2 + 1, num_mels) float64 triangles of peak 1, evenly spaced and linear in mel; DC has no weight.
 
-    What tf.signal.linear_to_mel_weight_matrix gives in float64. That would start TensorFlow's runtime, for hundreds of times
-    the time, in commands that need NumPy alone and that fork, which the threads of a started runtime do not survive.
+    Equal to tf.signal.linear_to_mel_weight_matrix in float64. That function starts TensorFlow's runtime, which is hundreds
+    of times slower and whose threads do not survive a fork, in commands that fork and otherwise need only NumPy.
 
     Raises:
-      ConfigError: a band is so narrow that no FFT bin lies in it.
+      ConfigError: a band is so narrow that it contains no FFT bin.
     """
     bins = hz_to_mel(np.linspace(0, SAMPLE_RATE_HZ / 2, config.fft_length // 2 + 1))[:, None]
     edges = np.linspace(hz_to_mel(config.lower_hz), hz_to_mel(config.upper_hz), config.num_mels + 2)
@@ -42,7 +42,7 @@ def mel_matrix(config: FeatureConfig) -> np.ndarray:
     empty = np.flatnonzero(weights.sum(axis=0) == 0)
     if len(empty):
         raise ConfigError(
-            f"{len(empty)} of {config.num_mels} mel bands hold no FFT bin (the first is band {empty[0]}); "
+            f"{len(empty)} of {config.num_mels} mel bands contain no FFT bin (the first is band {empty[0]}); "
             "use fewer mels, a longer window or a higher lower_hz."
         )
     return weights
@@ -60,7 +60,7 @@ def log_mel_numpy(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     Args:
       samples: (num_samples,) at 16 kHz.
     Returns:
-      (num_frames, num_mels) float32; frames that do not fit wholly are dropped.
+      (num_frames, num_mels) float32; incomplete frames are dropped.
     """
     frames = np.lib.stride_tricks.sliding_window_view(samples, config.window_samples)[:: config.hop_samples]
     spectrum = np.fft.rfft(frames * analysis_window(config), config.fft_length)
@@ -69,10 +69,10 @@ def log_mel_numpy(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 
 def log_mel_graph(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
-    """The tf.signal twin of `log_mel_numpy`: (..., num_samples) float32 to (..., num_frames, num_mels) float32.
+    """`log_mel_numpy` in tf.signal: (..., num_samples) float32 to (..., num_frames, num_mels) float32.
 
-    In float32 it is twice as fast as in float64, but the rounding of a loud band moves a quiet one beside it, and only
-    `log_floor` bounds by how much: below FLOAT32_FLOOR the transform is in float64, to stay within 1e-4 of the twin.
+    float32 is twice as fast as float64, but the rounding errors of a loud band change a quiet neighbour, by an amount that
+    only `log_floor` bounds. Below FLOAT32_FLOOR the transform is in float64, to stay within 1e-4 of `log_mel_numpy`.
     """
     dtype = tf.float32 if config.log_floor >= FLOAT32_FLOOR else tf.float64
     spectrum = tf.signal.stft(
@@ -89,9 +89,9 @@ def log_mel_graph(samples: tf.Tensor, config: FeatureConfig) -> tf.Tensor:
 
 @dataclass(frozen=True)
 class FeatureCode:
-    """How a board keeps a log-mel value until its window is classified: `offset + step * code`, a signed integer.
+    """How a board stores a log-mel value until its window is classified: `offset + step * code`, code a signed integer.
 
-    One of its values is left free at each end, for the rounding of the board's logarithm.
+    One code is left unused at each end, for the rounding of the board's logarithm.
     """
 
     bits: int
@@ -99,15 +99,15 @@ class FeatureCode:
     step: float
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """The values, float32, that integers stand for."""
+        """The values of these codes, float32."""
         return (self.offset + self.step * codes).astype(np.float32)
 
 
 def feature_code(config: FeatureConfig) -> FeatureCode:
-    """The code that holds every value the front end can give, from an empty band to full scale.
+    """The code that covers all possible values of the front end, from an empty band to full scale.
 
     No band exceeds the energy of the spectrum, fft_length * sum((window * samples)^2) (Parseval), with samples in [-1, 1].
-    8 bits do where their steps are at most MAX_CODE_STEP: a board's window of features takes half the memory.
+    The code has 8 bits if their steps are at most MAX_CODE_STEP, which halves the memory for a window of features.
     """
     lowest = np.log(config.log_floor)
     highest = np.log(config.fft_length * np.sum(analysis_window(config) ** 2) + config.log_floor)
@@ -117,27 +117,27 @@ def feature_code(config: FeatureConfig) -> FeatureCode:
 
 def batch_extractor(config: FeatureConfig):
     """A compiled function of (batch, clip_samples) float32 to (batch, num_frames, num_mels) float32."""
-    mel_matrix(config)  # refuses empty bands at once
+    mel_matrix(config)  # raises ConfigError for empty bands
     signature = [tf.TensorSpec([None, config.clip_samples], tf.float32)]
     return tf.function(lambda samples: log_mel_graph(samples, config), input_signature=signature, autograph=False)
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Per-mel mean and standard deviation, (num_mels,) float32 each, and whether a clip's own level goes first."""
+    """Per-mel mean and standard deviation, (num_mels,) float32 each, and whether each clip's level is subtracted first."""
 
     mean: np.ndarray
     std: np.ndarray
     remove_level: bool = False
 
     def apply(self, features: np.ndarray) -> np.ndarray:
-        """(..., num_frames, num_mels) to zero mean and unit variance in the training part, float32."""
+        """Normalizes (..., num_frames, num_mels) to zero mean and unit variance over the training part, float32."""
         if self.remove_level:
             features = features - features.mean(axis=(-2, -1), keepdims=True)
         return ((features - self.mean) / self.std).astype(np.float32)
 
     def apply_graph(self, features: tf.Tensor) -> tf.Tensor:
-        """`apply` on the graph."""
+        """`apply` in TensorFlow."""
         if self.remove_level:
             features = features - tf.reduce_mean(features, (-2, -1), keepdims=True)
         return (features - self.mean) / self.std
@@ -147,10 +147,12 @@ class Normalization:
 
     @classmethod
     def from_dict(cls, values, config: FeatureConfig) -> Normalization:
-        """The inverse of `to_dict` for features of these settings; raises ConfigError where they do not fit."""
+        """The inverse of `to_dict` for features with these settings; raises ConfigError if they do not fit."""
         mean, std = (np.asarray(values[key], np.float32) for key in ("mean", "std"))
         if mean.shape != (config.num_mels,) or std.shape != mean.shape or not np.all((std > 0) & np.isfinite([mean, std])):
-            raise ConfigError(f"A normalization of {config.num_mels} mel bands needs as many means and positive deviations.")
+            raise ConfigError(
+                f"A normalization of {config.num_mels} mel bands needs {config.num_mels} means and positive deviations."
+            )
         return cls(mean, std, config.remove_level)
 
 
@@ -161,7 +163,7 @@ def clip_moments(features: np.ndarray) -> np.ndarray:
 
 
 def estimate_normalization(moments: np.ndarray, remove_level: bool = False) -> Normalization:
-    """From the training part's moments (`clip_moments`), all that its mean and deviation depend on."""
+    """The normalization from the moments of the training part (`clip_moments`)."""
     mean, square = moments[:, 0], moments[:, 1]
     if remove_level:
         level = mean.mean(axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What augmentation does to single clips, to listen to and to look at."""
+"""Previews of augmentation: sounds and spectrograms of single clips before and after."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MASK_COLOUR = "white"
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A whole recording, (num_samples,) float32, the raw log-mel of its fixed clip, and the name its files get."""
+    """A whole recording (num_samples,) float32, the raw log-mel of its fixed-length clip, and the name of its files."""
 
     name: str
     samples: np.ndarray
@@ -37,16 +37,16 @@ class SourceClip:
 
 
 class Previews:
-    """Clips and what is to be done to them; nothing is written before everything has been found in order.
+    """Clips and their augmentation; nothing is written before all input has been checked.
 
     Args:
-      paths: audio files; their names without ending name the results.
-      seed: with a clip's name and the number of the draw it settles all that is drawn.
-      count: draws per clip.
+      paths: audio files; the results are named after them, without extension.
+      seed: together with a clip's name and the number of the version it determines all random numbers.
+      count: augmented versions per clip.
 
     Raises:
       AudioError: a file cannot be used, or two have the same name.
-      ConfigError: babble is asked for with a single clip.
+      ConfigError: babble with a single clip.
       KserError: a file that would be written exists.
     """
 
@@ -59,21 +59,21 @@ class Previews:
         self._steps = augment.steps("features"), augment.steps("normalized")
         names = _names(paths)
         if len(paths) < 2 and "babble" in dict(augment.steps("features")):
-            raise ConfigError("babble needs further clips to draw voices from; name two or more audio files.")
+            raise ConfigError("babble mixes in other clips; name two or more audio files.")
         self._refuse_existing(names)
         self._clips = [self._read(name, path) for name, path in zip(names, paths, strict=True)]
 
     def notes(self) -> list[str]:
-        """What the files do not show, in sentences."""
+        """Notes on augmentations that the files do not show."""
         notes = []
         if not self._augment.steps("sound"):
-            notes.append("No step acts on the sound itself: the .after wav files are the .before wav files.")
+            notes.append("No augmentation acts on the waveform: the .after wav files equal the .before wav files.")
         for name, _ in self._augment.steps("batch"):
             notes.append(f"{name} needs a batch of clips and is left out.")
         return notes
 
     def write(self) -> Iterator[str]:
-        """Writes the files of one clip after the other; yields the path of each when it is there."""
+        """Writes the files clip by clip; yields the path of each after it was written."""
         for index, clip in enumerate(self._clips):
             before, *after, picture = self._paths(clip.name)
             yield _write_wav(before, clip.samples)
@@ -86,7 +86,7 @@ class Previews:
             yield picture
 
     def _draw(self, index: int, draw: int) -> tuple[np.ndarray, np.ma.MaskedArray]:
-        """The sound and the raw log-mel of one draw, the cells masked that SpecAugment takes away."""
+        """The sound and the raw log-mel of one augmented version; cells that SpecAugment removes are masked."""
         features, normalized = self._steps
         clip = self._clips[index]
         rng = variant_rng(self._seed, clip.name, draw)
@@ -97,7 +97,7 @@ class Previews:
         return samples, np.ma.masked_array(log_mel, self._masked_cells(log_mel, normalized))
 
     def _masked_cells(self, log_mel: np.ndarray, steps: tuple[tuple[str, float], ...]) -> np.ndarray:
-        """Which cells change when the clip, normalized by its own mean and deviation, is masked."""
+        """The cells that SpecAugment masks in the clip, normalized by its own mean and deviation."""
         own = estimate_normalization(clip_moments(log_mel[None]), self._features.remove_level)
         normalized = own.apply(log_mel)
         return augment_normalized(tf.constant(normalized), steps).numpy() != normalized
@@ -114,7 +114,7 @@ class Previews:
         return self._extract(reading.fix_clip(samples, self._features)[None])[0].numpy()
 
     def _title(self) -> str:
-        """Without the clip's name, for which there may be no font."""
+        """The title without the clip's name, which the font may be unable to show."""
         steps = [step for stage in SINGLE_CLIP_STAGES for step in self._augment.steps(stage)]
         text = ", ".join(f"{name}:{strength:g}" for name, strength in steps) or "no step"
         without = "".join(f", without {name}" for name, _ in self._augment.steps("batch"))
@@ -132,7 +132,7 @@ class Previews:
 
 
 def _names(paths: list[str]) -> list[str]:
-    """The files' names without ending, which must differ."""
+    """The files' names without extension, which must differ."""
     taken = {}
     for path in paths:
         name = os.path.splitext(os.path.basename(path))[0]
@@ -143,7 +143,7 @@ def _names(paths: list[str]) -> list[str]:
 
 
 def _write_wav(path: str, samples: np.ndarray) -> str:
-    """16-bit, whose range clips what is beyond +-1; returns `path`."""
+    """Writes 16-bit WAV, which clips values beyond +-1; returns `path`."""
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     write_bytes(path, buffer.getvalue())
@@ -153,13 +153,13 @@ def _write_wav(path: str, samples: np.ndarray) -> str:
 def save_spectrograms(
     path: str, before: np.ndarray, after: list[np.ma.MaskedArray], features: FeatureConfig, title: str
 ) -> None:
-    """Log-mel clips one below the other as a PNG, on one scale of colours in dB; masked cells are white.
+    """Plots log-mel clips one below the other as PNG, with a common colour scale in dB; masked cells are white.
 
     Args:
       before: (num_frames, num_mels) ln power.
-      after: the draws, each (num_frames, num_mels) ln power.
+      after: the augmented versions, each (num_frames, num_mels) ln power.
     """
-    names = ["before", *(["after"] if len(after) == 1 else [f"after, draw {n}" for n in range(1, len(after) + 1)])]
+    names = ["before", *(["after"] if len(after) == 1 else [f"after, version {n}" for n in range(1, len(after) + 1)])]
     clips = [np.ma.asarray(clip) * LN_POWER_TO_DB for clip in (before, *after)]
     scale = {"vmin": min(clip.min() for clip in clips), "vmax": max(clip.max() for clip in clips)}
     figure = Figure(figsize=(8, 0.8 + 2.2 * len(clips)), layout="constrained")
@@ -175,7 +175,7 @@ def save_spectrograms(
 
 
 def _show(axes, clip: np.ma.MaskedArray, features: FeatureConfig, scale: dict):
-    """A spectrogram with time in seconds, every frame around the middle of its window, and mel bands named in Hz."""
+    """Plots a spectrogram: time in seconds, frames centred on their windows, mel bands labelled in Hz."""
     colours = colormaps["magma"].with_extremes(bad=MASK_COLOUR)
     begin = (features.window_samples - features.hop_samples) / 2 / SAMPLE_RATE_HZ
     end = begin + len(clip) * features.hop_samples / SAMPLE_RATE_HZ
@@ -187,6 +187,6 @@ def _show(axes, clip: np.ma.MaskedArray, features: FeatureConfig, scale: dict):
 
 
 def mel_band(frequency_hz: float, features: FeatureConfig) -> float:
-    """The place of a frequency among the centres of the mel bands, which are counted from 0."""
+    """The position of a frequency in mel bands, counted from 0 by band centres."""
     low, high = hz_to_mel(features.lower_hz), hz_to_mel(features.upper_hz)
     return float((hz_to_mel(frequency_hz) - low) / (high - low) * (features.num_mels + 1) - 1)

@@ -29,9 +29,9 @@ PCM16_FULL_SCALE = 32768
 
 @dataclass(frozen=True)
 class Recording:
-    """What a file holds: (num_samples, num_channels) float32 in [-1, 1], its rate, size, and a sha256 of its bytes.
+    """An audio file: (num_samples, num_channels) float32 in [-1, 1], sample rate, size, and the sha256 of its bytes.
 
-    Of a part of a file the digest is of the samples read.
+    For a part of a file, the digest is that of the samples read.
     """
 
     samples: np.ndarray
@@ -54,10 +54,10 @@ def load(path: str, upper_hz: float = 0.0, span: tuple[float, float] | None = No
 
 
 def read(path: str, span: tuple[float, float] | None = None) -> Recording:
-    """A file's samples, or those between the two times of `span`, in seconds.
+    """The samples of a file, or those within `span`, (begin, end) in seconds.
 
     Raises:
-      AudioError: the file is missing, empty, truncated, no audio, a Git LFS pointer, larger than MAX_BYTES, or ends before
+      AudioError: the file is missing, empty, truncated, not audio, a Git LFS pointer, larger than MAX_BYTES, or ends before
         `span` begins.
     """
     if not os.path.isfile(path):
@@ -66,15 +66,15 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
     if num_bytes == 0:
         raise AudioError(f"{path} is empty.")
     if num_bytes > MAX_BYTES and span is None:
-        raise AudioError(f"{path} has {num_bytes / 1e9:.1f} GB, which no clip of speech has; cut it into utterances.")
+        raise AudioError(f"{path} has {num_bytes / 1e9:.1f} GB, too large for a clip of speech; cut it into utterances.")
     try:
         samples, sample_rate_hz, digest = _read_whole(path) if span is None else _read_span(path, span)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path} is not a readable audio file ({_error_text(error)}).") from error
     except (ValueError, MemoryError) as error:
-        # A FLAC file that was written to a pipe, or damaged: libsndfile makes room for 2^63 samples, or 2^36.
+        # In a damaged FLAC file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
         raise AudioError(
-            f"{path} is not a readable audio file (its header announces more than memory holds); write it again, to a file."
+            f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it again."
         ) from error
     return Recording(samples, sample_rate_hz, num_bytes, digest)
 
@@ -83,7 +83,7 @@ def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
     with open(path, "rb") as file:
         data = file.read()
     _check_head(path, data[:GIT_LFS_HEAD_BYTES], len(data))
-    # By its path once more, not from memory: libsndfile would call Python for every block, which holds up other threads.
+    # Read by path again, not from memory: libsndfile would call Python for every block, which blocks other threads.
     found = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
     return *found, hashlib.sha256(data).hexdigest()
 
@@ -95,21 +95,21 @@ def _read_span(path: str, span: tuple[float, float]) -> tuple[np.ndarray, int, s
         begin, end = (round(seconds * file.samplerate) for seconds in span)
         if not 0 <= begin < min(end, file.frames):
             lasts = file.frames / file.samplerate
-            raise AudioError(f"{path} lasts {lasts:.1f} s and has nothing from {span[0]:g} to {span[1]:g} s.")
+            raise AudioError(f"{path} lasts {lasts:.1f} s and contains nothing from {span[0]:g} to {span[1]:g} s.")
         file.seek(begin)
         samples = file.read(end - begin, dtype="float32", always_2d=True)
         return samples, file.samplerate, hashlib.sha256(samples.tobytes()).hexdigest()
 
 
 def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarray:
-    """(num_samples,) float32 at 16 kHz, the mean of the one or two channels.
+    """(num_samples,) float32 at 16 kHz, averaged over one or two channels.
 
     Args:
-      path: what to call the recording in a complaint.
-      upper_hz: the highest frequency that will be looked at; a file sampled too slowly to hold it is refused.
+      path: name of the recording in error messages.
+      upper_hz: the highest frequency used; a file with a lower Nyquist frequency is refused.
 
     Raises:
-      AudioError: too short, silent, more than two channels (which of them carries the voice is unknown), samples that are
+      AudioError: too short, silent, more than two channels (it is unknown which one carries the voice), samples that are
         not finite, or sampled below `2 * upper_hz`.
     """
     samples, sample_rate_hz = recording.samples, recording.sample_rate_hz
@@ -117,7 +117,7 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
         raise AudioError(f"{path} has {samples.shape[1]} channels; extract the one that carries the voice first.")
     if sample_rate_hz < 2 * upper_hz:
         raise AudioError(
-            f"{path} is sampled at {sample_rate_hz} Hz and holds nothing above {sample_rate_hz / 2:g} Hz, but the features "
+            f"{path} is sampled at {sample_rate_hz} Hz and has nothing above {sample_rate_hz / 2:g} Hz, but the features "
             f"reach {upper_hz:g} Hz; use a recording of {SAMPLE_RATE_HZ} Hz or more, or a lower upper_hz."
         )
     if len(samples) < MIN_SECONDS * sample_rate_hz:
@@ -129,7 +129,7 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
     if not (np.isfinite(low) and np.isfinite(high)):
         raise AudioError(f"{path} has samples that are not finite numbers.")
     if max(-low, high) < SILENCE_PEAK:
-        raise AudioError(f"{path} is silent; there is no voice in it.")
+        raise AudioError(f"{path} is silent; use a recording with speech.")
     return resample(mono, sample_rate_hz)
 
 
@@ -141,7 +141,7 @@ def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def _check_head(path: str, head: bytes, num_bytes: int) -> None:
-    """libsndfile reads a cut-off WAV without a word; its header still tells the length it had."""
+    """Refuses a truncated WAV, which libsndfile reads without an error; its header still has the original length."""
     if head == GIT_LFS_HEAD:
         raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
     declared = int.from_bytes(head[4:8], "little")
@@ -155,7 +155,7 @@ def _error_text(error: Exception) -> str:
 
 
 def active_range(samples: np.ndarray) -> tuple[int, int]:
-    """First and one-past-last sample of the part within 35 dB of the loudest 20 ms; (num_samples,) in."""
+    """First and one-past-last sample of the part of (num_samples,) within 35 dB of the loudest 20 ms."""
     num_frames = max(1, len(samples) // ACTIVITY_FRAME_SAMPLES)
     frames = samples[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
     energy = np.einsum("ij,ij->i", frames, frames)
@@ -165,10 +165,10 @@ def active_range(samples: np.ndarray) -> tuple[int, int]:
 
 
 def fix_clip(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
-    """A clip of exactly `config.clip_samples`: the window around the middle of the active part, plus microphone noise.
+    """A clip of exactly `config.clip_samples`, centred on the active part, plus microphone noise.
 
-    Samples outside the recording are zero before the noise is added. The noise is the same for every clip and covers all
-    of it, so a padded end cannot be told from a studio recording's digital zeros: the recording's length does not show.
+    Samples outside the recording are zero before the noise is added. The noise is the same for every clip and covers all of
+    it, so that padding looks like the digital zeros of a studio recording and does not reveal the recording's length.
 
     Args:
       samples: (num_samples,) float32 at 16 kHz.
@@ -186,11 +186,11 @@ def fix_clip(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def microphone_noise(num_samples: int, level_dbfs: float) -> np.ndarray:
-    """(num_samples,) float32 of white Gaussian noise at an RMS of `level_dbfs`; the same at every call."""
+    """(num_samples,) float32 white Gaussian noise with an RMS of `level_dbfs`; the same on every call."""
     noise = np.random.default_rng(NOISE_SEED).standard_normal(num_samples)
     return (noise * 10 ** (level_dbfs / 20)).astype(np.float32)
 
 
 def to_pcm16(samples: np.ndarray) -> np.ndarray:
-    """Samples in [-1, 1] as a 16-bit converter gives them: rounded and clipped, int16."""
+    """Samples in [-1, 1] as int16, rounded and clipped, as a 16-bit converter gives them."""
     return np.clip(np.rint(samples * PCM16_FULL_SCALE), -PCM16_FULL_SCALE, PCM16_FULL_SCALE - 1).astype(np.int16)

@@ -1,1 +1,1 @@
-"""What microcontroller boards have, and whether a model runs there: ops, memory, time."""
+"""Properties of microcontroller boards, and whether a model runs on them: ops, memory, time."""

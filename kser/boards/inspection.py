@@ -1,4 +1,4 @@
-"""What there is to know of a .tflite without a board: its graph and metadata, and what TFLM on this computer measures."""
+"""Properties of a .tflite that do not depend on a board: graph, metadata, and measurements in TFLM on this computer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kser.tflite.op_graph import Node, float_islands, graph_inputs, graph_nodes,
 
 @dataclass(frozen=True)
 class Measurement:
-    """What TFLM on this computer measured.
+    """Measurements of a model in TFLM on this computer.
 
     Attributes:
-      failure: why the model does not load or run there; "" where it does. The bytes are 0 then.
-      arena_bytes: smallest arena it loads in; a small model needs more to load than it keeps.
-      eval_tensors: tensors TFLM keeps a TfLiteEvalTensor of.
+      failure: why the model does not load or run; "" if it does. On failure the bytes are 0.
+      arena_bytes: the smallest arena in which it loads; a small model needs more for loading than afterwards.
+      eval_tensors: number of tensors for which TFLM keeps a TfLiteEvalTensor.
     """
 
     failure: str = ""
@@ -27,7 +27,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is to know of a model without a board; `features` are None for models without kser's metadata."""
+    """Properties of a model that do not depend on a board; `features` is None for models without kser's metadata."""
 
     num_bytes: int
     nodes: tuple[Node, ...]
@@ -42,7 +42,7 @@ def inspect(model_bytes: bytes, measurement: Measurement, name: str = "The model
     """Reads a model's graph and metadata. For an untrusted file, use `doctor.examine`.
 
     Raises:
-      ModelFileError: no TensorFlow Lite model.
+      ModelFileError: not a TensorFlow Lite model.
     """
     model = model_file.parse(model_bytes, name)
     nodes = graph_nodes(model)
@@ -65,10 +65,10 @@ def _features(model_bytes: bytes) -> FeatureConfig | None:
 
 
 def measure(model_bytes: bytes, name: str = "The model") -> Measurement:
-    """Loads and runs a model in the host's TFLM. For an untrusted file, use `doctor.examine`.
+    """Loads and runs a model in TFLM on this computer. For an untrusted file, use `doctor.examine`.
 
     Raises:
-      ModelFileError: no TensorFlow Lite model.
+      ModelFileError: not a TensorFlow Lite model.
     """
     try:
         eval_tensors = interpreter.trial_run(model_bytes, name).eval_tensors

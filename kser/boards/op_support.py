@@ -1,4 +1,4 @@
-"""What a board's library makes of a model's ops, types and graph: each problem with its place and its fix."""
+"""Whether a board's library supports a model's ops, types and graph: each problem with its place and its fix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COSTLY_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, where in the model, what to do. `severity` is "fatal", "warning", or "hint", which costs no verdict."""
+    """What is wrong, where in the model, how to fix it. `severity` is "fatal", "warning", or "hint" (verdict unchanged)."""
 
     severity: str
     what: str
@@ -25,13 +25,13 @@ class Problem:
 
 
 def check(findings: Findings, board: Board) -> Iterator[Problem]:
-    """All but those of memory and time, which are `doctor.diagnose`'s."""
+    """All problems except those of memory and time, which `doctor.diagnose` adds."""
     for find_problems in (_missing_ops, _types, _wrong_results, _loading, _graph_warnings, _hints):
         yield from find_problems(findings, board)
 
 
 def _where(nodes: Iterable[Node]) -> str:
-    """How many nodes, and the names of the first few, which are those of their outputs."""
+    """The number of nodes, and the names of the first few (those of their outputs)."""
     nodes = list(nodes)
     names = [node.outputs[0].name if node.outputs else node.op for node in nodes[:MAX_NAMES]]
     more = f" and {len(nodes) - len(names)} more" if len(nodes) > len(names) else ""
@@ -45,18 +45,18 @@ def _by_op(nodes: Iterable[Node]) -> Iterator[tuple[str, list[Node]]]:
     return iter(grouped.items())
 
 
-_OWN_KERNEL = "bring a kernel in an op resolver of your own, or choose a board whose library has it"
+_OWN_KERNEL = "add your own kernel to the op resolver, or choose a board whose library has it"
 _MISSING_FIXES = {
     "GELU": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
     "ERF": "train with relu, swish or hard_swish (--activation); no TFLM has GELU",
-    "BATCH_MATMUL": "convert to int8 throughout, for which kser brings a kernel (without adj_x); ESP-IDF's TFLM has all",
-    "TFLM_DECODE": "take the model without compression",
-    "REDUCE_PROD": "convert with batch 1 and fixed shapes, which leaves no shape to compute",
+    "BATCH_MATMUL": "convert to int8 throughout, for which kser has a kernel (without adj_x); ESP-IDF's TFLM supports all",
+    "TFLM_DECODE": "use the model without compression",
+    "REDUCE_PROD": "convert with batch 1 and fixed shapes, so that no shape is computed at run time",
 }
 
 
 def _has_kernel(node: Node, board: Board) -> bool:
-    """In the library, or one of kser's own, which take int8 alone and no adj_x."""
+    """Whether the library has the kernel, or kser does, whose own kernels support only int8 without adj_x."""
     library = board.library
     if node.custom:
         return node.op in library.custom_ops
@@ -67,9 +67,9 @@ def _missing_ops(findings: Findings, board: Board) -> Iterator[Problem]:
     library = board.library
     for op, nodes in _by_op(n for n in findings.nodes if not _has_kernel(n, board)):
         kind = "custom op " if nodes[0].custom else ""
-        fix = _MISSING_FIXES.get(op, f"express it by other ops, or {_OWN_KERNEL}")
+        fix = _MISSING_FIXES.get(op, f"replace it by other ops, or {_OWN_KERNEL}")
         if op.startswith("Flex"):
-            fix = "convert with TensorFlow Lite's builtin ops alone (no SELECT_TF_OPS)"
+            fix = "convert with TensorFlow Lite's builtin ops only (no SELECT_TF_OPS)"
         yield Problem("fatal", f"{library.title} has no kernel for {kind}{op}", _where(nodes), fix)
 
 
@@ -81,16 +81,16 @@ def _types(findings: Findings, board: Board) -> Iterator[Problem]:
 
     for op, nodes in _by_op(filter(refused, findings.nodes)):
         takes = ", ".join(sorted(library.types[op]))
-        what = f"{op} on {nodes[0].dtype}, which its kernel in {library.title} refuses (it takes {takes})"
+        what = f"{op} on {nodes[0].dtype}, which its kernel in {library.title} does not support (it supports {takes})"
         yield Problem("fatal", what, _where(nodes), "convert to int8 throughout, or replace the op")
     hybrid = [n for n in findings.nodes if n.op in _WEIGHTED and _is_hybrid(n)]
     if hybrid:
-        what = "integer weights on float activations (dynamic-range quantization), which TFLM does not run"
+        what = "integer weights with float activations (dynamic-range quantization), which TFLM does not support"
         yield Problem("fatal", what, _where(hybrid), "convert with representative data, to int8 throughout")
     newer = (n for n in findings.nodes if not n.custom and n.version > library.versions.get(n.op, n.version))
     for op, nodes in _by_op(newer):
         what = f"{op} of version {nodes[0].version}; {library.title} was written for versions up to {library.versions[op]}"
-        fix = "compare its outputs on the board with those here: TFLM checks no versions and ignores what it does not know"
+        fix = "compare outputs on the board with those here: TFLM ignores op versions and options it does not know"
         yield Problem("warning", what, _where(nodes), fix)
 
 
@@ -107,17 +107,17 @@ def _is_hybrid(node: Node) -> bool:
 
 
 def _wrong_results(findings: Findings, board: Board) -> Iterator[Problem]:
-    """Kernels that run and compute something else."""
+    """Kernels that run but compute wrong results."""
     library = board.library
     dense = [n for n in findings.nodes if n.op == "FULLY_CONNECTED" and _second(n) is not None]
     per_channel = [n for n in dense if _second(n).num_scales > 1]
     if per_channel and not library.per_channel_dense:
-        what = f"Dense weights with a scale per channel: {library.title} silently computes all channels with the first's"
+        what = f"Dense weights with a scale per channel: {library.title} silently uses the first scale for all channels"
         fix = "convert with one scale per Dense kernel (disable per-channel quantization for dense layers)"
         yield Problem("fatal", what, _where(per_channel), fix)
     shifted = [n for n in dense if not _second(n).constant and _second(n).zero_point != 0]
     if shifted and library.kernels.optimised:
-        what = "FULLY_CONNECTED on computed weights with a zero point, which optimised kernels ignore"
+        what = "FULLY_CONNECTED with computed weights that have a zero point, which optimised kernels ignore"
         yield Problem("fatal", what, _where(shifted), "make the range of that tensor symmetric, or use BATCH_MATMUL")
     sums = [n for n in findings.nodes if n.op == "SUM" and n.dtype == "int16"]
     if sums:
@@ -127,26 +127,28 @@ def _wrong_results(findings: Findings, board: Board) -> Iterator[Problem]:
 def _loading(findings: Findings, board: Board) -> Iterator[Problem]:
     if findings.measurement.failure:
         what = f"the model does not run in TensorFlow Lite Micro on this computer: {findings.measurement.failure}"
-        fix = "replace the op it names, or mend the problems beside this one; the arena is unknown until then"
+        fix = "replace the op it names, or fix the other problems; until then the arena is unknown"
         if any(node.dtype == "int16" for node in findings.nodes):
-            fix = "write norms as c * rsqrt(mean(c * c) + epsilon) with c = x - mean(x), the form whose int16 kernels run"
+            fix = "write norms as c * rsqrt(mean(c * c) + epsilon) with c = x - mean(x), whose ops have int16 kernels"
         yield Problem("fatal", what, "the whole model", fix)
 
 
 def _graph_warnings(findings: Findings, board: Board) -> Iterator[Problem]:
     if findings.float_islands:
         shown = ", ".join(findings.float_islands[:MAX_NAMES])
-        fix = "rewrite these ops (x * x for a square, swish for GELU); converting for integer ops alone refuses them at once"
+        fix = (
+            "rewrite these ops (x * x for a square, swish for GELU); conversion with integer ops only reports them as errors"
+        )
         what = f"float islands: {len(findings.float_islands)} float tensors inside an integer model"
         yield Problem("warning", what, shown, fix)
     dynamic = [n for n in findings.nodes if any(t.dynamic or any(s < 0 for s in t.shape) for t in n.outputs)]
     if dynamic:
-        what = "dynamic shapes, which TFLM takes as they were when converted"
+        what = "dynamic shapes, which TFLM fixes to those at conversion"
         yield Problem("warning", what, _where(dynamic), "convert with batch 1 and a fixed number of frames")
 
 
 def runs_in_own_kernel(node: Node, kernels: Kernels) -> bool:
-    """Whether one of kser's own kernels runs the node where `kernels` are."""
+    """Whether one of kser's own kernels runs the node on a board with these `kernels`."""
     return node.op in kernels.own and node.dtype == "int8"
 
 
@@ -154,13 +156,13 @@ def _hints(findings: Findings, board: Board) -> Iterator[Problem]:
     kernels = board.library.kernels
     products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y and not runs_in_own_kernel(n, kernels)]
     if products:
-        what = "BATCH_MATMUL without adj_y: TFLM keeps a transposed copy of the right operand for good"
-        yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the bits are the same")
+        what = "BATCH_MATMUL without adj_y: TFLM permanently keeps a transposed copy of the right operand"
+        yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the results are identical")
     logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and not runs_in_own_kernel(n, kernels)]
     part, total = (instructions(nodes, kernels, board.fpu).total for nodes in (logistic, findings.nodes))
     if logistic and part > COSTLY_SHARE * total:
         what = f"{part / total:.0%} of the instructions are LOGISTIC and TANH, which no library optimises"
         yield Problem("hint", what, _where(logistic), "train with relu or hard_swish, or convert to int8")
     if findings.num_graphs > 1:
-        what = f"{findings.num_graphs - 1} subgraphs beside the main one; each is counted as run once"
+        what = f"{findings.num_graphs - 1} subgraphs besides the main one; each is counted as run once"
         yield Problem("hint", what, "IF, WHILE or CALL_ONCE", "unroll loops if the time matters")

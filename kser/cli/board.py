@@ -1,6 +1,6 @@
-"""Plays audio files (or all those in folders) to a board in the serial mode, and compares its numbers with this computer's.
+"""Sends audio files (or all files in folders) to a board over its serial port and compares its results with this computer's.
 
-Exit status: 0 all within the bounds, 1 not, or bad input.
+The board runs the firmware with KSER_SERIAL=1. Exit status: 0 all within the bounds, 1 not, or bad input.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     flags.DEFINE_string("port", "", "The board's serial port, such as /dev/ttyACM0.")
     flags.DEFINE_string("model", "", "The model.tflite that the board's sketch was generated from.")
-    flags.DEFINE_integer("baud", 115200, "Speed of the line; boards with USB of their own do not care.", lower_bound=1)
-    flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer of the board's.", lower_bound=0.1)
-    flags.DEFINE_bool("json", False, "Print one JSON object per clip and one for all instead of text.")
+    flags.DEFINE_integer("baud", 115200, "Baud rate of the port; boards with native USB ignore it.", lower_bound=1)
+    flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer of the board.", lower_bound=0.1)
+    flags.DEFINE_bool("json", False, "Print one JSON object per clip and one summary object instead of text.")
 
 
 def main(paths: list[str]) -> None:
@@ -39,7 +39,7 @@ def main(paths: list[str]) -> None:
 
 
 def compare_all(predictor, files: list[str]) -> int:
-    """Prints a line for each file, on stderr for those that cannot be used, then what all have in common; the status."""
+    """Prints a line for each file (on stderr for unusable ones), then a summary; returns the exit status."""
     from kser.firmware.board_parity import Comparison, summary
     from kser.firmware.serial_link import Board, SerialPort
 

@@ -1,4 +1,4 @@
-"""Rows of cells as text: on a terminal as wide as that, elsewhere plain lines for grep, awk and logs."""
+"""Tables as text: as wide as the terminal, elsewhere plain lines for grep, awk and logs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-# Wider than any table: what is no terminal wraps nothing.
+# Wider than any table, so that output to a file or pipe is never wrapped.
 UNBOUNDED = 10_000
 
 
 def table_text(columns: Sequence[str], rows: Iterable[Sequence[object]], left: Sequence[str] = ()) -> str:
-    """The rows below the names of their columns: those in `left` begin alike, all others end alike, as numbers should."""
+    """The rows below the column names; columns in `left` are left-aligned, all others right-aligned."""
     terminal = sys.stdout.isatty()
     console = Console(force_terminal=terminal, width=None if terminal else UNBOUNDED, markup=False, highlight=False)
     table = Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 2, 0, 0), pad_edge=False)

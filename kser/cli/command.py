@@ -1,4 +1,4 @@
-"""What all commands share: how they start, and how they say that something is wrong."""
+"""What all commands share: start, help and error messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kser.errors import KserError, KserWarning
 
 FLAGS = flags.FLAGS
 
-# What a shell reports of a program that a signal ended.
+# The exit status a shell reports for a program ended by a signal.
 INTERRUPTED, NOBODY_READS = 128 + 2, 128 + 13
 
 
@@ -31,9 +31,9 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
 
     def guarded(argv: Sequence[str]) -> int:
         arguments = list(argv[1:])
-        # Below warnings there is only TensorFlow talking to itself.
+        # TensorFlow's messages below warnings are of no use to the user.
         logging.set_verbosity(logging.WARNING)
-        # Names of files need not be valid text; they are printed as they are.
+        # File names need not be valid UTF-8; they are printed unchanged.
         sys.stdout.reconfigure(errors="surrogateescape")
         _print_warnings_once()
         try:
@@ -55,7 +55,7 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
 
 
 def _print_warnings_once() -> None:
-    """A `KserWarning` is one line on stderr, however often it is given."""
+    """Prints each different `KserWarning` once, as one line on stderr."""
     show_other, told = warnings.showwarning, set()
 
     def show(message, category, *place):
@@ -87,13 +87,13 @@ def _script() -> str:
 
 @functools.cache
 def _command_names() -> re.Pattern:
-    """Finds bin/NAME of the commands, but not in the name of a file."""
+    """Matches bin/NAME of a command, but not as part of a file name."""
     names = "|".join(module.name for module in pkgutil.iter_modules(kser.cli.__path__))
     return re.compile(rf"(?<![\w./-])bin/({names})(?![\w/-]|\.\w)")
 
 
 def _system_failure(error: OSError) -> int:
-    # What is still to be printed must not fail a second time when the interpreter ends.
+    # Buffered output must not fail a second time when the interpreter exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return NOBODY_READS
@@ -101,10 +101,10 @@ def _system_failure(error: OSError) -> int:
 
 
 class _Help(flags.BooleanFlag):
-    """Prints the usage; absl's own flag of the name lists no flags where the main module is the script that pip makes."""
+    """Prints the usage. absl's own --help lists no flags where the main module is a script that pip generated."""
 
     def __init__(self, usage: Callable[[], str]):
-        super().__init__("help", False, "Print this, and stop.", short_name="?", allow_override=True)
+        super().__init__("help", False, "Print this help and exit.", short_name="?", allow_override=True)
         self._usage = usage
 
     def parse(self, argument: str | bool) -> None:
@@ -115,16 +115,16 @@ class _Help(flags.BooleanFlag):
 
 
 def _usage(module, positional: str) -> str:
-    """What the command does, as its module says, how it is called, and its flags."""
+    """The command's description (its module's docstring), usage and flags."""
     name = _script() if _script().startswith("kser-") else f"bin/{_script()}"
-    # absl's heading is the module's name.
+    # Without absl's heading, which is the module's name.
     _, *lines = FLAGS.module_help(module).strip().splitlines()
     call = " ".join([name, "[--flag=value ...]", *([f"({positional})"] if positional else [])])
     return as_called("\n".join([module.__doc__.strip(), "", f"Usage: {call}", "", *lines]))
 
 
 def _parse_flags(usage: Callable[[], str], argv: list[str]) -> list[str]:
-    """A wrong flag is told in a sentence, without absl's usage text."""
+    """Reports a wrong flag in one sentence, without absl's usage text."""
     flags.DEFINE_flag(_Help(usage))
     try:
         return FLAGS(argv)

@@ -14,9 +14,9 @@ flags.disclaim_key_flags()
 def define(run_dir_help: str) -> None:
     flags.DEFINE_string("run_dir", "", run_dir_help)
     settings.define(DataPaths)
-    flags.DEFINE_integer("threads", 0, "Threads TensorFlow may use; 0: as many as there are cores.", 0, 1024)
+    flags.DEFINE_integer("threads", 0, "Number of TensorFlow threads; 0: one per core.", 0, 1024)
 
 
 def paths() -> DataPaths:
-    """The places the flags give."""
+    """The paths that the flags give."""
     return DataPaths(**settings.given(DataPaths))

@@ -1,4 +1,4 @@
-"""The whole path on the embedded corpus: train with HRF, fold, convert to int8, run in TensorFlow Lite Micro, predict."""
+"""Runs the whole path on generated sounds: train with HRF, fold, convert to int8, run in TensorFlow Lite Micro, predict."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ EPOCHS = 25
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("out_dir", "", "Directory to write to; default: a new one in the system's temporary directory.")
-    flags.DEFINE_integer("epochs", EPOCHS, "Passes over the training part.", lower_bound=1)
+    flags.DEFINE_string("out_dir", "", "Directory to write to. Default: a new one in the system's temporary directory.")
+    flags.DEFINE_integer("epochs", EPOCHS, "Number of epochs.", lower_bound=1)
 
 
 def main(_) -> None:
@@ -48,7 +48,7 @@ def main(_) -> None:
     print(f"model        {run.file(workflow.MODEL_FILE)}")
     print(f"C++ source   {run.file(workflow.CC_NAME + '.cc')}")
     print(f"confusion    {run.file('confusion.png')}")
-    print(f"corpus       {corpus_dir} (generated sounds: a smoke test, its scores are no result)")
+    print(f"corpus       {corpus_dir} (generated sounds: a smoke test; its scores say nothing about real speech)")
     print(f"took         {time.monotonic() - start:.0f} s")
 
 

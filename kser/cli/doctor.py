@@ -1,6 +1,6 @@
-"""Says whether any .tflite model runs on a board: ops, memory, time, each problem with its fix.
+"""Checks whether a .tflite model (of any origin) runs on a board: ops, memory, time; each problem with its fix.
 
-Exit status: 0 fits, 3 tight, 4 does not run (with --all_boards: the best of the boards), 1 bad input.
+Exit status: 0 fits, 3 tight, 4 does not run (with --all_boards: of the best board), 1 bad input.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def define_flags() -> None:
     flags.DEFINE_float(
         "decision_ms",
         500.0,
-        "Milliseconds between two decisions; each takes the frames since the last one, and an inference.",
+        "Milliseconds between two decisions; front end and inference must finish within them.",
     )
-    flags.DEFINE_bool("json", False, "Print JSON instead of text: an object, with --all_boards a list of them.")
+    flags.DEFINE_bool("json", False, "Print JSON instead of text: an object, or a list of them with --all_boards.")
 
 
 def main(paths: list[str]) -> None:
@@ -105,7 +105,7 @@ def _memory(needed: int | None, free: int, what: str) -> str:
 
 
 def _band(band, digits: int = 0) -> str:
-    # Less than ten milliseconds are worth a digit.
+    # Below ten milliseconds a decimal is shown.
     digits = digits or int(band.high < 10)
     low, middle, high = (f"{value:.{digits}f}" for value in (band.low, band.middle, band.high))
     return f"{middle} ({low} to {high})"

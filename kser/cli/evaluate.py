@@ -1,4 +1,4 @@
-"""Scores one form of a run's model on the held-out speakers."""
+"""Scores a run's model, before or after conversion, on the held-out speakers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    corpus_flags.define("Directory bin/train wrote.")
+    corpus_flags.define("Run directory written by bin/train; required.")
     flags.DEFINE_enum(
-        "model", "keras", ("keras", "folded", "tflite", "tflm"), "Form to score; the last two run model.tflite."
+        "model",
+        "keras",
+        ("keras", "folded", "tflite", "tflm"),
+        "Model to score: as trained (keras), without HRF (folded), model.tflite in LiteRT (tflite) or TFLM.",
     )
     flags.DEFINE_bool("json", False, "Print one JSON object instead of text.")
 

@@ -1,4 +1,4 @@
-"""Folds a trained run exactly, quantizes and converts it to TensorFlow Lite, and measures every form of it."""
+"""Folds HRF into plain Dense layers, quantizes, converts to TensorFlow Lite, and scores the model after every step."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    corpus_flags.define("Directory bin/train wrote; the models are written there.")
+    corpus_flags.define("Run directory written by bin/train; the models are written there too.")
     settings.define(QuantizationConfig)
     flags.DEFINE_list(
         "deploy_passes",
         None,
-        "Exact rewrites of the folded network, of batch_norm, constants, norm_affine, centre, fuse, flatten; default: all; "
-        "empty: none.",
+        "Exact graph rewrites that make the folded network cheaper, comma-separated: batch_norm, constants, norm_affine, "
+        "centre, fuse, flatten. Default: all; empty: none.",
     )
-    flags.DEFINE_enum("board", None, list(BOARDS), "Board to say of whether the model runs there, as bin/doctor does.")
+    flags.DEFINE_enum("board", None, list(BOARDS), "Board to check the model for, as bin/doctor does.")
     flags.DEFINE_string(
         "deploy_dir",
         "",
-        "Directory to write a complete project for --board to, for the Arduino IDE, arduino-cli and PlatformIO, or for "
-        "idf.py and PlatformIO; it must be empty or not exist.",
+        "Directory to write a complete firmware project for --board to (Arduino IDE, arduino-cli and PlatformIO, or idf.py "
+        "and PlatformIO); it must be empty or not exist.",
     )
     flags.DEFINE_bool("force", False, "Write C++ sources even if the model does not run on --board.")
 
@@ -50,7 +50,7 @@ def main(_) -> None:
         )
     print(export_text(run, result.report, result.certificate, result.parity))
     print(
-        f"written to {run.file(workflow.MODEL_FILE)}, its proof to {run.file(workflow.CERTIFICATE_FILE)}, "
+        f"written to {run.file(workflow.MODEL_FILE)}, the proof of the fold to {run.file(workflow.CERTIFICATE_FILE)}, "
         f"the comparison to {run.file(workflow.PARITY_FILE)}"
     )
     if FLAGS.board:
@@ -65,8 +65,8 @@ def _require_fit(result) -> None:
 
     if not workflow.runs_on_board(result) and not FLAGS.force:
         raise KserError(
-            f"The model does not run on {FLAGS.board}, so no C++ sources were written; mend it as said above, choose "
-            "another --board, or write them nevertheless with --force."
+            f"The model does not run on {FLAGS.board}, so no C++ sources were written; fix the problems above, choose "
+            "another --board, or write them anyway with --force."
         )
 
 

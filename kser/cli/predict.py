@@ -14,9 +14,12 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    flags.DEFINE_string("model", "", "A .tflite written by bin/fold_and_convert.")
+    flags.DEFINE_string("model", "", "The model: a .tflite written by bin/fold_and_convert; required.")
     flags.DEFINE_enum(
-        "interpreter", "tflm", ("tflm", "tflite"), "TensorFlow Lite Micro, as on the board, or TensorFlow Lite."
+        "interpreter",
+        "tflm",
+        ("tflm", "tflite"),
+        "Run it in TensorFlow Lite Micro, as on the board (tflm), or in LiteRT (tflite).",
     )
     flags.DEFINE_bool("json", False, "Print one JSON object per clip instead of text.")
 
@@ -34,7 +37,7 @@ def main(paths: list[str]) -> None:
 
 
 def predict_all(predictor, files: list[str]) -> int:
-    """Prints a line for each file, on stderr for those that cannot be used; returns the exit status."""
+    """Prints a line for each file (on stderr for unusable ones); returns the exit status."""
     status = 0
     for path in files:
         try:

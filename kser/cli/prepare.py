@@ -1,4 +1,4 @@
-"""Checks a corpus clip by clip, writes the manifest that fixes it, and fills the feature cache.
+"""Checks every clip of a corpus, writes a manifest of the usable ones, and fills the feature cache.
 
 Exit status: 0 complete, 2 usable with warnings, 1 unusable.
 """
@@ -21,10 +21,10 @@ def define_flags() -> None:
     settings.define(FeatureConfig)
     settings.define(DataConfig, names=DATA_SETTINGS)
     settings.define(DataPaths, names=("data_dir", "cache_dir"))
-    flags.DEFINE_string("manifest", "", "Manifest to write; empty: one in the cache directory.")
-    flags.DEFINE_integer("seed", 0, "Seed that draws the validation speakers shown.", lower_bound=0)
-    flags.DEFINE_string("runner", "", "Runner of Apache Beam to scan by, such as DirectRunner; empty: this process.")
-    flags.DEFINE_string("work_dir", "", "Directory the Beam workers share with this process; default: a temporary one.")
+    flags.DEFINE_string("manifest", "", "Manifest file to write; empty: a file in the cache directory.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the validation speakers shown.", lower_bound=0)
+    flags.DEFINE_string("runner", "", "Apache Beam runner for the scan, such as DirectRunner; empty: this process.")
+    flags.DEFINE_string("work_dir", "", "Directory shared by the Beam workers and this process. Default: a temporary one.")
     flags.DEFINE_list("runner_flags", [], "Further options of the Beam runner, as --name=value.")
 
 

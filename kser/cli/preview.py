@@ -1,4 +1,4 @@
-"""Writes what augmentation does to audio files (or all those in folders): the sounds and spectrograms before and after."""
+"""Writes sounds and spectrograms of audio files (or of all files in folders) before and after augmentation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def define_flags() -> None:
     default = AugmentConfig()
     meaning = AugmentConfig.__dataclass_fields__["augment"].metadata["help"]
     flags.DEFINE_string("augment", default.augment, meaning)
-    flags.DEFINE_string("out_dir", "", "Directory to write to; nothing in it is overwritten.")
-    flags.DEFINE_integer("seed", 0, "Seed of everything drawn.", 0, 2**31 - 1)
-    flags.DEFINE_integer("count", 1, "Draws per clip.", 1, MAX_COUNT)
+    flags.DEFINE_string("out_dir", "", "Directory to write to; existing files are not overwritten.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the augmentation.", 0, 2**31 - 1)
+    flags.DEFINE_integer("count", 1, "Augmented versions per clip.", 1, MAX_COUNT)
     settings.define(FeatureConfig)
 
 

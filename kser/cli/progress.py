@@ -1,4 +1,4 @@
-"""How far a training is, on stderr."""
+"""Progress of a training, on stderr."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from kser.progress import counting
 
 
 class Progress:
-    """All steps of a training, and after every epoch its scores.
+    """Shows the steps of a training, and the scores after every epoch.
 
-    It is a context, for a bar to end its line whatever happens: an error's sentence belongs on one of its own.
+    A context manager: it ends the progress bar's line, so that an error message starts a new one.
     """
 
     def __enter__(self) -> Progress:

@@ -1,4 +1,4 @@
-"""Searches for the largest network that a board has memory and time for, and writes it down as flags for bin/train."""
+"""Searches for the largest network that fits a board's memory and time; prints it as flags for bin/train."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from kser.errors import ConfigError
 from kser.progress import counting
 
 FLAGS = flags.FLAGS
-# Sizes are what is looked for; these are given.
+# The search varies the sizes; these settings are fixed by the user.
 MODEL_SETTINGS = ("activation", "norm", "pooling")
 ROWS = 4
 
 
 def define_flags() -> None:
-    flags.DEFINE_enum("board", None, list(BOARDS), "The board.")
-    flags.DEFINE_float("ram_kb", None, "RAM for arena, ring, front end, stack, in KiB. Default: 85 % of what is free.")
+    flags.DEFINE_enum("board", None, list(BOARDS), "The board; required.")
+    flags.DEFINE_float("ram_kb", None, "RAM for arena, ring, front end and stack in KiB. Default: 85 % of the free RAM.")
     flags.DEFINE_float(
-        "latency_ms", None, "Milliseconds an inference may take. Default: with the front end, 80 % of --decision_ms."
+        "latency_ms", None, "Most milliseconds per inference. Default: 80 % of --decision_ms less the front end."
     )
     flags.DEFINE_float("decision_ms", 500.0, "Milliseconds between two decisions.")
-    flags.DEFINE_list("backbone", None, "Backbones to try; the first one that fits is chosen. Default: all of them.")
-    flags.DEFINE_integer("num_classes", 8, "Labels the network tells apart.", 2, 1000)
-    flags.DEFINE_string("flagfile_out", "", "File to write the choice to, for bin/train --flagfile.")
-    flags.DEFINE_string("plot", "", "PNG to draw the frontier in.")
-    flags.DEFINE_integer("jobs", 0, "Processes; 0: as many as there are cores.", 0, 1024)
+    flags.DEFINE_list("backbone", None, "Backbones to try, in order of preference, as conformer,speechformer. Default: all.")
+    flags.DEFINE_integer("num_classes", 8, "Number of classes.", 2, 1000)
+    flags.DEFINE_string("flagfile_out", "", "File to write the flags to, for bin/train --flagfile.")
+    flags.DEFINE_string("plot", "", "PNG file to plot the frontier to: parameters over milliseconds.")
+    flags.DEFINE_integer("jobs", 0, "Number of processes; 0: one per core.", 0, 1024)
     settings.define(FeatureConfig)
     settings.define(ModelConfig, names=MODEL_SETTINGS, default="the preset's")
 
@@ -47,7 +47,7 @@ def main(_) -> None:
     from kser.files import temporary_beside, write_text
 
     for path in filter(None, (FLAGS.flagfile_out, FLAGS.plot)):
-        with temporary_beside(path):  # told now, not after the search
+        with temporary_beside(path):  # fails before the search, not after it
             pass
     found = _search(features)
     lines = flag_lines(found.best)
@@ -60,7 +60,7 @@ def main(_) -> None:
         from kser import plots
 
         plots.save_frontier(FLAGS.plot, found)
-        print(f"drawn in {FLAGS.plot}")
+        print(f"plot written to {FLAGS.plot}")
 
 
 def _search(features: FeatureConfig):
@@ -82,14 +82,14 @@ def _search(features: FeatureConfig):
 
 
 def flag_lines(candidate) -> list[str]:
-    """The flags that make bin/train train this network: a preset, and what differs from it and from the defaults."""
+    """Flags with which bin/train trains this network: a preset, and what differs from it and from the defaults."""
     from kser.boards.search.grid import BASE_PRESET
     from kser.models.presets import preset
 
     model, name = candidate.model, candidate.preset or BASE_PRESET
     lines = [f"--backbone={model.backbone}", f"--preset={name}"]
     sizes = preset(model.backbone, name)
-    # Dropout is a matter of the training, which the preset knows.
+    # Dropout does not change the network's cost; the preset sets it.
     lines += settings.flags_for(dataclasses.replace(model, dropout=sizes.dropout), sizes)
     return lines + settings.flags_for(candidate.features, FeatureConfig())
 
@@ -98,9 +98,9 @@ def flag_lines(candidate) -> list[str]:
 
 
 def frontier_text(found) -> str:
-    """The budget, and of each backbone and hop some networks on the frontier, from the largest on; and the choice."""
+    """The budget, some networks on the frontier for each backbone and hop, largest first, and the choice."""
     budget, rows = found.budget, {}
-    # What has the depth of a preset need not have the most capacity for its time.
+    # The chosen network, which has a preset's depth, need not lie on the frontier.
     chosen = () if found.best in found.frontier else (found.best,)
     for candidate in sorted((*found.frontier, *chosen), key=lambda c: -c.capacity):
         rows.setdefault((candidate.model.backbone, candidate.features.hop_ms), []).append(candidate)

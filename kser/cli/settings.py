@@ -1,4 +1,4 @@
-"""Command-line flags of the settings dataclasses, and settings from the flags that were given."""
+"""Command-line flags from the settings dataclasses, and settings from the flags given."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ flags.disclaim_key_flags()
 
 
 def define(cls, prefix: str = "", names: Sequence[str] = (), default=None) -> None:
-    """A flag for every setting of `cls`, or those in `names`, that is None where it is not given.
+    """Defines a flag for every setting of `cls`, or those in `names`; a flag that is not given is None.
 
     Args:
-      default: what holds where no flag is given: settings of `cls` (None: the class' own), or a text that says it.
+      default: the default that --help shows: settings of `cls` (None: the class' own), or a text.
     """
     default = cls() if default is None else default
     for setting in _settings(cls, names):
@@ -44,7 +44,7 @@ def _settings(cls, names: Sequence[str]) -> list[dataclasses.Field]:
 def _define(name: str, setting: dataclasses.Field, default) -> None:
     text = f"{setting.metadata['help']} Default: {_shown(default)}."
     if name == "split":
-        flags.DEFINE_string(name, None, f"{text} '{ALL_SPLITS}': every one, pooled.")
+        flags.DEFINE_string(name, None, f"{text} '{ALL_SPLITS}': train on every split and pool the predictions.")
     elif isinstance(setting.default, tuple):
         flags.DEFINE_list(name, None, text)
     elif setting.metadata["choices"]:
@@ -62,7 +62,7 @@ def _shown(default) -> str:
 
 
 def given(cls, prefix: str = "", names: Sequence[str] = ()) -> dict:
-    """The settings of `cls`, or those in `names`, whose flags were given."""
+    """The values of the flags given, for `cls` or its settings in `names`."""
     values = {s.name: FLAGS[prefix + s.name].value for s in _settings(cls, names)}
     if "split" in values:
         values["split"] = _split_number(values["split"])
@@ -70,7 +70,7 @@ def given(cls, prefix: str = "", names: Sequence[str] = ()) -> dict:
 
 
 def flags_for(config, default) -> list[str]:
-    """The command-line flags that make `config` of `default`, both of one class; the inverse of `given`."""
+    """The command-line flags that turn `default` into `config`, both of one class; the inverse of `given`."""
     changed = ((s.name, getattr(config, s.name)) for s in _settings(type(config), ()))
     return [_flag(name, value) for name, value in changed if value != getattr(default, name)]
 
@@ -94,7 +94,7 @@ def _as_numbers(value):
 
 
 def define_run() -> None:
-    """The flags of everything that decides what a run computes."""
+    """Defines the flags of all settings that the result of a run depends on."""
     define(FeatureConfig)
     define(ModelConfig, names=("backbone",))
     define(ModelConfig, names=[s.name for s in _settings(ModelConfig, ()) if s.name != "backbone"], default="the preset's")
@@ -105,15 +105,15 @@ def define_run() -> None:
 
 
 def feature_config() -> FeatureConfig:
-    """The front end's settings the flags give."""
+    """The front end's settings from the flags."""
     return FeatureConfig(**given(FeatureConfig))
 
 
 def run_config(preset: ModelConfig) -> RunConfig:
-    """The settings the flags give on top of a preset's.
+    """A run's settings: those of a preset, changed by the flags.
 
     Raises:
-      ConfigError: a value is out of range, or of a setting that the backbone does not have.
+      ConfigError: a value is out of range, or the backbone does not have the setting.
     """
     from kser.models.presets import BACKBONES, require_own_settings
 
@@ -123,7 +123,7 @@ def run_config(preset: ModelConfig) -> RunConfig:
     data, augment = (cls(**given(cls)) for cls in (DataConfig, AugmentConfig))
     defaults = {"learning_rate": BACKBONES[preset.backbone].learning_rate}
     if FLAGS.validation_speakers is not None:
-        defaults["select"] = "validation"  # what else would they be for
+        defaults["select"] = "validation"  # asking for validation speakers implies it
     return RunConfig(data, feature_config(), model, augment, TrainConfig(**{**defaults, **given(TrainConfig)}))
 
 

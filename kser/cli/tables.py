@@ -1,4 +1,4 @@
-"""Results as a person reads them: printed blocks."""
+"""Results as printed text."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _recalls(scores: Scores, labels: Sequence[str]) -> str:
 
 
 def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation) -> str:
-    """A line for every split, their mean and deviation, and the scores of all predictions pooled."""
+    """A line per split, mean and standard deviation over splits, and the scores of all predictions pooled."""
     rows = [
         (f"split {run.config.data.split}", *(f"{getattr(found.scores, metric):.3f}" for metric in METRIC_NAMES))
         for run, found in zip(runs, evaluations, strict=True)
@@ -65,7 +65,7 @@ def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: 
 
 
 def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
-    """What a corpus holds, how its protocol splits it, what to remark, and where the manifest is."""
+    """A corpus' contents, its split, remarks, and the path of the manifest."""
     corpus, reports = prepared.corpus, prepared.reports
     hours = sum(r.seconds for r in reports) / 3600
     name, protocol = find_protocol(corpus, data.protocol)
@@ -95,7 +95,7 @@ def _counts_text(name: str, corpus: Corpus, indices: Sequence[int]) -> str:
 
 
 def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
-    """All presets: deployed parameters, multiply-accumulates of a clip, tokens of the residual stream."""
+    """All presets: deployed parameters, multiply-accumulates per clip, tokens of the residual stream."""
     clips = f"clips of {features.clip_seconds:g} s: {features.num_frames} frames of {features.num_mels} mels"
     models = {names: build_model(config, features, num_classes) for names, config in PRESETS.items()}
     rows = [
@@ -107,7 +107,7 @@ def presets_text(features: FeatureConfig, num_classes: int = 8) -> str:
 
 
 def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str:
-    """The figures of a conversion (`Export.report`, its certificate and parity) as a block of text."""
+    """The results of a conversion (`Export.report`, certificate and parity) as text."""
     fold, arena = figures["fold"], figures["arena_bytes"]
     return "\n".join(
         [
@@ -130,19 +130,19 @@ def export_text(run: Run, figures: dict, certificate: dict, parity: dict) -> str
 
 
 def _parity_lines(parity: dict) -> list[str]:
-    """A line for every stage, whether one differs from the one before by more than it may, and the worst layers."""
+    """A line per stage, whether one differs from the one before beyond its bound, and the worst layers."""
     scores = ("WA", "UA", "macro_f1", "calibration_error")
     rows = [
         (row["stage"], *(f"{row[s]:.3f}" for s in scores), f"{row['same_decision_as_first']:.4f}", _difference(row))
         for row in parity["stages"]
     ]
-    last = "difference from the form before: max, mean"
+    last = "difference from the stage before: max, mean"
     columns = ("form", "WA", "UA", "macro-F1", "ECE", "same decision as keras", last)
     beyond = parity["first_beyond_bound"]
-    verdict = f"numbers part at: {beyond}" if beyond else "every form is within the bound of its rounding"
+    verdict = f"first stage beyond its bound: {beyond}" if beyond else "every stage is within its bound"
     lines = [*table_text(columns, rows, left=("form", last)).splitlines(), verdict]
     worst = ", ".join(f"{error['layer']} {error['snr_db']:.1f}" for error in parity["worst_layers"])
-    return [*lines, f"least signal-to-noise in dB: {worst}"] if worst else lines
+    return [*lines, f"layers with the lowest signal-to-noise ratio in dB: {worst}"] if worst else lines
 
 
 def _difference(row: dict) -> str:
@@ -153,7 +153,7 @@ def _difference(row: dict) -> str:
 
 
 def _compression_lines(figures: dict) -> list[str]:
-    """The compressed model beside the one it was made from, where there is one."""
+    """The compressed model compared with the uncompressed one, if there is one."""
     if "compression" not in figures:
         return []
     before, after = (figures["compression"][form] for form in ("before", "after"))

@@ -1,4 +1,4 @@
-"""How many cores TensorFlow may use; to be said before its first operation."""
+"""How many cores TensorFlow may use; must be set before its first operation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import tensorflow as tf
 
 
 def use_threads(count: int) -> None:
-    """Limits TensorFlow to `count` threads within an operation and as many across; 0 leaves its default."""
+    """Limits TensorFlow to `count` intra-op and `count` inter-op threads; 0 keeps its default."""
     tf.config.threading.set_intra_op_parallelism_threads(count)
     tf.config.threading.set_inter_op_parallelism_threads(count)

@@ -12,17 +12,17 @@ FLAGS = flags.FLAGS
 
 
 def define_flags() -> None:
-    corpus_flags.define("Directory to write the run to.")
+    corpus_flags.define("Directory to write the run to; required, must be new or empty.")
     flags.DEFINE_string(
-        "preset", "micro", "Sizes of the network: micro, light or large; single sizes are changed by their flags."
+        "preset", "micro", "Size of the network: micro, light or large; flags such as --hidden_dim change single sizes."
     )
-    flags.DEFINE_bool("list_presets", False, "Print the presets of all backbones with their sizes, and stop.")
-    flags.DEFINE_bool("resume", False, "Continue the killed run in --run_dir; its own settings hold.")
+    flags.DEFINE_bool("list_presets", False, "Print all presets with parameters and multiply-accumulates, and exit.")
+    flags.DEFINE_bool("resume", False, "Continue the interrupted run in --run_dir with its own settings.")
     flags.DEFINE_list(
         "teachers",
         [],
-        "Finished runs, by their directories, whose answers are learned beside the labels; with --split=all those of "
-        "all splits.",
+        "Distillation: directories of finished runs, separated by commas, whose mean probabilities are training targets "
+        "besides the labels; with --split=all, directories of runs over all splits.",
     )
     settings.define_run()
 
@@ -60,13 +60,13 @@ def _train_all_splits(config, paths, progress):
 
 
 def require_use() -> None:
-    """Raises ConfigError where a flag would change nothing beside, or without, another."""
+    """Raises ConfigError where a flag has no effect in combination with the others."""
     if FLAGS.resume and FLAGS.teachers:
         raise ConfigError("A resumed run keeps its teachers; leave out --teachers.")
     if FLAGS.teacher_share is not None and not FLAGS.teachers:
         raise ConfigError("--teacher_share needs --teachers.")
     if FLAGS.select == "last" and FLAGS.validation_speakers is not None:
-        raise ConfigError("With --select=last no speaker validates; leave out --validation_speakers.")
+        raise ConfigError("With --select=last there are no validation speakers; leave out --validation_speakers.")
 
 
 def run() -> None:

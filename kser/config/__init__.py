@@ -1,6 +1,6 @@
-"""Frozen, validated settings, one dataclass per subsystem; each makes the JSON round trip, an unknown key is an error.
+"""Frozen, validated settings, one dataclass per subsystem, with conversion to and from JSON; an unknown key is an error.
 
-A field carries its own range and help text, so that validation and command-line flags follow from it.
+A field carries its range and help text; validation and command-line flags are derived from them.
 """
 
 from kser.config.augmentation import AUGMENT_OFF, AUGMENTATIONS, NO_AUGMENTATION, STAGES, Augmentation, AugmentConfig

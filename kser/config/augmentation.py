@@ -10,7 +10,7 @@ from kser.errors import ConfigError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What `--augment` can name: the stage it acts in, the range of its strength, and what the strength means."""
+    """One augmentation of `--augment`: the stage it acts on, the range of its strength, and what the strength means."""
 
     stage: str
     low: float
@@ -18,37 +18,39 @@ class Augmentation:
     meaning: str
 
 
-# In the order of the path: the sound before the front end, its log-mel, that normalized, the batch.
+# In processing order: the waveform, its log-mel, the normalized log-mel, the batch.
 STAGES = ("sound", "features", "normalized", "batch")
 AUGMENTATIONS = {
-    "speed": Augmentation("sound", 0.01, 0.5, "played faster or slower within this share, the pitch going with it"),
-    "pitch": Augmentation("sound", 0.1, 12, "pitch moved within this many semitones, the tempo staying"),
-    "room": Augmentation("sound", 0.05, 3, "reverberation of generated rooms, of up to this many seconds (RT60)"),
-    "codec": Augmentation("sound", 0.01, 1, "this share of clips passes a telephone's band and 8-bit mu-law"),
-    "tempo": Augmentation("features", 0.01, 0.5, "read faster or slower within this share, the pitch staying"),
-    "shift": Augmentation("features", 1, 10000, "moved in time within this many milliseconds"),
-    "warp": Augmentation("features", 0.01, 0.5, "frequencies scaled within this share: another vocal tract"),
-    "filter": Augmentation("features", 0.1, 40, "single frequencies louder or softer within this many dB"),
-    "gain": Augmentation("features", 0.1, 40, "all louder or softer within this many dB; no effect with remove_level"),
-    "noise": Augmentation("features", -20, 80, "white noise, its signal-to-noise ratio in dB at least this"),
-    "babble": Augmentation("features", -20, 80, "other training clips in the background, the ratio in dB at least this"),
-    "spec": Augmentation("normalized", 0.1, 5, "SpecAugment, its masks this many times as wide as by default"),
-    "mixup": Augmentation("batch", 0.01, 10, "clips and targets mixed by shares of a Beta distribution of this parameter"),
+    "speed": Augmentation("sound", 0.01, 0.5, "play up to this share faster or slower; pitch changes too (0.1: 10 %)"),
+    "pitch": Augmentation("sound", 0.1, 12, "shift the pitch by up to this many semitones; tempo stays"),
+    "room": Augmentation("sound", 0.05, 3, "add simulated room reverberation of up to this many seconds (RT60)"),
+    "codec": Augmentation("sound", 0.01, 1, "pass this share of the clips through a telephone band and 8-bit mu-law"),
+    "tempo": Augmentation("features", 0.01, 0.5, "stretch or compress the log-mel in time by up to this share; pitch stays"),
+    "shift": Augmentation("features", 1, 10000, "shift in time by up to this many milliseconds"),
+    "warp": Augmentation("features", 0.01, 0.5, "scale all frequencies by up to this share, as another vocal tract would"),
+    "filter": Augmentation("features", 0.1, 40, "random gain per frequency of up to this many dB (FilterAugment)"),
+    "gain": Augmentation("features", 0.1, 40, "change the level by up to this many dB; no effect with --remove_level"),
+    "noise": Augmentation("features", -20, 80, "add white noise with a signal-to-noise ratio of at least this many dB"),
+    "babble": Augmentation(
+        "features", -20, 80, "add other training clips as background, signal-to-noise ratio at least this many dB"
+    ),
+    "spec": Augmentation("normalized", 0.1, 5, "SpecAugment with masks this many times the default width"),
+    "mixup": Augmentation("batch", 0.01, 10, "mix pairs of clips and targets with a share drawn from Beta(this, this)"),
 }
 NO_AUGMENTATION = "none"
 
 
 @dataclass(frozen=True)
 class AugmentConfig(Settings):
-    """What is done to training clips, in the order given; a stage's steps come after those of the stage before."""
+    """Augmentation of the training clips, applied in the order given; the order of the stages is fixed."""
 
     augment: str = setting(
         "speed:0.1,noise:10,spec:1,mixup:0.2",
-        f"Augmentations as NAME:STRENGTH, separated by commas, applied in this order; {NO_AUGMENTATION}: none. "
+        f"Augmentation of training clips: NAME:STRENGTH, separated by commas, or '{NO_AUGMENTATION}'. "
         + " ".join(f"{name}: {a.meaning}." for name, a in AUGMENTATIONS.items()),
     )
     augment_variants: int = setting(
-        4, "Versions of every training clip that speed, pitch, room and codec are drawn for in advance.", 1, 64
+        4, "Random versions of every training clip computed in advance for speed, pitch, room and codec.", 1, 64
     )
 
     def __post_init__(self):

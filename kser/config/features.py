@@ -1,4 +1,4 @@
-"""Settings of the front end, and of what a board makes of scores."""
+"""Settings of the log-mel front end, and of the smoothing of decisions on a board."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class FeatureConfig(Settings):
       (57, 16, 512)
     """
 
-    window_ms: float = setting(32.0, "Length of the analysis window in milliseconds.", 4, 128)
-    hop_ms: float = setting(10.0, "Distance of successive windows in milliseconds.", 1, 128)
+    window_ms: float = setting(32.0, "Analysis window in milliseconds.", 4, 128)
+    hop_ms: float = setting(10.0, "Hop between successive windows in milliseconds.", 1, 128)
     num_mels: int = setting(40, "Number of mel bands.", 4, 128)
     lower_hz: float = setting(60.0, "Lower edge of the lowest mel band in Hz.", 0, SAMPLE_RATE_HZ / 2)
     upper_hz: float = setting(7600.0, "Upper edge of the highest mel band in Hz.", 1, SAMPLE_RATE_HZ / 2)
     log_floor: float = setting(2e-4, "Power added to every mel band before the logarithm.", 1e-12, 1)
     noise_dbfs: float = setting(
-        -75.0, "Level of the white noise that stands for a microphone's own in every clip, padding included.", -120, -20
+        -75.0, "Level in dBFS of the white microphone noise added to every clip, padding included.", -120, -20
     )
     remove_level: bool = setting(
-        True, "Whether each clip's mean log-mel is subtracted, so that neither microphone gain nor distance matters."
+        True, "Subtract each clip's mean log-mel, so that microphone gain and distance do not matter."
     )
-    clip_seconds: float = setting(2.5, "Length every clip is cropped or padded to, in seconds.", 0.1, 60)
+    clip_seconds: float = setting(2.5, "Clip length in seconds; longer clips are cropped, shorter ones padded.", 0.1, 60)
 
     def __post_init__(self):
         super().__post_init__()
@@ -71,16 +71,16 @@ class FeatureConfig(Settings):
 
 @dataclass(frozen=True)
 class SmoothingConfig(Settings):
-    """How a board makes labels of the scores of successive, overlapping windows."""
+    """How a board smooths the probabilities of successive, overlapping windows into labels."""
 
-    decision_ms: float = setting(500.0, "Time from one decision to the next in milliseconds.", 10, 60000)
-    average_ms: float = setting(1500.0, "Time over which the probabilities are averaged, in milliseconds.", 10, 600000)
+    decision_ms: float = setting(500.0, "Milliseconds between two decisions.", 10, 60000)
+    average_ms: float = setting(1500.0, "Milliseconds over which the probabilities are averaged.", 10, 600000)
     hysteresis: float = setting(
-        0.1, "By how much the average of another label must exceed that of the present one to take its place.", 0, 1
+        0.1, "Margin in average probability by which another label must exceed the current one to replace it.", 0, 1
     )
-    dwell_ms: float = setting(1000.0, "Shortest time a label stays, in milliseconds.", 0, 600000)
+    dwell_ms: float = setting(1000.0, "Minimum milliseconds before a label may change.", 0, 600000)
     silence_dbfs: float = setting(
-        -60.0, "Level in the mel bands that some frame of the window must reach, else the decision is silence.", -150, 0
+        -60.0, "Level in dBFS that some frame of the window must reach, else the decision is 'silence'.", -150, 0
     )
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""Settings of the way to integers."""
+"""Settings of quantization."""
 
 from __future__ import annotations
 
@@ -15,37 +15,39 @@ QAT_TARGETS = ("network", "labels")
 
 @dataclass(frozen=True)
 class QuantizationConfig(Settings):
-    """How a trained network becomes integers."""
+    """How a trained network is quantized."""
 
     quantize: str = setting(
         "ptq",
-        "Numbers of the converted model: int8 after training (ptq), fine-tuned as int8 after the fold (qat) or with HRF's "
-        "factors still in place (qat_hrf), weights of 8 and activations of 16 bits (int16x8), or float.",
+        "Quantization: int8 by post-training quantization (ptq), by quantization-aware training of the folded network (qat) "
+        "or of the network with HRF (qat_hrf), 16-bit activations with 8-bit weights (int16x8), or none (float).",
         choices=QUANTIZE,
     )
-    representative_clips: int = setting(200, "Training clips the ranges of activations are taken from.", 1, 1000000)
+    representative_clips: int = setting(
+        200, "Number of training clips that the activation ranges are measured on.", 1, 1000000
+    )
     ranges: str = setting(
         "minmax",
-        "Range of an activation: all that was seen, all but a ten-thousandth at either end, or what leaves the least "
-        "squared error.",
+        "Range of an activation in int8: its smallest to largest value (minmax), without a ten-thousandth of the values at "
+        "either end (percentile), or the range of least squared error (mse).",
         choices=RANGES,
     )
     dense_scales: str = setting(
         "tensor",
-        "Whether a Dense kernel has one scale, or one for every output channel, as a 1 x 1 convolution.",
+        "One scale per Dense kernel, or one per output channel (Dense is then a 1 x 1 convolution).",
         choices=("tensor", "channel"),
     )
     compress: int = setting(
         0,
-        "Bits to compress each weight to in a second model, for recent TFLM alone: it saves flash; try 4. 0: no such model.",
+        "Also write a model with weights compressed to this many bits; saves flash, needs a recent TFLM. Try 4; 0: no.",
         0,
         7,
     )
-    qat_epochs: int = setting(5, "Passes over the training part of quantization-aware training.", 1, 100000)
+    qat_epochs: int = setting(5, "Epochs of quantization-aware training.", 1, 100000)
     qat_learning_rate: float = setting(5e-5, "Peak learning rate of quantization-aware training.", 1e-8, 10)
     qat_targets: str = setting(
         "network",
-        "What quantization-aware training learns: what the float network says of the training clips, or their labels.",
+        "Targets of quantization-aware training: the probabilities of the float network (as teacher), or the labels.",
         choices=QAT_TARGETS,
     )
 
@@ -54,5 +56,5 @@ class QuantizationConfig(Settings):
         for name, neutral in (("ranges", "minmax"), ("dense_scales", "tensor"), ("compress", 0)):
             require(
                 self.quantize in INT8 or getattr(self, name) == neutral,
-                f"{name} is a setting of int8, which {self.quantize} is not; leave it out, or choose {' or '.join(INT8)}.",
+                f"{name} applies to int8 only, not to {self.quantize}; leave it out, or choose {' or '.join(INT8)}.",
             )

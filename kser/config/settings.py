@@ -1,4 +1,4 @@
-"""What every group of settings has: checked values, each with its range and help text, and the way through JSON."""
+"""The base of all settings: checked values, each with its range and help text, and conversion to and from JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_number(name: str, value, whole: bool, low: float, high: float) -> None
 
 
 class Settings:
-    """Checks every field against what it says of itself."""
+    """Checks every field against its type, range and choices."""
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -66,7 +66,7 @@ def from_dict(cls, values: typing.Mapping):
     """The inverse of `to_dict`.
 
     Raises:
-      ConfigError: `values` is no mapping, has an unknown key, or a value out of range.
+      ConfigError: `values` is not a mapping, has an unknown key, or a value out of range.
     """
     require(isinstance(values, typing.Mapping), f"{cls.__name__} must be a mapping of settings, not {values!r}.")
     types = typing.get_type_hints(cls)

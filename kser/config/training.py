@@ -1,4 +1,4 @@
-"""Settings of a training: corpus, optimiser, and all of a run together."""
+"""Settings of a training run: corpus, optimiser, and all of a run together."""
 
 from __future__ import annotations
 
@@ -12,30 +12,46 @@ from kser.config.settings import Settings, setting
 
 @dataclass(frozen=True)
 class DataConfig(Settings):
-    """The corpus of a run, and who of it trains, validates and tests."""
+    """The corpus of a run and its split into training, validation and test part."""
 
-    dataset: str = setting("synthetic", "Corpus to train on.")
-    corpus_options: str = setting("", "Ways of reading the corpus that it offers, by name, separated by commas.")
-    label_set: str = setting("", "Labels to map those of the corpus to, leaving out clips of others; empty: its own.")
-    protocol: str = setting("", "How the corpus is split; empty: as its literature does.")
-    split: int = setting(1, "Which split of the protocol, counted from 1.", 1, 1000)
-    validation_speakers: int = setting(
-        0, "Speakers taken from the training part to choose the best epoch by; 0: 15 % of them.", 0, 1000
+    dataset: str = setting(
+        "synthetic",
+        "Corpus: a published one such as ravdess, iemocap or m3ed, 'folder' (your own clips), or 'synthetic' (generated "
+        "sounds, to try the tools). An unknown name lists all.",
     )
-    eval_dataset: str = setting("", "Another corpus to test on; all of `dataset` then trains and validates.")
+    corpus_options: str = setting(
+        "", "Options of the corpus, separated by commas, such as all_816 for emodb. An unknown name lists them."
+    )
+    label_set: str = setting(
+        "",
+        "Common labels to map the corpus' labels to: 4class, 5class, 6class or arousal; clips with other labels are left "
+        "out. Empty: the corpus' own labels.",
+    )
+    protocol: str = setting(
+        "",
+        "How the corpus is split: leave_one_speaker_out, speaker_groups_K, speakers_shared_K, or a protocol of the "
+        "corpus. Empty: the corpus' standard protocol. An unknown name lists all.",
+    )
+    split: int = setting(1, "Number of the split within the protocol, from 1.", 1, 1000)
+    validation_speakers: int = setting(
+        0, "Number of validation speakers held out of the training part; 0: 15 % of its speakers.", 0, 1000
+    )
+    eval_dataset: str = setting(
+        "", "Test on all of this other corpus; --dataset is then used for training and validation only."
+    )
     shuffle_labels: bool = setting(
-        False, "Whether labels are dealt out at random, to see that the score then falls to chance."
+        False, "Shuffle the labels as a sanity check: a score above chance then means that the test part leaks."
     )
 
 
 @dataclass(frozen=True)
 class DataPaths(Settings):
-    """Where things lie; not part of RunConfig, for the same run is the same elsewhere."""
+    """Paths of data and caches; not part of RunConfig, because they do not change the result of a run."""
 
-    data_dir: str = setting("", "Directory of the corpus; empty: where bin/train found it ('synthetic' makes its own).")
-    cache_dir: str = setting("", "Directory of cached features; empty: $KSER_CACHE_DIR or the user's cache.")
+    data_dir: str = setting("", "Directory of the corpus; empty: the one bin/train used ('synthetic' generates its own).")
+    cache_dir: str = setting("", "Directory of the feature cache; empty: $KSER_CACHE_DIR or the user's cache directory.")
     eval_data_dir: str = setting("", "Directory of the corpus that --eval_dataset names.")
-    manifest: str = setting("", "A manifest of bin/prepare, which fixes the clips, their order and their content.")
+    manifest: str = setting("", "Manifest written by bin/prepare: use exactly its clips, checked by their digests.")
 
 
 HRF_DECAY = ("product", "factors")
@@ -46,35 +62,36 @@ SELECT = ("auto", "validation", "last")
 class TrainConfig(Settings):
     """Optimiser and schedule."""
 
-    epochs: int = setting(80, "Passes over the training part.", 1, 100000)
+    epochs: int = setting(80, "Number of epochs.", 1, 100000)
     batch_size: int = setting(32, "Clips per step.", 1, 65536)
-    learning_rate: float = setting(2e-3, "Peak learning rate of Adam; for SpeechFormer 1e-3 unless given.", 1e-8, 10)
-    warmup_share: float = setting(0.05, "Share of all steps in which the learning rate rises to its peak.", 0, 1)
-    weight_decay: float = setting(0.05, "Decoupled weight decay of the kernels, per unit of learning rate.", 0, 1)
+    learning_rate: float = setting(2e-3, "Peak learning rate of Adam; SpeechFormer's default is 1e-3.", 1e-8, 10)
+    warmup_share: float = setting(0.05, "Share of all steps used for learning-rate warm-up.", 0, 1)
+    weight_decay: float = setting(0.05, "Decoupled weight decay of the kernels, multiplied by the learning rate.", 0, 1)
     hrf_decay: str = setting(
-        "product", "Whether weight decay acts on the product of HRF's factors or on each factor.", choices=HRF_DECAY
+        "product", "Apply weight decay to the product of HRF's factors or to each factor.", choices=HRF_DECAY
     )
-    label_smoothing: float = setting(0.1, "Share of the target spread evenly over all classes.", 0, 0.9)
+    label_smoothing: float = setting(0.1, "Label smoothing: share of the target spread evenly over all classes.", 0, 0.9)
     class_weight_power: float = setting(
-        0.0, "Weigh clips by label count to this power, inverted; 0 alike, 1 balanced.", 0, 1
+        0.0, "Weight a clip by count(label)^-POWER; 0: all clips equal, 1: all classes equal.", 0, 1
     )
     seed: int = setting(
-        0, "Seed of everything drawn: start, order, augmentation, dropout, validation speakers.", 0, 2**31 - 1
+        0, "Random seed of initial weights, clip order, augmentation, dropout and validation speakers.", 0, 2**31 - 1
     )
     teacher_share: float = setting(
-        0.7, "Share of the targets that the teachers' answers make, where there are teachers.", 0, 1
+        0.7, "Weight of the teachers' probabilities in the training targets (the rest: labels).", 0, 1
     )
     select: str = setting(
         "auto",
-        "Which epoch is kept: the one the validation speakers choose, or the last of a network that learns from them too; "
-        "auto: the last, unless validation speakers are asked for or share a session with the test part.",
+        "Which epoch is kept. validation: the one with the highest UA on held-out validation speakers. last: the last one; "
+        "the validation speakers are trained on too. auto: last, unless --validation_speakers is given or validation and "
+        "test part share a session.",
         choices=SELECT,
     )
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides what a run computes."""
+    """All settings that the result of a run depends on."""
 
     data: DataConfig = field(default_factory=DataConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -1,4 +1,4 @@
-"""Corpora by name; adding one is a module that parses it and a line here."""
+"""Corpora by name. To add one, write a module that parses it and add a line to SOURCES."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kser.errors import DatasetError
 
 @dataclass(frozen=True)
 class Source:
-    """`load(data_dir, options)` reads a corpus; `options` are the ways of reading it that it offers, with their meaning."""
+    """`load(data_dir, options)` reads a corpus; `options` are its options by name, with their meaning."""
 
     load: Callable[[str, frozenset[str]], Corpus]
     options: Mapping[str, str] = field(default_factory=dict)
@@ -55,17 +55,17 @@ SOURCES: dict[str, Source] = {
 
 
 def load_corpus(name: str, data_dir: str = "", options: str = "") -> Corpus:
-    """A corpus as it lies on the disk: which clips there are, who speaks in them and what was labelled. No audio is read.
+    """A corpus from the disk: its clips, their speakers and labels. No audio is read yet.
 
     Args:
       name: a published corpus (kser/datasets/README.md lists them); "folder", your own clips, in a table or in folders
         LABEL/SPEAKER; or "synthetic", generated sounds for trying things out.
-      data_dir: where it was unpacked; "synthetic" makes its own.
-      options: ways of reading it that the corpus offers, by name, separated by commas.
+      data_dir: directory of its files; "synthetic" generates its own.
+      options: names of the corpus' options, separated by commas.
 
     Returns:
       `labels`, the names in the order of their indices; `speakers`; `utterances`, each with its `path`, `label` and
-      `speaker`; `protocols`, the ways it is split in the literature; `warnings`, how it differs from the published one.
+      `speaker`; `protocols`, the published ways to split it; `warnings`, differences from the published corpus.
 
     Raises:
       DatasetError: unknown name or option, or nothing usable in `data_dir`.

@@ -1,7 +1,7 @@
-"""The scan of a corpus as an Apache Beam pipeline, for corpora that are too large for one machine.
+"""Scans a corpus as an Apache Beam pipeline, for corpora that are too large for one machine.
 
-Chunk by chunk the workers do what `scan.scan` does, and leave the results in a directory they share with who started the
-pipeline; the audio must be reachable for them by the same paths. Install with the extra `kser[beam]`.
+The workers do the same as `scan.scan`, chunk by chunk, and write the results to a directory shared with the process that
+started the pipeline; they must reach the audio by the same paths. Install with the extra `kser[beam]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kser.errors import DatasetError
 
 
 class ScanChunk(beam.DoFn):
-    """(path, clips as JSON values) to a file at that path with their reports and features."""
+    """Takes (path, clips as JSON values), and writes the clips' reports and features to a file at that path."""
 
     def __init__(self, settings: dict):
         self.settings = settings
@@ -51,7 +51,7 @@ def _utterance(row: dict) -> Utterance:
 def beam_scan(
     utterances: Sequence[Utterance], config: FeatureConfig, work_dir: str, runner: str, runner_flags: Sequence[str] = ()
 ) -> Iterator[tuple[list[ClipReport], np.ndarray]]:
-    """What `scan.scan` yields, computed by a Beam runner.
+    """Yields the same as `scan.scan`, computed by a Beam runner.
 
     Args:
       work_dir: a directory for the results, shared by the workers and this process; a path or an address Beam knows.
@@ -68,7 +68,7 @@ def beam_scan(
     try:
         with beam.Pipeline(options=PipelineOptions([f"--runner={runner}", *runner_flags])) as pipeline:
             _ = pipeline | beam.Create(work) | beam.Reshuffle() | beam.ParDo(ScanChunk(to_dict(config)))
-    except Exception as error:  # every runner has its own kinds
+    except Exception as error:  # every runner has its own exceptions
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
         raise DatasetError(f"The Beam runner {runner} could not scan the corpus: {reason}.") from error
     yield from map(_read_chunk, paths)

@@ -1,11 +1,11 @@
-"""Digests of genuine corpora: is a copy complete, and is each file what its authors distribute?
+"""Digests of the original corpora, to check whether a copy is complete and unchanged.
 
 `checksums.npz` beside this module has, for RAVDESS, CREMA-D, TESS, SAVEE, EmoDB (the original 535 clips at 16 kHz), EMOVO
 and URDU, the name of every audio file as distributed, the first eight bytes of its SHA-256, and its size. The digests are
-of whole files, headers included: audio that was resampled or converted to FLAC has another one. Eight bytes tell damage
-and mix-ups, not forgery.
+of whole files, headers included: audio that was resampled or converted to FLAC has a different one. Eight bytes detect
+damage and mix-ups, but not forgery.
 
-`pack` makes the file from one list per corpus with the columns sha256, bytes and file, separated by tabs.
+`pack` makes the file from one list per corpus with the tab-separated columns sha256, bytes and file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HEX_DIGITS = 16
 
 
 def known(corpus: str) -> dict[str, str] | None:
-    """The first 16 hex digits of each file's SHA-256, by the name `name_of` gives; None where the corpus has no list.
+    """The first 16 hex digits of each file's SHA-256, by the name from `name_of`; None if the corpus has no list.
 
     Raises:
       DatasetError: the installed table of checksums is missing or damaged.
@@ -36,7 +36,7 @@ def known(corpus: str) -> dict[str, str] | None:
 
 
 def sizes(corpus: str) -> dict[str, int] | None:
-    """Each file's size in bytes, as `known` gives the digests.
+    """Each file's size in bytes, like `known`.
 
     Raises:
       DatasetError: as for `known`.
@@ -46,9 +46,9 @@ def sizes(corpus: str) -> dict[str, int] | None:
 
 
 def name_of(corpus: str, path: str) -> str | None:
-    """The name under which `known` has the file at `path`, whatever folders it lies in; None: no such file in the list.
+    """The name of the file at `path` in `known`, in any folder; None if it is not in the list.
 
-    That is the file name, with its folder where names recur in every folder (`DC/a01.wav` of SAVEE); copies that put such
+    That is the file name, with its folder if every folder has the same names (`DC/a01.wav` of SAVEE); copies that put such
     a folder into the name (`DC_a01.wav`) are understood.
 
     Raises:
@@ -75,13 +75,13 @@ def _table(corpus: str) -> dict[str, tuple[int, int]] | None:
 
 
 def _shortened(names: list[str]) -> list[str]:
-    """Names without their folders, or with the last one where several files are called the same."""
+    """Names without their folders, or with the last folder if several files have the same name."""
     short = [name.rsplit("/", 1)[-1] for name in names]
     return short if len(set(short)) == len(short) else ["/".join(name.split("/")[-2:]) for name in names]
 
 
 def pack(tsv_paths: Iterable[str], path: str = PATH) -> None:
-    """Writes the table of these lists; a corpus is called as its list is, up to the first "_" or "."."""
+    """Writes the table from these lists; a corpus is named like its list, up to the first "_" or "."."""
     arrays = {}
     for tsv_path in tsv_paths:
         corpus = os.path.basename(tsv_path).replace(".", "_").split("_")[0]

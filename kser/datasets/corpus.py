@@ -1,4 +1,4 @@
-"""What a corpus is to the rest of kser: utterances with labels, speakers and sessions, and the protocols it is split by."""
+"""The common form of all corpora: utterances with labels, speakers and sessions, and protocols to split them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 class Utterance:
     """One labelled clip.
 
-    `path` is its audio file, `span` the seconds (begin, end) of it that are meant, None: all. `session` names what several
-    clips were cut from (a dialogue, an interview), empty where each stands alone. `attributes` hold what else the corpus
-    tells.
+    `path` is its audio file, `span` the part of it in seconds (begin, end), None: all. `session` names the recording that
+    several clips were cut from (a dialogue, an interview), empty if there is none. `attributes` hold further information of
+    the corpus.
     """
 
     utterance_id: str
@@ -26,13 +26,13 @@ class Utterance:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, kind: str) -> str:
-        """What a protocol may hold out: "speaker", "session", "utterance_id", or an attribute's name."""
+        """The value of one kind of group: "speaker", "session", "utterance_id", or an attribute's name."""
         return getattr(self, kind) if kind in ("speaker", "session", "utterance_id") else self.attributes.get(kind, "")
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The groups that one split tests on and, where the protocol says so, those it validates on."""
+    """The test groups of one split and, if the protocol defines them, its validation groups."""
 
     test: tuple[str, ...]
     validation: tuple[str, ...] = ()
@@ -42,8 +42,8 @@ class HeldOut:
 class Protocol:
     """How a corpus is split: each split holds out groups of one kind (see `Utterance.group`).
 
-    `shared` names what train and test may have in common by this protocol's definition, of "speaker" and "session";
-    everything else in common is a leak.
+    `shared` names what training and test part may share by definition of the protocol: "speaker", "session", or both;
+    anything else that they share is a leak.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Protocol:
 
 
 def speakers_held_out(groups) -> Protocol:
-    """The protocol whose splits each hold out one of these groups of speakers."""
+    """The protocol in which each split holds out one of these groups of speakers."""
     return Protocol("speaker", tuple(HeldOut(tuple(group)) for group in groups))
 
 
@@ -60,9 +60,9 @@ def speakers_held_out(groups) -> Protocol:
 class Corpus:
     """Utterances in a fixed order, the label names in the order of their indices, and the published protocols by name.
 
-    The first protocol is the default; more can be computed for any corpus (`protocols.find_protocol`). `warnings` say in
-    whole sentences how the files found differ from the corpus as published. `decision` is what one decision is made for:
-    each "utterance", or each "speaker" from all utterances of his.
+    The first protocol is the default; more can be computed for any corpus (`protocols.find_protocol`). `warnings` are
+    sentences on how the files differ from the published corpus. `decision` is the unit of a decision: each "utterance", or
+    each "speaker" from all of the speaker's utterances.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Corpus:
         return tuple(sorted({u.speaker for u in self.utterances}))
 
     def fingerprint(self) -> str:
-        """A hash of what is trained on: every utterance's name, label and speaker, in order."""
+        """A hash of every utterance's name, label and speaker, in order."""
         text = "\n".join(f"{u.utterance_id}\t{u.label}\t{u.speaker}" for u in self.utterances)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:20]
 

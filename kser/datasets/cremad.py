@@ -15,7 +15,7 @@ LABELS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 OPTIONS = {"contradicting_duplicates": "keep the three pairs of identical recordings with two different labels"}
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
-# Pair by pair the same bytes as distributed; which of the two labels was meant cannot be told.
+# Each pair has identical bytes as distributed; which of the two labels is right is unknown.
 CONTRADICTING = (
     "1006_TIE_HAP_XX",
     "1006_TIE_NEU_XX",
@@ -42,7 +42,7 @@ GRAMMAR = Grammar(
 
 
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
-    """The clips below `data_dir` in the order of their names, without those of contradicting labels.
+    """The clips below `data_dir` in the order of their names, without those with contradicting labels.
 
     Raises:
       DatasetError: no such directory, or no CREMA-D clip in it.

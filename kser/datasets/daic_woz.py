@@ -41,27 +41,27 @@ TABLES = {
 }
 TEST_NAMES = "test_split_Depression_AVEC2017.csv"
 NUM_PARTICIPANTS = {"train": 107, "dev": 35, "test": 47}
-NUM_DEPRESSED = {"train": 31, "dev": 12}  # with 409 corrected; of the test part no confirmed number is known
+NUM_DEPRESSED = {"train": 31, "dev": 12}  # with 409 corrected; for the test part no confirmed number is known
 
 _SYNC = re.compile(r"[<\[]\s*sync\w*\s*[>\].]?", re.IGNORECASE)
-# What can be wrong with a part of the corpus, and the sentence that tells it.
+# Possible defects of a copy, and the warning for each.
 _SENTENCES = {
     "missing": "{} sessions of 'daic_woz' lack audio or transcript and are left out ({}); extract every NNN_P.zip.",
     "garbage": "{} transcripts of 'daic_woz' hold no table of turns and their sessions are left out ({}); get them again.",
     "windows": "{} transcripts of 'daic_woz' are not in UTF-8 and were read as Windows-1252 ({}).",
     "times": "{} turns of participants of 'daic_woz' have unusable times and are left out ({}).",
     "silent": "{} sessions of 'daic_woz' have no turn of the participant and are left out ({}).",
-    "unlisted": "{} session folders of 'daic_woz' are in none of its tables and are left out ({}).",
-    "offset": "The transcripts of {} sessions of 'daic_woz' are said to be out of step with the audio, and nothing is done "
-    "about it ({}); the option transcript_offsets adds the seconds reported.",
+    "unlisted": "{} session folders of 'daic_woz' are not listed in any table and are left out ({}).",
+    "offset": "The transcripts of {} sessions of 'daic_woz' are reported to be out of step with the audio and were not "
+    "corrected ({}); the option transcript_offsets adds the seconds reported.",
 }
 _CORRECTED = (
     f"The label 0 of participant {MISLABELLED} of '{NAME}' was corrected to 1, for the PHQ-8 score is 10; "
     "the option original_label_409 keeps it."
 )
 _LABEL_DEPENDENT = (
-    "How many turns of a participant of 'daic_woz' are kept depends on the label, of those tested too, which nobody knows "
-    "in use: scores made so serve comparison with SpeechFormer only."
+    "The number of turns kept of a participant of 'daic_woz' depends on the label, in the test part too; labels are unknown "
+    "in use, so these scores are only for comparison with SpeechFormer."
 )
 
 
@@ -76,26 +76,28 @@ class Participant:
 
 @dataclass(frozen=True)
 class Turn:
-    """What a participant says at once: the row of the transcript, counted from 1 below the header, and its seconds."""
+    """A turn of a participant: the row of the transcript, counted from 1 below the header, and its seconds."""
 
     row: int
     span: tuple[float, float]
 
     @property
     def seconds(self) -> float:
-        return round(self.span[1] - self.span[0], 3)  # the transcript's precision, so that equal lengths compare equal
+        return round(
+            self.span[1] - self.span[0], 3
+        )  # rounded to the transcript's precision, so that equal lengths compare equal
 
 
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     """The SEGMENTS longest turns of every participant; one decision is made for each of them.
 
-    Protocols: `dev_as_test`, which tests on the dev participants as the literature does, for the test labels came late; the
-    test participants are then not read, so that they are in no part. With the option `with_test` it is `official` instead.
+    Protocols: `dev_as_test` tests on the dev participants as the literature does, because the test labels were published
+    late; the test participants are then not read and in no part. With the option `with_test` it is `official` instead.
 
-    That offsets are to be added, not taken away, is what public preprocessing does; it was not checked against the audio.
+    Offsets are added, not subtracted, as in public preprocessing scripts; this was not checked against the audio.
 
     Raises:
-      DatasetError: no DAIC-WOZ there, E-DAIC instead, a damaged table, or no session extracted.
+      DatasetError: no DAIC-WOZ found, E-DAIC instead, a damaged table, or no session extracted.
     """
     require_directory(data_dir, NAME)
     participants, warnings = _participants(data_dir, options)
@@ -138,7 +140,7 @@ def _listed(data_dir: str, parts: list[str]) -> list[Participant]:
                 raise DatasetError(f"{path} has participant {person.name}, who was listed before; get the tables again.")
             by_name[person.name] = person
     if not by_name:
-        raise DatasetError(f"The tables of '{NAME}' in {data_dir} list nobody; get them again.")
+        raise DatasetError(f"The tables of '{NAME}' in {data_dir} list no participant; get them again.")
     return [by_name[name] for name in sorted(by_name)]
 
 
@@ -161,10 +163,10 @@ def _table(path: str) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         lines = list(csv.reader((text or "").splitlines()))
     except csv.Error as error:
-        raise DatasetError(f"{path} is no table ({error}); get it again.") from error
+        raise DatasetError(f"{path} is not a table ({error}); get it again.") from error
     header = [cell.strip().lower() for cell in lines[0]] if lines else []
     if "participant_id" not in header:
-        raise DatasetError(f"{path} is no comma-separated table with a column Participant_ID; get it again.")
+        raise DatasetError(f"{path} is not a comma-separated table with a column Participant_ID; get it again.")
     for number, cells in enumerate(lines[1:], 2):
         row = dict(zip(header, (cell.strip() for cell in cells), strict=False))
         if not any(row.values()):
@@ -180,7 +182,7 @@ def _read(path: str) -> bytes:
             return file.read()
     except FileNotFoundError as error:
         raise DatasetError(
-            f"There is no {path}, a table of '{NAME}'; point --data_dir at the folder that holds it and the folders NNN_P "
+            f"There is no {path}, a table of '{NAME}'; point --data_dir at the folder with the tables and the folders NNN_P "
             "(E-DAIC, the extended corpus, has other tables and is not read)."
         ) from error
     except OSError as error:
@@ -188,7 +190,7 @@ def _read(path: str) -> bytes:
 
 
 def _decode(data: bytes, encodings: tuple[str, ...]) -> str | None:
-    """None: no text in any of them. AppleDouble files, which copies leave in the place of others, hold zeros."""
+    """The text of the file; None if it is not text, such as the AppleDouble files in some copies."""
     for encoding in encodings if b"\0" not in data else ():
         try:
             return data.decode(encoding)
@@ -247,7 +249,7 @@ def _num_segments(person: Participant, options: frozenset[str]) -> int:
 
 
 def _rows(path: str, problems) -> list[dict[str, str]] | None:
-    """The cells of a transcript's rows by column; None: the file is no transcript."""
+    """The cells of a transcript's rows by column; None if the file is not a transcript."""
     data = _read(path)
     text = _decode(data, ("utf-8-sig", "cp1252"))
     header, *lines = (text or "").replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -286,6 +288,6 @@ def _span(row: dict[str, str], offset: float) -> tuple[float, float] | None:
 
 
 def longest(turns, count: int) -> list[Turn]:
-    """The `count` longest turns, of equal ones the earlier, in the order of time."""
+    """The `count` longest turns (of equal ones the earlier), in temporal order."""
     chosen = sorted(turns, key=lambda turn: (-turn.seconds, turn.span))[:count]
     return sorted(chosen, key=lambda turn: turn.span)

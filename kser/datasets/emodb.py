@@ -47,7 +47,7 @@ GRAMMAR = Grammar(
 
 
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
-    """The 535 clips below `data_dir` in the order of their names; with the option `all_816`, all there are.
+    """The 535 clips below `data_dir` in the order of their names; with the option `all_816`, all clips.
 
     Raises:
       DatasetError: no such directory, or no EmoDB clip in it.
@@ -61,10 +61,10 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     if missing:
         warnings += (f"{len(missing)} of the 535 clips of 'emodb' are missing ({few(missing)}).",)
     if further and keep_all:
-        warnings += (f"{len(further)} clips are not of EmoDB's 535: results do not compare with published ones.",)
+        warnings += (f"{len(further)} clips are not among EmoDB's 535: results are not comparable with published ones.",)
     elif further:
         warnings += (
-            f"{len(further)} clips are not of EmoDB's 535, as in EmoDB 2.0, and are left out ({few(further)}); "
+            f"{len(further)} clips are not among EmoDB's 535 (as in EmoDB 2.0) and are left out ({few(further)}); "
             "the option all_816 keeps them.",
         )
         utterances = tuple(u for u in utterances if u.utterance_id in original)

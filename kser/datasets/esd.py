@@ -13,7 +13,7 @@ from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
 from kser.datasets.files import Grammar, parse_names
 
 LABELS = ("neutral", "happy", "sad", "angry", "surprised")
-# The number tells the emotion, 350 to each; folders and tables name it in several languages and spellings.
+# The number determines the emotion, 350 each; folders and tables name it in several languages and spellings.
 IN_NUMBER_ORDER = ("neutral", "angry", "happy", "sad", "surprised")
 NUM_SENTENCES = 350
 # The five groups of four speakers of the EmoBox benchmark; each split holds one out.

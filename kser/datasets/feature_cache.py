@@ -1,4 +1,4 @@
-"""Features on disk: log-mel of a corpus, and of its training clips with their sound augmented, each computed once."""
+"""The feature cache: log-mel of a corpus, and of its training clips with augmented waveforms, each computed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kser.errors import DatasetError
 from kser.files import replacing, temporary_beside
 from kser.progress import counting
 
-# Raised when the front end computes other numbers for the same settings.
+# Incremented when the front end computes different numbers for the same settings.
 CACHE_VERSION = 2
 MAX_NAMED_FAILURES = 3
 
@@ -34,8 +34,8 @@ def default_cache_dir() -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """All clips of a corpus: raw log-mel (num_utterances, num_frames, num_mels) float32, perhaps mapped from the disk, their
-    reports, and their moments (`features.clip_moments`)."""
+    """All clips of a corpus: raw log-mel (num_utterances, num_frames, num_mels) float32, possibly memory-mapped, their
+    reports, and their moments (`log_mel.clip_moments`)."""
 
     values: np.ndarray
     reports: tuple[ClipReport, ...]
@@ -46,21 +46,21 @@ class Features:
         return [report.digest for report in self.reports]
 
     def rows(self, indices: Sequence[int]) -> Features:
-        """Those of some of the clips."""
+        """The features of some of the clips."""
         return Features(self.values[indices], tuple(self.reports[i] for i in indices), self.moments[indices])
 
     def __add__(self, other: Features) -> Features:
-        """The clips of both, in order."""
+        """The features of both, in order."""
         parts = (np.concatenate(pair) for pair in ((self.values, other.values), (self.moments, other.moments)))
         values, moments = parts
         return Features(values, self.reports + other.reports, moments)
 
 
 def load_features(corpus: Corpus, config: FeatureConfig, cache_dir: str = "") -> Features:
-    """Log-mel of every utterance, read from the cache where it is there.
+    """Log-mel of every utterance, from the cache if it is there.
 
-    The cache file's name is a hash of the corpus (names, sizes and times of its files) and of the settings; it appears
-    when it is complete, so two runs at once or a killed one can do no harm.
+    The cache file's name is a hash of the corpus (names, sizes and times of its files) and of the settings. The file
+    appears only when complete, so concurrent or interrupted runs do no harm.
 
     Raises:
       DatasetError: one or more audio files cannot be used; it names the first few and their number.
@@ -75,9 +75,9 @@ def load_features(corpus: Corpus, config: FeatureConfig, cache_dir: str = "") ->
 def extract_to_cache(
     corpus: Corpus, found: Iterable, config: FeatureConfig, cache_dir: str
 ) -> tuple[list[ClipReport], Features]:
-    """Makes the cache entry of a corpus' usable clips from what `scan` yields of all.
+    """Makes the cache entry of a corpus' usable clips from the results of `scan` for all clips.
 
-    Memory does not grow with the corpus, save for the reports.
+    Apart from the reports, memory use does not grow with the corpus.
 
     Returns:
       The reports of all clips, and the features of the usable ones.
@@ -108,9 +108,9 @@ def extract_to_cache(
 
 
 def _write_header(file, shape: tuple[int, ...]) -> None:
-    """Of a .npy file whose float32 values follow in order; NumPy leaves room for its first dimension to change.
+    """The header of a .npy file whose float32 values follow in order; NumPy leaves room to change its first dimension.
 
-    A map of a file that is still to be filled would crash on a full disk.
+    Writing through a memory map would crash on a full disk.
     """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -121,18 +121,18 @@ def _require_usable(reports: Sequence[ClipReport]) -> None:
     if problems:
         named = " ".join(problems[:MAX_NAMED_FAILURES])
         raise DatasetError(
-            f"{len(problems)} of {len(reports)} audio files cannot be used; mend or remove them, or train with the "
+            f"{len(problems)} of {len(reports)} audio files cannot be used; repair or remove them, or train with the "
             f"--manifest of bin/prepare, which leaves them out: {named}"
         )
 
 
 def cache_path(corpus: Corpus, config: FeatureConfig, cache_dir: str) -> str:
-    """Where the features of a corpus lie or will lie."""
+    """The path of a corpus' features."""
     return os.path.join(cache_dir or default_cache_dir(), f"{corpus.name}-{cache_key(corpus, config)}.npy")
 
 
 def cache_shape(num_clips: int, config: FeatureConfig) -> tuple[int, int, int]:
-    """Of the features of so many clips."""
+    """The shape of the features of so many clips."""
     return num_clips, config.num_frames, config.num_mels
 
 
@@ -150,7 +150,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
     try:
         status = os.stat(path)
     except OSError:
-        return 0, 0  # reading the file will tell what is wrong with it
+        return 0, 0  # reading the file will raise the proper error
     return status.st_size, status.st_mtime_ns
 
 
@@ -159,40 +159,40 @@ def _facts_path(path: str) -> str:
 
 
 def _write_facts(path: str, reports: Sequence[ClipReport], moments: np.ndarray) -> None:
-    """What is known of the clips beside their features; written first, so that features never lack it."""
+    """The clips' reports and moments; written first, so that the features are never without them."""
     text = json.dumps([dataclasses.astuple(report) for report in reports])
     with replacing(_facts_path(path)) as temporary, open(temporary, "wb") as file:
         np.savez(file, reports=np.frombuffer(text.encode(), np.uint8), moments=moments)
 
 
 def read_cache(corpus: Corpus, config: FeatureConfig, cache_dir: str) -> Features | None:
-    """The cached features of a corpus; None where they are missing or damaged."""
+    """The cached features of a corpus; None if they are missing or damaged."""
     path = cache_path(corpus, config, cache_dir)
     values = _load_array(path, cache_shape(len(corpus.utterances), config))
     try:
         with np.load(_facts_path(path)) as facts:
             reports = tuple(ClipReport(*row) for row in json.loads(facts["reports"].tobytes()))
             moments = facts["moments"]
-    except Exception:  # zipfile, NumPy and json raise nearly anything on a damaged file
+    except Exception:  # zipfile, NumPy and json raise many kinds of exceptions on a damaged file
         return None
     whole = values is not None and len(reports) == len(moments) == len(values)
     return Features(values, reports, moments) if whole else None
 
 
 def _load_array(path: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """A float32 array of this shape mapped from the disk; None where it is missing or damaged."""
+    """A memory-mapped float32 array of this shape; None if it is missing or damaged."""
     try:
         values = np.load(path, mmap_mode="r")
-    except Exception:  # NumPy raises nearly anything on a damaged file
+    except Exception:  # NumPy raises many kinds of exceptions on a damaged file
         return None
     return values if values.shape == shape and values.dtype == np.float32 else None
 
 
 def load_variants(utterances: Sequence[Utterance], config: RunConfig, cache_dir: str = "") -> np.ndarray | None:
-    """Log-mel of clips whose sound was augmented, (len, augment_variants, num_frames, num_mels) float32, from the cache
-    where it is there; None where the settings augment no sound.
+    """Log-mel of clips with augmented waveforms, (len, augment_variants, num_frames, num_mels) float32, from the cache if it
+    is there; None if the settings do not augment waveforms.
 
-    Every variant of a clip draws from a generator of its own, a function of the seed, the clip's name and its number.
+    Every variant of a clip has its own random generator, seeded by the seed, the clip's name and the variant's number.
 
     Raises:
       AudioError: a file can no longer be read.

@@ -1,4 +1,4 @@
-"""Files below a corpus directory, and corpora whose file names tell all there is to know of a clip."""
+"""Files below a corpus directory, and corpora whose file names contain all information on a clip."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def require_directory(data_dir: str, corpus: str) -> None:
             f"Corpus '{corpus}' needs --data_dir (--eval_data_dir for --eval_dataset), the directory that holds its files."
         )
     if not os.path.isdir(data_dir):
-        raise DatasetError(f"There is no directory {data_dir} to read corpus '{corpus}' from.")
+        raise DatasetError(f"There is no directory {data_dir}, from which corpus '{corpus}' is to be read.")
     if not os.access(data_dir, os.R_OK | os.X_OK):
-        raise DatasetError(f"The directory {data_dir} may not be read; check its permissions.")
+        raise DatasetError(f"The directory {data_dir} cannot be read; check its permissions.")
 
 
 def find_files(directory: str, extensions: tuple[str, ...]) -> Iterator[str]:
-    """Paths of the files below `directory` with one of these endings, whatever their case, in sorted order.
+    """Paths of the files below `directory` with one of these extensions (in any case), sorted.
 
-    Hidden files (`._*` of copies) are left out. Links to directories are followed, each directory is entered once: links
-    that go round in a circle do no harm.
+    Hidden files (such as `._*`) are left out. Links to directories are followed, but each directory is entered only once,
+    so circular links do no harm.
 
     Raises:
-      DatasetError: a directory below it may not be read.
+      DatasetError: a directory below it cannot be read.
     """
 
     def refuse(error: OSError) -> None:
-        raise DatasetError(f"The directory {error.filename} may not be read ({error.strerror}); check its permissions.")
+        raise DatasetError(f"The directory {error.filename} cannot be read ({error.strerror}); check its permissions.")
 
     entered = set()
     for folder, folders, names in os.walk(directory, onerror=refuse, followlinks=True):
@@ -58,7 +58,7 @@ def find_audio(directory: str) -> Iterator[str]:
 
 
 def few(names) -> str:
-    """The first few of these names, for a sentence."""
+    """The first few of these names, for a message."""
     names = list(names)
     return ", ".join(names[:MAX_NAMED]) + (" ..." if len(names) > MAX_NAMED else "")
 
@@ -68,7 +68,7 @@ class Grammar:
     """How a corpus names its files.
 
     `pattern` is searched in the path below the corpus directory, without its extension and with "/" between folders;
-    anchor it with `(?:^|/)` and `$`. `utterance(path, match)` makes the clip of it. `example` is shown where no file fits.
+    anchor it with `(?:^|/)` and `$`. `utterance(path, match)` makes the clip. `example` is shown if no file matches.
     """
 
     corpus: str
@@ -80,12 +80,12 @@ class Grammar:
 
 
 def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
-    """The clips below `data_dir` in the order of their ids, and how they differ from the published corpus, in sentences.
+    """The clips below `data_dir` in the order of their ids, and warnings of differences from the published corpus.
 
-    Copies exist that hold every folder twice: of clips of one id the first is taken.
+    Some copies contain every folder twice: of several clips with the same id the first is taken.
 
     Raises:
-      DatasetError: no such directory, or no file in it has a name of this corpus.
+      DatasetError: no such directory, or no file in it is named like those of this corpus.
     """
     require_directory(data_dir, grammar.corpus)
     by_id, repeated, others = {}, [], []
@@ -100,9 +100,9 @@ def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...],
             repeated.append(stem)
         by_id.setdefault(utterance.utterance_id, utterance)
     if not by_id:
-        hint = f" (there is {few(others)})" if others else ""
+        hint = f" (found: {few(others)})" if others else ""
         raise DatasetError(
-            f"No clip of '{grammar.corpus}' (such as {grammar.example}) lies below {data_dir}{hint}; "
+            f"There is no clip of '{grammar.corpus}' (such as {grammar.example}) below {data_dir}{hint}; "
             "point --data_dir at the corpus as distributed."
         )
     utterances = tuple(by_id[name] for name in sorted(by_id))
@@ -113,18 +113,18 @@ def _differences(grammar: Grammar, utterances, repeated: list[str], others: list
     warnings = []
     if repeated:
         warnings.append(
-            f"{len(repeated)} files of '{grammar.corpus}' repeat the name of another, as copies do that hold every folder "
-            f"twice; the first of each was taken ({few(repeated)})."
+            f"{len(repeated)} files of '{grammar.corpus}' have the same name as another, as in copies that contain every "
+            f"folder twice; the first of each was taken ({few(repeated)})."
         )
     if others:
         warnings.append(
-            f"{len(others)} audio files below the directory have no name of '{grammar.corpus}' and are left out "
+            f"{len(others)} audio files below the directory are not named like those of '{grammar.corpus}' and are left out "
             f"({few(others)})."
         )
     speakers = len({u.speaker for u in utterances})
     if (len(utterances), speakers) != (grammar.num_clips, grammar.num_speakers):
         warnings.append(
-            f"'{grammar.corpus}' has {grammar.num_clips} clips of {grammar.num_speakers} speakers, here are "
+            f"'{grammar.corpus}' has {grammar.num_clips} clips of {grammar.num_speakers} speakers; found: "
             f"{len(utterances)} of {speakers}."
         )
     return tuple(warnings)

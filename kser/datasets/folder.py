@@ -1,8 +1,8 @@
-"""A corpus of one's own: a table of its clips, or folders named after the labels.
+"""Your own corpus: a table of its clips, or folders named after the labels.
 
-`manifest.csv` (with a header) or `manifest.jsonl` (an object per line) in the directory: `path` below it and `label`, and
-where known `speaker`, `session`, `split` (train, validation or test) and `start` and `stop` in seconds. Without a table,
-`LABEL/**/clip.wav`; a speaker may be named by a folder between, `LABEL/SPEAKER/clip.wav`.
+`manifest.csv` (with a header) or `manifest.jsonl` (one object per line) in the directory: `path` relative to it, `label`,
+and if known `speaker`, `session`, `split` (train, validation or test), `start` and `stop` in seconds. Without a table,
+`LABEL/**/clip.wav`; a folder in between may name the speaker, `LABEL/SPEAKER/clip.wav`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNKNOWN_SPEAKER = "unknown"
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     """The corpus in `data_dir`.
 
-    With a `split` column the protocol is `given`; without, one computed by speakers.
+    With a `split` column the protocol is `given`; otherwise one is computed by speakers.
 
     Raises:
       DatasetError: no such directory, no clip in it, or a table with a row that cannot be used.
@@ -33,7 +33,7 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     require_directory(data_dir, NAME)
     tables = [name for name in TABLES if os.path.isfile(os.path.join(data_dir, name))]
     if len(tables) > 1:
-        raise DatasetError(f"{data_dir} holds both {' and '.join(tables)}; keep one of them.")
+        raise DatasetError(f"{data_dir} contains both {' and '.join(tables)}; keep one of them.")
     utterances = _from_table(data_dir, tables[0]) if tables else _from_folders(data_dir)
     repeated = _repeated(u.utterance_id for u in utterances)
     if repeated:
@@ -45,12 +45,12 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     unknown = sum(u.speaker == UNKNOWN_SPEAKER for u in utterances)
     if unknown:
         warnings.append(
-            f"{unknown} of {len(utterances)} clips name no speaker; scores on clips of speakers heard in training say "
+            f"{unknown} of {len(utterances)} clips have no speaker; scores on clips of speakers known from training say "
             "nothing about new speakers."
         )
     protocols = _protocols(utterances)
     if not protocols and any("split" in u.attributes for u in utterances):
-        warnings.append(f"No row of {tables[0]} has the split test, so that the column is not used.")
+        warnings.append(f"No row of {tables[0]} has the split 'test', so the column is not used.")
     return Corpus(NAME, labels, utterances, protocols, tuple(warnings))
 
 
@@ -64,7 +64,7 @@ def _repeated(names) -> list[str]:
 
 
 def _protocols(utterances: tuple[Utterance, ...]) -> dict[str, Protocol]:
-    """The given split; without a single known speaker nobody can tell whether it shares any."""
+    """The given split; if no speaker is known, it may share speakers."""
     parts = {u.attributes.get("split", "") for u in utterances}
     if "test" not in parts:
         return {}
@@ -83,12 +83,12 @@ def _from_folders(data_dir: str) -> tuple[Utterance, ...]:
         utterances.append(Utterance(name, path, label, folders[0] if folders else UNKNOWN_SPEAKER))
     if loose:
         raise DatasetError(
-            f"{len(loose)} audio files lie in {data_dir} itself, outside any folder that names their label "
+            f"{len(loose)} audio files are in {data_dir} itself, not in a folder that names their label "
             f"({few(loose)}); move them, or list all clips in {TABLES[0]} (path, label, speaker)."
         )
     if not utterances:
         raise DatasetError(
-            f"{data_dir} holds neither {' nor '.join(TABLES)} nor folders of .wav or .flac files named after labels."
+            f"{data_dir} contains neither {' nor '.join(TABLES)} nor folders of .wav or .flac files named after labels."
         )
     return tuple(utterances)
 
@@ -130,7 +130,7 @@ def _utterance(data_dir: str, where: str, row) -> Utterance:
 
 
 def _text(row: dict, key: str) -> str:
-    """What a row says, be it a number; empty where it says nothing."""
+    """The value of a cell as text, also of a number; empty if there is none."""
     value = row.get(key)
     return "" if value is None else str(value)
 

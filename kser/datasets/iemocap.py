@@ -1,6 +1,6 @@
-"""IEMOCAP (Busso et al. 2008, doi:10.1007/s10579-008-9076-6): dialogues of five pairs of actors, here with four emotions.
+"""IEMOCAP (Busso et al. 2008, doi:10.1007/s10579-008-9076-6): dialogues of five pairs of actors, read with four emotions.
 
-`SessionN/dialog/EmoEvaluation/<dialogue>.txt` holds one line for each utterance, `[begin - end] <utterance> <emotion>
+`SessionN/dialog/EmoEvaluation/<dialogue>.txt` has one line per utterance, `[begin - end] <utterance> <emotion>
 [valence, activation, dominance]`, and other lines, of single raters, that do not begin with a bracket. Its audio is
 `SessionN/sentences/wav/<dialogue>/<utterance>.wav`; the dialogue is the utterance's name without its last five characters.
 `Ses01F_impro02_M003`: session 1, the woman wore the motion markers, and the *man* speaks.
@@ -22,7 +22,7 @@ RELEASE = "IEMOCAP_full_release"
 LABELS = ("angry", "happy", "neutral", "sad")
 OPTIONS = {"improvised": "Only the improvised dialogues, not the scripted ones."}
 
-# None: not of the four classes the literature reports. `xxx`: the raters did not agree.
+# None: not one of the four classes used in the literature. `xxx`: the raters did not agree.
 EMOTIONS = {"ang": "angry", "hap": "happy", "exc": "happy", "neu": "neutral", "sad": "sad"} | dict.fromkeys(
     ("xxx", "fru", "sur", "fea", "oth", "dis")
 )
@@ -55,12 +55,12 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     """The utterances of the four classes, excited counted as happy, by name; `data_dir` is the release or its parent.
 
     Protocols: `leave_one_session_out`, whose split k tests Session k (SpeechFormer's split k tests Session 6-k);
-    `leave_one_speaker_out`, which validates on the partner of the tested speaker, as they speak in the same dialogues; and
-    `motion_capture_halves_speakers_shared`, ten parts by who wore the motion markers, as Light-SERNet has them: they keep
-    dialogues apart, but *both speakers of a tested half are also trained on*.
+    `leave_one_speaker_out`, which validates on the dialogue partner of the test speaker; and
+    `motion_capture_halves_speakers_shared`, ten parts by who wore the motion markers, as in Light-SERNet: dialogues do not
+    overlap, but *both speakers of a test part are also in the training part*.
 
     Raises:
-      DatasetError: no IEMOCAP there, or no audio of it.
+      DatasetError: no IEMOCAP found, or no audio of it.
     """
     require_directory(data_dir, NAME)
     root = _root(data_dir)
@@ -72,7 +72,7 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     with_audio = tuple(u for u in utterances if os.path.isfile(u.path))
     if not with_audio:
         raise DatasetError(
-            f"Of the {len(utterances)} utterances of '{NAME}' labelled in {root} none has its audio in "
+            f"None of the {len(utterances)} utterances of '{NAME}' labelled in {root} has its audio in "
             "SessionN/sentences/wav; extract the whole release."
         )
     if missing := [u.utterance_id for u in utterances if not os.path.isfile(u.path)]:
@@ -96,13 +96,13 @@ def _root(data_dir: str) -> str:
         if any(os.path.isdir(os.path.join(root, f"Session{session}")) for session in SESSIONS):
             return root
     raise DatasetError(
-        f"Neither {data_dir} nor a {RELEASE} in it holds the folders Session1 to Session5 of '{NAME}'; "
+        f"Neither {data_dir} nor a {RELEASE} in it contains the folders Session1 to Session5 of '{NAME}'; "
         f"point --data_dir at {RELEASE} as distributed."
     )
 
 
 def _labelled(root: str) -> tuple[list[Utterance], list[str]]:
-    """The utterances of the label files, whether their audio is there or not, and what was odd in those files."""
+    """The utterances of the label files, with or without audio, and the defects of those files."""
     by_name, repeated, odd_lines, empty_files = {}, [], [], []
     for path in _label_files(root):
         lines = [(n, line) for n, line in enumerate(_read(path).splitlines(), 1) if line.startswith("[")]
@@ -121,8 +121,8 @@ def _labelled(root: str) -> tuple[list[Utterance], list[str]]:
             f"No file in {root}/SessionN/dialog/EmoEvaluation labels an utterance of '{NAME}'; extract the whole release."
         )
     told = (
-        (empty_files, "label files of '{}' hold no utterance"),
-        (odd_lines, "lines of label files of '{}' are not understood and left out"),
+        (empty_files, "label files of '{}' contain no utterance"),
+        (odd_lines, "lines of label files of '{}' cannot be parsed and are left out"),
         (repeated, "lines of label files of '{}' repeat an utterance; the first was taken"),
     )
     warnings = [f"{len(names)} {what.format(NAME)} ({few(names)})." for names, what in told if names]
@@ -130,7 +130,7 @@ def _labelled(root: str) -> tuple[list[Utterance], list[str]]:
 
 
 def _label_files(root: str) -> Iterator[str]:
-    """Not those of the folders below, which hold the single raters' files, nor the hidden `._*.txt` of copies."""
+    """The label files; not those of single raters in the folders below, nor hidden files `._*.txt`."""
     for session in SESSIONS:
         folder = os.path.join(root, f"Session{session}", "dialog", "EmoEvaluation")
         try:
@@ -169,7 +169,7 @@ def _utterance(root: str, match: re.Match) -> Utterance | None:
 
 
 def count_differences(utterances: Iterable[Utterance]) -> list[str]:
-    """How the labelled utterances of each session, gender and label differ in number from those published, in sentences."""
+    """Warnings on numbers of utterances by session, gender and label that differ from the published ones."""
     counts = Counter((u.speaker, u.label) for u in utterances)
     absent = [s for s in SESSIONS if not any(speaker[0] == s for speaker, _ in counts)]
     differences = [
@@ -191,7 +191,7 @@ def count_differences(utterances: Iterable[Utterance]) -> list[str]:
 
 
 def improvised_differences(utterances: Iterable[Utterance]) -> list[str]:
-    """How the improvised utterances of each label differ in number from those published, in at most one sentence."""
+    """A warning on numbers of improvised utterances by label that differ from the published ones, if any."""
     counts = Counter(u.label for u in utterances)
     differences = [
         f"{label}: {counts[label]} instead of {number}"

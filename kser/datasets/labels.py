@@ -1,4 +1,4 @@
-"""One vocabulary of emotions for all corpora, and the label sets that corpora can be mapped to for work across them."""
+"""Label sets that all corpora can be mapped to, for training and testing across corpora."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance
 from kser.errors import DatasetError
 
-# Each set maps labels of corpora (the names all loaders use) to its own; clips with other labels are left out.
+# Each set maps the corpora's labels (named alike in all loaders) to its own; clips with other labels are left out.
 LABEL_SETS = {
     "4class": {"angry": "angry", "happy": "happy", "excited": "happy", "neutral": "neutral", "sad": "sad"},
     "5class": {
@@ -29,7 +29,7 @@ LABEL_SETS = {
         "neutral": "neutral",
         "sad": "sad",
     },
-    # High and low activation, by the circumplex of Russell (1980).
+    # High and low arousal, by the circumplex of Russell (1980).
     "arousal": {
         "angry": "high",
         "happy": "high",
@@ -45,7 +45,7 @@ LABEL_SETS = {
 
 
 def map_labels(corpus: Corpus, label_set: str) -> Corpus:
-    """The corpus with its labels mapped to a set and the clips of other labels left out; said in a warning.
+    """The corpus with its labels mapped to a set; clips with other labels are left out, with a warning.
 
     Raises:
       DatasetError: no such set, or the corpus has no clip for one of its labels.
@@ -67,29 +67,29 @@ def map_labels(corpus: Corpus, label_set: str) -> Corpus:
 
 
 def shuffle_labels(corpus: Corpus, seed: int) -> Corpus:
-    """The corpus with its labels dealt out anew at random: whatever then scores above chance has seen its test part.
+    """The corpus with randomly shuffled labels: a score above chance then means that the test part leaks.
 
-    Where decisions are made for speakers, all clips of a speaker keep one label.
+    If decisions are made per speaker, all clips of a speaker get the same label.
     """
     unit = "speaker" if corpus.decision == "speaker" else "utterance_id"
     label_of = {u.group(unit): u.label for u in corpus.utterances}
     order = np.random.default_rng(seed).permutation(len(label_of))
     dealt = dict(zip(label_of, np.array(list(label_of.values()))[order].tolist(), strict=True))
     utterances = tuple(dataclasses.replace(u, label=dealt[u.group(unit)]) for u in corpus.utterances)
-    warning = f"The labels of '{corpus.name}' were dealt out at random: a score above chance is an error in the protocol."
+    warning = f"The labels of '{corpus.name}' were shuffled: a score above chance means an error in the protocol."
     return dataclasses.replace(corpus, utterances=utterances, warnings=(*corpus.warnings, warning))
 
 
 def train_here_test_there(here: Corpus, there: Corpus) -> Corpus:
-    """Both corpora as one, whose only split tests on all of `there`; of neither are speakers or names confused.
+    """Both corpora as one, whose only split tests on all of `there`; names and speakers of the two stay distinct.
 
     Raises:
-      DatasetError: they have different labels, or decide for different units.
+      DatasetError: they have different labels, or different units of decision.
     """
     if here.decision != there.decision:
         raise DatasetError(
-            f"'{here.name}' decides for each {here.decision}, '{there.name}' for each {there.decision}; "
-            "choose a corpus that decides alike."
+            f"'{here.name}' decides per {here.decision}, '{there.name}' per {there.decision}; "
+            "choose a corpus with the same unit of decision."
         )
     if set(here.labels) != set(there.labels):
         raise DatasetError(

@@ -34,22 +34,22 @@ FRAMES_PER_SECOND = 25
 NUM_SERIES = {"train": 38, "val": 7, "test": 11}
 NUM_ANNOTATED = 24449
 
-# What can be wrong with a part of the corpus, and the sentence that tells it.
+# Possible defects of a copy, and the warning for each.
 _SENTENCES = {
     "no_audio": "{} annotated utterances of 'm3ed' have no audio in modality_speech and are left out ({}).",
     "odd": "{} utterances in annotation.json have no speaker or none of the seven emotions and are left out ({}).",
-    "no_times": "{} utterances in annotation.json have unreadable times and go without ({}).",
-    "no_name": "{} speakers in annotation.json have no name and count as another in every dialogue ({}).",
-    "unlisted": "{} series of 'm3ed' are in no list of splitInfo, so in no part of the protocol, and are left out ({}).",
+    "no_times": "{} utterances in annotation.json have unreadable times, which are ignored ({}).",
+    "no_name": "{} speakers in annotation.json have no name and count as a different speaker in every dialogue ({}).",
+    "unlisted": "{} series of 'm3ed' are in no list of splitInfo, so they belong to no part and are left out ({}).",
     "not_annotated": "{} series listed in splitInfo are not in annotation.json ({}).",
 }
 
 
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
-    """The annotated utterances that have audio, in the order of annotation.json; the protocol is the official parts.
+    """The annotated utterances that have audio, in the order of annotation.json; the protocol is the official split.
 
     Raises:
-      DatasetError: no M3ED there, no audio of it, annotations that are no JSON, or a series listed for two parts.
+      DatasetError: no M3ED found, no audio of it, annotations that are not JSON, or a series listed in two parts.
     """
     require_directory(data_dir, NAME)
     annotation = _read_annotation(data_dir)
@@ -77,7 +77,9 @@ def _read(path: str, what: str) -> str:
         with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except FileNotFoundError as error:
-        raise DatasetError(f"There is no {path}, {what} of '{NAME}'; point --data_dir at the folder that has it.") from error
+        raise DatasetError(
+            f"There is no {path}, {what} of '{NAME}'; point --data_dir at the folder that contains it."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}, {what} of '{NAME}', cannot be read ({error}); get it again.") from error
 
@@ -88,20 +90,20 @@ def _read_annotation(data_dir: str) -> dict:
     try:
         annotation = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is no whole JSON file ({error}); get it again.") from error
+        raise DatasetError(f"{path} is not a complete JSON file ({error}); get it again.") from error
     if not isinstance(annotation, dict) or not any(_branch(annotation, series) for series in annotation):
-        raise DatasetError(f"{path} does not hold series of dialogues as the annotations of '{NAME}' do; get it again.")
+        raise DatasetError(f"{path} does not contain series of dialogues like the annotations of '{NAME}'; get it again.")
     return annotation
 
 
 def _read_parts(data_dir: str) -> dict[str, str]:
-    """Series to part, as the three lists have it."""
+    """The part of each series, from the three lists."""
     parts = {}
     for part in NUM_SERIES:
         path = os.path.join(data_dir, "splitInfo", f"movie_list_{part}.txt")
         for series in _read(path, f"the list of series of the {part} part").split():
             if parts.setdefault(series, part) != part:
-                raise DatasetError(f"{path} lists {series}, which the {parts[series]} part has too; get the lists again.")
+                raise DatasetError(f"{path} lists {series}, which is also in the {parts[series]} part; get the lists again.")
     return parts
 
 
@@ -113,7 +115,7 @@ def _find_audio(data_dir: str) -> dict[str, str]:
 
 
 def _branch(tree, *keys: str) -> dict:
-    """The mapping that `keys` lead to, empty where there is none: annotations may be damaged anywhere."""
+    """The mapping at `keys`; empty if there is none, because annotations may be damaged anywhere."""
     for key in keys:
         tree = tree.get(key) if isinstance(tree, dict) else None
     return tree if isinstance(tree, dict) else {}
@@ -172,4 +174,4 @@ def _count_differences(annotation: dict, parts: dict[str, str]) -> tuple[str, ..
     if (listed, annotated) == (NUM_SERIES, NUM_ANNOTATED):
         return ()
     here, published = (", ".join(f"{number} {part}" for part, number in of.items()) for of in (listed, NUM_SERIES))
-    return (f"'{NAME}' has {NUM_ANNOTATED} annotated utterances and {published} series, here are {annotated} and {here}.",)
+    return (f"'{NAME}' has {NUM_ANNOTATED} annotated utterances and {published} series; found: {annotated} and {here}.",)

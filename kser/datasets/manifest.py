@@ -1,7 +1,7 @@
-"""The manifest: a corpus as it was found usable, clip by clip, so that every later run has the same clips in the same order.
+"""The manifest: the list of a corpus' usable clips, so that every later run has the same clips in the same order.
 
-JSON lines. The first holds what concerns the corpus (its labels, protocols, what was left out and why), each further one a
-clip, with the path below the corpus' directory and what is in the file.
+JSON lines. The first is about the corpus (labels, protocols, excluded clips and why), each further one describes a clip: its
+path below the corpus' directory and the content of the file.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def manifest_text(corpus: Corpus, reports: Sequence[ClipReport], data_dir: str, 
 
     Args:
       reports: one for each utterance.
-      data_dir: the directory that the paths are told from.
-      excluded: names of the clips left out and why.
+      data_dir: the directory that the paths are relative to.
+      excluded: names of the excluded clips, with the reason.
     """
     head = {
         "kser_manifest": FORMAT,
@@ -58,10 +58,10 @@ def _row(utterance: Utterance, report: ClipReport, data_dir: str) -> dict:
 
 
 def read_manifest(path: str, data_dir: str, name: str) -> tuple[Corpus, list[str]]:
-    """The corpus that a manifest fixes, its files below `data_dir`, and the digest of each clip.
+    """The corpus of a manifest, with its files below `data_dir`, and the digest of each clip.
 
     Raises:
-      DatasetError: the file is missing, damaged, of a newer kser, or of another corpus than `name`.
+      DatasetError: the file is missing, damaged, written by a newer kser, or for another corpus than `name`.
     """
     try:
         with open(path, encoding="utf-8") as stream:
@@ -70,19 +70,23 @@ def read_manifest(path: str, data_dir: str, name: str) -> tuple[Corpus, list[str
     except OSError as error:
         raise DatasetError(f"The manifest {path} cannot be read ({error.strerror}); make one with bin/prepare.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path} is no manifest of bin/prepare; make one with it.") from error
+        raise DatasetError(f"{path} is not a manifest of bin/prepare; make one with it.") from error
     if version != FORMAT:
-        raise DatasetError(f"{path} is a manifest of format {version!r}, this kser reads {FORMAT}; make it anew.")
+        raise DatasetError(
+            f"{path} is a manifest of format {version!r}, this kser reads {FORMAT}; make it again with bin/prepare."
+        )
     try:
         corpus = _corpus(head, rows, data_dir)
         digests = [_text(row, "sha256") for row in rows]
         num_clips = head["clips"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{path} is damaged ({type(error).__name__}: {error}); make it anew with bin/prepare.") from error
+        raise DatasetError(
+            f"{path} is damaged ({type(error).__name__}: {error}); make it again with bin/prepare."
+        ) from error
     if corpus.name != name:
         raise DatasetError(f"{path} is a manifest of '{corpus.name}', not of '{name}'; use --dataset={corpus.name}.")
     if len(rows) != num_clips:
-        raise DatasetError(f"{path} has {len(rows)} of its {num_clips} clips; make it anew with bin/prepare.")
+        raise DatasetError(f"{path} has {len(rows)} of its {num_clips} clips; make it again with bin/prepare.")
     return corpus, digests
 
 
@@ -119,10 +123,10 @@ def _protocol(values: dict) -> Protocol:
 
 
 def require_content(path: str, corpus: Corpus, expected: Sequence[str], found: Sequence[str]) -> None:
-    """Raises DatasetError where audio files are others than when the manifest was made; it names the first."""
+    """Raises DatasetError if audio files changed since the manifest was made; it names the first."""
     changed = [u.path for u, a, b in zip(corpus.utterances, expected, found, strict=True) if a != b]
     if changed:
         raise DatasetError(
             f"{len(changed)} files are not those of the manifest {path} (the first is {changed[0]}); restore them or make "
-            "the manifest anew with bin/prepare."
+            "the manifest again with bin/prepare."
         )

@@ -1,9 +1,9 @@
 """MELD (Poria et al. 2019, https://affective-meld.github.io): 13 708 utterances of the series Friends, 7 emotions.
 
 Tables `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv` name speaker, emotion, dialogue and utterance of each
-clip. The corpus has video, `train_splits/diaD_uttU.mp4`; here its extracted audio is read, `diaD_uttU.wav` below a folder
-whose name has the part's (`train`, `dev_splits_complete`, `output_repeated_splits_test`). Dialogues are numbered anew in
-every part, and the cast speaks in all three.
+clip. The corpus is video, `train_splits/diaD_uttU.mp4`; kser reads the extracted audio, `diaD_uttU.wav` below a folder whose
+name contains the part's (`train`, `dev_splits_complete`, `output_repeated_splits_test`). Dialogue numbers start again in
+every part, and the main cast speaks in all three.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
         _utterance(name, audio[name], *row) for name, row in annotated.items() if name in audio and name not in BROKEN
     )
     if not utterances:
-        raise DatasetError(f"All clips of 'meld' below {data_dir} are known to be broken; add the others.")
+        raise DatasetError(f"All clips of 'meld' below {data_dir} are known to be damaged; add the others.")
     return Corpus("meld", LABELS, utterances, PROTOCOLS, tuple(warnings))
 
 
@@ -71,7 +71,7 @@ def _utterance(name: str, path: str, speaker: str, label: str) -> Utterance:
 
 
 def _find_tables(data_dir: str) -> tuple[dict[str, str], list[str]]:
-    """The table of each part, and what is wrong with the set of them."""
+    """The table of each part, and warnings on missing or repeated tables."""
     found = {part: [] for part in NUM_CLIPS}
     for path in find_files(data_dir, (".csv",)):
         part = os.path.basename(path).lower().removesuffix("_sent_emo.csv")
@@ -80,7 +80,7 @@ def _find_tables(data_dir: str) -> tuple[dict[str, str], list[str]]:
     missing = [f"{part}_sent_emo.csv" for part in found if not found[part]]
     if len(missing) == len(found):
         raise DatasetError(
-            f"No table of 'meld' ({', '.join(missing)}) lies below {data_dir}; point --data_dir at a directory that holds "
+            f"There is no table of 'meld' ({', '.join(missing)}) below {data_dir}; point --data_dir at a directory with "
             "its tables and its audio."
         )
     warnings = [f"'meld' lacks the table {name}: that part is left out." for name in missing]
@@ -91,7 +91,7 @@ def _find_tables(data_dir: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _read_table(part: str, path: str) -> tuple[dict[str, tuple[str, str]], list[str]]:
-    """Speaker and label by the clip's name, and how the table differs from the published one."""
+    """Speaker and label by clip name, and warnings on differences from the published table."""
     text, warnings = _read_text(path)
     table = os.path.basename(path)
     rows, unusable, repeated = {}, [], []
@@ -106,14 +106,14 @@ def _read_table(part: str, path: str) -> tuple[dict[str, tuple[str, str]], list[
     if unusable:
         warnings.append(f"{len(unusable)} rows of {table} are unusable and left out ({few(unusable)}).")
     if repeated:
-        warnings.append(f"{len(repeated)} rows of {table} repeat a clip; the first of each counts ({few(repeated)}).")
+        warnings.append(f"{len(repeated)} rows of {table} repeat a clip; the first of each is used ({few(repeated)}).")
     if len(rows) != NUM_CLIPS[part]:
-        warnings.append(f"'meld' has {NUM_CLIPS[part]} utterances in {table}, here are {len(rows)}.")
+        warnings.append(f"'meld' has {NUM_CLIPS[part]} utterances in {table}; found: {len(rows)}.")
     return rows, warnings
 
 
 def _values(path: str, text: str) -> list[tuple[int, tuple[str, ...]]]:
-    """The line and the fields of COLUMNS of each row."""
+    """For each row its line number and the fields of COLUMNS."""
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -139,7 +139,7 @@ def _read_text(path: str) -> tuple[str, list[str]]:
 
 
 def _find_clips(data_dir: str, extensions: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """The file of each clip by its name, and sentences on those that were not taken."""
+    """The file of each clip by name, and warnings on files that were not used."""
     clips, reasons = {}, Counter()
     for path in find_files(data_dir, extensions):
         *folders, file_name = os.path.relpath(path, data_dir).replace(os.sep, "/").split("/")
@@ -147,20 +147,20 @@ def _find_clips(data_dir: str, extensions: tuple[str, ...]) -> tuple[dict[str, s
         match = re.fullmatch(r"dia(\d+)_utt(\d+)", stem)
         part = _part_of(folders)
         if stem.startswith(PREFIX_OF_COPIES):
-            reasons[f"are called {PREFIX_OF_COPIES}* and taken for copies of those with plain names"] += 1
+            reasons[f"are called {PREFIX_OF_COPIES}* and are probably copies of those with plain names"] += 1
         elif not match:
-            reasons["are not called as clips of 'meld' are (dia0_utt0)"] += 1
+            reasons["are not named like clips of 'meld' (dia0_utt0)"] += 1
         elif not part:
-            reasons["lie in no folder named after train, dev or test"] += 1
+            reasons["are not in a folder named after train, dev or test"] += 1
         elif (name := f"{part}_dia{int(match[1])}_utt{int(match[2])}") in clips:
-            reasons["repeat the name of another in the same part"] += 1
+            reasons["have the same name as another in the same part"] += 1
         else:
             clips[name] = path
     return clips, [f"{count} audio files {reason}; they are left out." for reason, count in reasons.items()]
 
 
 def _part_of(folders: list[str]) -> str:
-    """The part that the innermost folder with such a name stands for."""
+    """The part named by the innermost folder with such a name."""
     for folder in reversed(folders):
         match = re.search(r"(?:^|[^a-z])(train|dev|test)(?:[^a-z]|$)", folder.lower())
         if match:
@@ -172,7 +172,7 @@ def _refuse_without_audio(data_dir: str, videos: dict[str, str]) -> None:
     if videos:
         raise DatasetError(f"'meld' below {data_dir} is video ({len(videos)} .mp4) without audio; {HOW_TO_EXTRACT}.")
     raise DatasetError(
-        f"No audio of the annotated clips of 'meld' lies below {data_dir}; it belongs in folders named after its part "
+        f"There is no audio of annotated clips of 'meld' below {data_dir}; put it into folders named after its part "
         "(train, dev, test), such as train/dia0_utt0.wav."
     )
 
@@ -181,7 +181,7 @@ def _differences(annotated: dict, audio: dict[str, str], videos: dict[str, str])
     warnings = []
     broken = [name for name in BROKEN if name in annotated]
     if broken:
-        warnings.append(f"{len(broken)} clips of 'meld' are broken as distributed and left out ({few(broken)}).")
+        warnings.append(f"{len(broken)} clips of 'meld' are damaged as distributed and left out ({few(broken)}).")
     missing = [name for name in annotated if name not in audio and name not in BROKEN]
     if missing:
         unextracted = sum(name in videos for name in missing)

@@ -1,4 +1,4 @@
-"""Preparing a corpus: every clip looked at, compared with what is known of the genuine files, and fixed in a manifest."""
+"""Prepares a corpus: checks every clip, compares it with digests of the original files, and writes a manifest."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from kser.datasets.scan import CHUNK_CLIPS, ClipReport, scan
 from kser.errors import ConfigError, DatasetError
 from kser.files import write_text
 
-# Takes the utterances and the front end's settings to what `scan.scan` yields.
+# From the utterances and the front end's settings to the results of `scan.scan`.
 Scanner = Callable[[Sequence[Utterance], FeatureConfig], Iterable]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The usable clips of a corpus with their reports, why others were left out, and what there is to say.
+    """The usable clips of a corpus with their reports, the reasons why others were left out, remarks and notes.
 
-    `remarks` tell what is not as it should be, `notes` what is worth knowing even of a genuine copy. `manifest` is the path
-    of the manifest that was written.
+    `remarks` report defects, `notes` are of interest even for an unchanged copy. `manifest` is the path of the manifest
+    that was written.
     """
 
     corpus: Corpus
@@ -42,24 +42,24 @@ class Preparation:
 
     @property
     def complete(self) -> bool:
-        """Whether the corpus is as published, every clip of it usable."""
+        """Whether the corpus is as published and every clip is usable."""
         return not self.remarks
 
 
 def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
-    """Reads the corpus that the settings name, and prepares it; see `prepare`."""
+    """Reads and prepares the corpus of the settings; see `prepare`."""
     corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options)
-    find_protocol(corpus, data.protocol)  # refuses an unknown one before the work
+    find_protocol(corpus, data.protocol)  # refuses an unknown one before any work
     return prepare(corpus, features, paths, scanner)
 
 
 def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
-    """The scan by Apache Beam, for `prepare`; without `work_dir` by workers on this machine.
+    """A scan by Apache Beam, for `prepare`; without `work_dir` by workers on this machine.
 
     Raises:
       ConfigError: Apache Beam is not installed.
     """
-    # Beam says at every start which clouds it cannot reach.
+    # Beam logs at every start which clouds it cannot reach.
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
     try:
         from kser.datasets.beam_scan import beam_scan
@@ -76,11 +76,11 @@ def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -
 def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
     """Scans a corpus, fills the feature cache with its usable clips and writes the manifest to `paths.manifest`.
 
-    Without a path the manifest goes to the cache directory. What is left out: clips that cannot be used, and clips of the
-    same audio under different labels.
+    Without a path the manifest goes to the cache directory. Unusable clips, and clips with the same audio but different
+    labels, are left out.
 
     Raises:
-      DatasetError: no clip can be used, or the manifest's path holds something else.
+      DatasetError: no clip can be used, or the manifest's path is another kind of file.
     """
     reports, features = _scanned(corpus, config, paths.cache_dir, scanner)
     excluded = {u.utterance_id: r.problem for u, r in zip(corpus.utterances, reports, strict=True) if r.problem}
@@ -91,7 +91,7 @@ def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Sc
         excluded |= contradictions
         usable, features = _subset(usable, features, contradictions, config, paths.cache_dir)
         remarks.append(
-            f"{len(contradictions)} clips have the audio of another under a different label: {few(contradictions)}."
+            f"{len(contradictions)} clips have the same audio as another with a different label: {few(contradictions)}."
         )
     remarks += _remark_on_checksums(usable, features.reports)
     notes = (*_note_repeats(usable, features.digests), *_note_rates(usable, features.reports))
@@ -108,7 +108,7 @@ def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Sc
 def _scanned(
     corpus: Corpus, config: FeatureConfig, cache_dir: str, scanner: Scanner
 ) -> tuple[Sequence[ClipReport], Features]:
-    """Reports of all clips and features of the usable ones, from the cache where all were usable before."""
+    """Reports of all clips and features of the usable ones, from the cache if it was filled before."""
     features = read_cache(corpus, config, cache_dir)
     if features is not None:
         return features.reports, features
@@ -138,11 +138,11 @@ def _require_free(path: str, text: str) -> None:
         except (OSError, UnicodeDecodeError):
             same = False
         if not same:
-            raise DatasetError(f"{path} exists and holds something else; choose another --manifest or remove it.")
+            raise DatasetError(f"{path} exists and is not a manifest; choose another --manifest or remove it.")
 
 
 def _by_digest(corpus: Corpus, digests: Sequence[str]) -> list[list[Utterance]]:
-    """The groups of clips that have the very same audio."""
+    """The groups of clips that have identical audio."""
     groups = defaultdict(list)
     for utterance, digest in zip(corpus.utterances, digests, strict=True):
         groups[digest].append(utterance)
@@ -150,7 +150,7 @@ def _by_digest(corpus: Corpus, digests: Sequence[str]) -> list[list[Utterance]]:
 
 
 def contradicting_duplicates(corpus: Corpus, digests: Sequence[str]) -> dict[str, str]:
-    """Clips of the same audio that have different labels, by name, with the reason to leave them out."""
+    """Clips with the same audio but different labels, by name, with the reason to leave them out."""
     return {
         u.utterance_id: "the same audio has the labels " + ", ".join(sorted({other.label for other in group})) + "."
         for group in _by_digest(corpus, digests)
@@ -171,7 +171,7 @@ def _note_repeats(corpus: Corpus, digests: Sequence[str]) -> list[str]:
     if not groups:
         return []
     names = [" = ".join(u.utterance_id for u in group) for group in groups]
-    return [f"Recordings that occur more than once: {few(names)}; training refuses splits that part them."]
+    return [f"Recordings that occur more than once: {few(names)}; training refuses splits that separate them."]
 
 
 def _note_rates(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:
@@ -181,7 +181,7 @@ def _note_rates(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:
 
 
 def _remark_on_checksums(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:
-    """What differs from the known files of the corpus; nothing where they are not known or of another format."""
+    """Differences from the original files of the corpus; none if these are unknown or in another format."""
     known = checksums.known(corpus.name)
     if known is None:
         return []
@@ -191,6 +191,6 @@ def _remark_on_checksums(corpus: Corpus, reports: Sequence[ClipReport]) -> list[
     if not other:
         return []
     return [
-        f"{len(other)} of {len(listed)} files of '{corpus.name}' are not the genuine ones ({few(other)}): they were "
-        "converted, or damaged on the way."
+        f"{len(other)} of {len(listed)} files of '{corpus.name}' differ from the original ones ({few(other)}): they were "
+        "converted or damaged."
     ]

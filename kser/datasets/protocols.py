@@ -1,4 +1,4 @@
-"""Splits: a protocol's held-out groups to the indices of the training, validation and test parts, and the leak check."""
+"""Splits: from the held-out groups of a protocol to indices of training, validation and test part, and the leak check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kser.datasets.corpus import Corpus, HeldOut, Protocol, speakers_held_out
 from kser.errors import DatasetError
 
 VALIDATION_SHARE = 0.15
-# A corpus of more speakers than this is by default split into groups of speakers, not speaker by speaker.
+# A corpus with more speakers is by default split into groups of speakers, not speaker by speaker.
 MAX_LEFT_OUT_SINGLY = 12
 DEFAULT_GROUPS = 5
 COMPUTED = "leave_one_speaker_out, speaker_groups_K, speakers_shared_K (K splits)"
@@ -23,7 +23,7 @@ MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into `corpus.utterances`, each in one part at most, and the speakers of two of the parts."""
+    """Indices into `corpus.utterances`, each in at most one part, and the speakers of validation and test part."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
@@ -33,11 +33,11 @@ class Split:
 
 
 def find_protocol(corpus: Corpus, name: str = "") -> tuple[str, Protocol]:
-    """The protocol `name` and its name; empty: the corpus' published one, or one computed.
+    """The protocol `name` and its name; empty: the corpus' first published one, or a computed one.
 
-    Besides the corpus' own there are, for any corpus: `leave_one_speaker_out`; `speaker_groups_K`, K groups of speakers of
-    about as many clips each; `speakers_shared_K`, K stratified random parts *with the same speakers in training and test*,
-    for comparison with papers that did so.
+    Besides its own, every corpus has `leave_one_speaker_out`; `speaker_groups_K`, K groups of speakers with about the same
+    number of clips; `speakers_shared_K`, K stratified random parts *with the same speakers in training and test*, for
+    comparison with papers that did so.
 
     Raises:
       DatasetError: there is no such protocol, or the corpus has too few speakers for it.
@@ -63,7 +63,7 @@ def _default_name(corpus: Corpus) -> str:
 
 
 def _who_meet(corpus: Corpus) -> list[tuple[str, ...]]:
-    """Speakers who share a session, and whoever shares one with these, together: parted they would make it a leak."""
+    """Speakers grouped so that those who share a session, directly or through others, are together, to avoid a leak."""
     company = {speaker: {speaker} for speaker in corpus.speakers}
     first_of = {}
     for utterance in corpus.utterances:
@@ -76,9 +76,11 @@ def _who_meet(corpus: Corpus) -> list[tuple[str, ...]]:
 
 
 def _held_out_groups(corpus: Corpus, units: list[tuple[str, ...]], num_groups: int) -> Protocol:
-    """Units of speakers from the most clips to the fewest, each to the group that has the fewest clips so far."""
+    """Assigns units of speakers, largest first, each to the group with the fewest clips so far."""
     if not 2 <= num_groups <= len(units):
-        inseparable = "" if len(units) == len(corpus.speakers) else f", {len(units)} when those who meet are kept together"
+        inseparable = (
+            "" if len(units) == len(corpus.speakers) else f", {len(units)} if those who share a session are kept together"
+        )
         raise DatasetError(
             f"Corpus '{corpus.name}' has {len(corpus.speakers)} speakers{inseparable}: they make no {num_groups} groups to "
             "hold out in turn. A corpus whose speakers are not known can only be split by --protocol=speakers_shared_5, "
@@ -95,7 +97,7 @@ def _held_out_groups(corpus: Corpus, units: list[tuple[str, ...]], num_groups: i
 
 
 def _shared_speakers(corpus: Corpus, num_parts: int) -> Protocol:
-    """The clips, label after label and shuffled within each, dealt out in turn; the order of the files is no matter."""
+    """Distributes the clips of each label, shuffled, evenly over the parts; independent of the order of the files."""
     if not 2 <= num_parts <= len(corpus.utterances):
         raise DatasetError(
             f"speakers_shared_{num_parts} does not split the {len(corpus.utterances)} clips of '{corpus.name}': there must "
@@ -104,7 +106,7 @@ def _shared_speakers(corpus: Corpus, num_parts: int) -> Protocol:
     names = defaultdict(list)
     for utterance in corpus.utterances:
         names[utterance.label].append(utterance.utterance_id)
-    # One generator for all labels: corpora name their clips alike in each, and the same sentences would be dealt together.
+    # One generator for all labels: clips have similar names in each, and the same sentences would go to the same part.
     rng = np.random.default_rng(0)
     dealt = [str(name) for label in corpus.labels for name in rng.permutation(sorted(names[label]))]
     parts = [dealt[i::num_parts] for i in range(num_parts)]
@@ -116,9 +118,9 @@ def make_split(
 ) -> Split:
     """Split `number` (from 1) of a protocol.
 
-    Where the protocol names no validation groups, validation speakers are drawn by `seed` from those of the training part,
-    15 % of them for `num_validation_speakers` 0. Where training has a single speaker, or the protocol shares speakers
-    anyway, 15 % of the training clips of every label validate.
+    If the protocol defines no validation groups, validation speakers are drawn from the training part at random by `seed`,
+    15 % of its speakers for `num_validation_speakers` 0. If training has a single speaker, or the protocol shares speakers
+    anyway, the validation part is 15 % of the training clips of every label.
 
     Raises:
       DatasetError: no such protocol or split, too few speakers, or a label that no training clip has.
@@ -142,7 +144,7 @@ def make_split(
 
 
 def without_validation(split: Split) -> Split:
-    """The split with the validation part in the training part: more speakers to learn from, and none to choose by."""
+    """The split with the validation part merged into the training part: more training speakers, no validation."""
     train = tuple(sorted((*split.train, *split.validation)))
     return dataclasses.replace(split, train=train, validation=(), validation_speakers=())
 
@@ -161,7 +163,7 @@ def _drawn_validation(corpus: Corpus, train: list[int], count: int, rng, shared:
         return _share_of_each_label(corpus, train, rng)
     count = count or max(1, round(VALIDATION_SHARE * len(speakers)))
     if count >= len(speakers):
-        raise DatasetError(f"{where} leaves {len(speakers)} speakers to train on: {count} for validation are too many.")
+        raise DatasetError(f"{where} has {len(speakers)} training speakers: {count} for validation are too many.")
     order = rng.permutation(len(speakers))
     chosen = {speakers[i] for i in order[:count]}
     return [i for i in train if corpus.utterances[i].speaker in chosen]
@@ -190,10 +192,10 @@ def _check_parts(corpus: Corpus, where: str, parts: Mapping[str, list]) -> None:
 
 
 def check_leaks(corpus: Corpus, split: Split, protocol: Protocol, digests: Sequence[str]) -> None:
-    """Refuses a split whose test part is known from training.
+    """Refuses a split whose test part leaks into training.
 
     Speakers and identical audio must not be in both the test part and the training or validation part; sessions not in
-    both test and training. What the protocol shares by definition is no leak.
+    both test and training part. What the protocol shares by definition is not a leak.
 
     Args:
       digests: a hash of each utterance's audio.

@@ -1,7 +1,7 @@
 """RAVDESS speech (Livingstone & Russo 2018, doi:10.1371/journal.pone.0196391): 1440 clips, 24 actors, 8 emotions.
 
 `Actor_NN/MM-VC-EE-II-SS-RR-AA.wav`: modality 03, vocal channel 01 (speech), emotion, intensity, statement, repetition,
-actor (odd: male, even: female). The same names with .flac are read too. Copies exist that hold every folder twice.
+actor (odd: male, even: female). The same names with .flac are read too. Some copies contain every folder twice.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
     if missing:
         warnings += (f"{len(missing)} clips of 'ravdess' are missing ({few(missing)}).",)
     if unexpected:
-        warnings += (f"{len(unexpected)} names cannot be of RAVDESS (strong neutral: {few(unexpected)}).",)
+        warnings += (f"{len(unexpected)} names cannot be of RAVDESS (neutral with strong intensity: {few(unexpected)}).",)
     return Corpus("ravdess", LABELS, utterances, {"emobox": speakers_held_out(HELD_OUT_SPEAKERS)}, warnings)
 
 

@@ -1,4 +1,4 @@
-"""One look at every clip of a corpus: what it is, whether it can be used, and its log-mel."""
+"""Scans every clip of a corpus once: its properties, whether it is usable, and its log-mel."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from kser.errors import AudioError
 
 CHUNK_CLIPS = 16
 CORES = len(os.sched_getaffinity(0))
-# One more than there are cores: of two threads one often waits for the interpreter, or for the disk.
+# One more than there are cores, because a thread often waits for the interpreter or the disk.
 THREADS = CORES + 1
-# The scan leaves a core to the features. Two readers on two cores would wait for the interpreter longer than they help.
+# The scan leaves a core to the features: on two cores a second reader costs more than it gains.
 READERS = max(1, CORES - 1)
-# What lasts longer is no utterance but a whole recording, of which a clip would show some window in the middle.
+# Longer files are whole recordings, not utterances; a clip would be an arbitrary window from the middle.
 MAX_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What a clip is, and in a sentence why it cannot be used (empty: it can). The digest is that of `audio.Recording`."""
+    """Properties of a clip, and a sentence on why it is unusable (empty: usable). The digest is that of `Recording`."""
 
     digest: str = ""
     num_bytes: int = 0
@@ -39,7 +39,7 @@ class ClipReport:
 
 
 def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np.ndarray | None]:
-    """A clip's report and, where it can be used, its samples of fixed length, (clip_samples,) float32."""
+    """A clip's report and, if usable, its samples of fixed length (clip_samples,) float32."""
     try:
         recording = reading.read(utterance.path, utterance.span)
     except AudioError as error:
@@ -47,7 +47,7 @@ def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np
     channels = recording.samples.shape[1]
     facts = recording.digest, recording.num_bytes, recording.seconds, recording.sample_rate_hz, channels
     if recording.seconds > MAX_SECONDS:
-        problem = f"{utterance.path} lasts {recording.seconds:.0f} s, an utterance at most {MAX_SECONDS:g} s; cut it up."
+        problem = f"{utterance.path} lasts {recording.seconds:.0f} s, more than {MAX_SECONDS:g} s; cut it into utterances."
         return ClipReport(*facts, problem), None
     try:
         samples = reading.to_mono(recording, utterance.path, config.upper_hz)
@@ -59,16 +59,16 @@ def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np
 def scan_chunk(
     utterances: Sequence[Utterance], config: FeatureConfig, extract: Callable
 ) -> tuple[list[ClipReport], np.ndarray]:
-    """Reports of a few clips, and their log-mel (len, num_frames, num_mels) float32; of those not to be used, zeros.
+    """Reports of a few clips, and their log-mel (len, num_frames, num_mels) float32; zeros for unusable ones.
 
     Args:
-      extract: what `features.batch_extractor` returns for `config`.
+      extract: the result of `log_mel.batch_extractor` for `config`.
     """
     return _with_features(*_read_chunk(utterances, config), extract)
 
 
 def _read_chunk(utterances: Sequence[Utterance], config: FeatureConfig) -> tuple[list[ClipReport], np.ndarray]:
-    """Reports of a few clips, and the clips (len, clip_samples) float32; of those not to be used, zeros."""
+    """Reports of a few clips, and the clips (len, clip_samples) float32; zeros for unusable ones."""
     results = [examine(utterance, config) for utterance in utterances]
     silence = np.zeros(config.clip_samples, np.float32)
     return [report for report, _ in results], np.stack([silence if clip is None else clip for _, clip in results])
@@ -83,7 +83,7 @@ def _with_features(reports: list[ClipReport], clips: np.ndarray, extract: Callab
 def scan(utterances: Sequence[Utterance], config: FeatureConfig) -> Iterator[tuple[list[ClipReport], np.ndarray]]:
     """Reports and log-mel (see `scan_chunk`), chunk by chunk in the order of the utterances.
 
-    Clips are read by READERS threads, ahead of the features that are made of them here.
+    READERS threads read clips ahead while this thread computes the features.
     """
     extract = batch_extractor(config)
     places = chunks(len(utterances))
@@ -97,7 +97,7 @@ def chunks(count: int) -> list[slice]:
 
 
 def in_order(items: Iterable, function: Callable, threads: int = THREADS) -> Iterator[tuple]:
-    """Pairs of item and result, computed by threads but few ahead of who takes them: `map` would hold all."""
+    """Pairs of item and result, computed by threads only a few ahead of the consumer; `map` would hold all results."""
     with ThreadPoolExecutor(threads) as pool:
         waiting = deque()
         for item in items:

@@ -34,12 +34,14 @@ GRAMMAR = Grammar(
 
 
 def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
-    """The corpus below `data_dir`, in the order of the file names; the revised one is told from the original by its size.
+    """The corpus below `data_dir`, in the order of the file names; the revised corpus is recognized by its number of clips.
 
     Raises:
       DatasetError: no such directory, or no ShEMO clip in it.
     """
     utterances, warnings = parse_names(data_dir, GRAMMAR)
     if len(utterances) == NUM_REVISED:
-        warnings += (f"{NUM_REVISED} clips are as many as the revised 'shemo' has: results compare with those on it only.",)
+        warnings += (
+            f"This is the revised 'shemo' with {NUM_REVISED} clips: results are comparable only with others on it.",
+        )
     return Corpus("shemo", LABELS, utterances, warnings=warnings)

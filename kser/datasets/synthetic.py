@@ -1,7 +1,7 @@
-"""Corpus `synthetic`: generated sounds in four acted emotions, for trying the tools where no real corpus is at hand.
+"""Corpus `synthetic`: generated sounds in four acted emotions, to try the tools without a real corpus.
 
-It is a smoke corpus: its classes are as easy or hard as the tables of `synthesis.voices` make them, so no score on it is
-ever a result. One seed per (speaker, emotion, take): no clip depends on another.
+It is a smoke test: the tables of `synthesis.voices` determine how easy its classes are, so a score on it says nothing about
+real speech. One seed per (speaker, emotion, take): no clip depends on another.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from kser.progress import counting
 
 NAME = "synthetic"
 TAKES = 12
-WARNING = "'synthetic' is a smoke corpus made of generated sounds: no score on it is a result."
+WARNING = "'synthetic' is a smoke test of generated sounds: a score on it says nothing about real speech."
 # Each split holds out one low and one high voice.
 HELD_OUT_SPEAKERS = tuple((f"Speaker_{low:02d}", f"Speaker_{low + 1:02d}") for low in (1, 3, 5, 7))
 _CORPUS_SEED = 1952
 
 
 def load(data_dir: str = "", options: frozenset[str] = frozenset()) -> Corpus:
-    """The corpus in `data_dir` (empty: a cache of the user's), generating the files that are not there yet.
+    """The corpus in `data_dir` (empty: in the user's cache directory); missing files are generated.
 
     Files are `Speaker_03/03-angry-07.wav`: 8 speakers x 4 emotions x 12 takes, 16 kHz, 16 bit, mono, 1 to 3 seconds.
-    Each appears under its name only when it is whole, so an interrupted call is continued by the next.
+    Each file appears under its name only when complete, so the next call continues an interrupted one.
 
     Raises:
       DatasetError: `data_dir` holds other files, or a folder or file cannot be written.
@@ -56,14 +56,16 @@ def _generate(missing: list[tuple[Utterance, tuple]]) -> None:
 
 
 def _require_own_directory(root: str) -> None:
-    """Someone else's files are no place to generate into."""
+    """Raises DatasetError if the directory contains files of another origin."""
     names = os.listdir(root) if os.path.isdir(root) else []
     if names and not any(name.startswith("Speaker_") for name in names):
-        raise DatasetError(f"{root} holds other files than corpus '{NAME}'; give it an empty or new directory, or none.")
+        raise DatasetError(
+            f"{root} contains files that are not of corpus '{NAME}'; give an empty or new directory, or none."
+        )
 
 
 def default_dir() -> str:
-    """Where the corpus lives when no directory is given; the version changes whenever the sounds do."""
+    """The directory of the corpus if none is given; its version changes whenever the sounds change."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(cache, "kser", "synthetic-v1")
 
@@ -83,7 +85,7 @@ def generate_clip(speaker_index: int, emotion: str, take: int) -> np.ndarray:
         )
     rng = np.random.default_rng([_CORPUS_SEED, speaker_index, LABELS.index(emotion), take])
     voice = draw_voice(SPEAKERS[speaker_index], EMOTIONS[emotion], rng)
-    # The take sets the length of the sentence, so that all emotions speak equally many syllables.
+    # The take determines the length of the sentence, so that all emotions have equally many syllables.
     segments = draw_segments(voice, 5 + take % 2, rng)
     return record(speak(voice, segments, rng), voice.level_dbfs, rng).astype(np.float32)
 
@@ -96,7 +98,7 @@ def _utterance(root: str, speaker_index: int, emotion: str, take: int) -> Uttera
 
 
 def _write_wav(path: str, clip: np.ndarray) -> None:
-    # Encoded in memory: a full disk is then an OSError of write() rather than whatever libsndfile makes of it.
+    # Encoded in memory, so that a full disk raises OSError in write() and not an error of libsndfile.
     wav = io.BytesIO()
     soundfile.write(wav, np.round(clip * 32768).astype(np.int16), SAMPLE_RATE_HZ, format="WAV", subtype="PCM_16")
     try:

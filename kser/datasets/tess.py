@@ -1,7 +1,7 @@
 """TESS, Toronto (https://tspace.library.utoronto.ca/handle/1807/24487): 2800 English clips, 2 women, 7 emotions.
 
 `FOLDER/SSS_word_emotion.wav`: speaker (OAF older, YAF younger), word after "Say the word", emotion; `ps` is pleasant
-surprise. Folders are spelled in several ways, so the file's name counts. 24 414 Hz, one file 96 kHz; mono.
+surprise. Folders are spelled in several ways, so only the file name is used. 24 414 Hz, one file 96 kHz; mono.
 """
 
 from __future__ import annotations

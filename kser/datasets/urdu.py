@@ -1,7 +1,7 @@
 """URDU (Latif et al. 2018, https://github.com/siddiquelatif/URDU-Dataset): 400 clips of talk shows, 4 emotions.
 
 `Emotion/SGn_Fm_En.wav`: S and the speaker's gender and number, F and the number of the file (not "female"), the emotion's
-initial and a number. The corpus tells of 38 speakers; 29 occur, one with 80 clips and nine with 2.
+initial and a number. The authors report 38 speakers; the files have 29, one with 80 clips and nine with 2.
 """
 
 from __future__ import annotations

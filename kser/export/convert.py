@@ -13,31 +13,31 @@ from kser.tflite import interpreter, model_file, op_graph
 
 
 def to_float_tflite(model) -> bytes:
-    """The Keras model, of one input of fixed shape, as a float32 .tflite of batch 1.
+    """A Keras model with one input of fixed shape as a float32 .tflite with batch 1.
 
     Raises:
-      ConfigError: the model's input is not of that form.
+      ConfigError: the model does not have one input of fixed shape.
       KserError: TensorFlow Lite cannot express the model.
     """
     return _convert(_converter(model), model.name)
 
 
 def to_int8_tflite(model, representative: np.ndarray) -> bytes:
-    """The Keras model as a .tflite of batch 1 in int8 throughout, input and output included.
+    """A Keras model as a .tflite with batch 1 in int8 throughout, input and output included.
 
-    Jacob et al. 2018, arXiv 1712.05877; kernels of convolutions per output channel, of Dense layers and activations per
-    tensor. The ranges of activations are those of FakeQuant operations in the model; where there are none, taken from
-    `representative`, float32 (n, ...) as the model takes it, n >= 1.
+    Jacob et al. 2018, arXiv 1712.05877; one scale per output channel for kernels of convolutions, one per tensor for Dense
+    kernels and activations. Activation ranges come from FakeQuant operations in the model, otherwise from `representative`,
+    float32 inputs of the model (n, ...), n >= 1.
 
     Raises:
-      ConfigError: the model's input or `representative` is not of that form.
+      ConfigError: the model's input or `representative` has a wrong shape or type.
       KserError: TensorFlow Lite cannot express the model, or not all of it in int8.
     """
     return _to_integers(model, representative, tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.int8)
 
 
 def to_int16x8_tflite(model, representative: np.ndarray) -> bytes:
-    """The Keras model as a .tflite of batch 1 with activations of 16 bits and weights of 8, otherwise as in int8."""
+    """A Keras model as a .tflite with batch 1, 16-bit activations and 8-bit weights; otherwise like `to_int8_tflite`."""
     ops = tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
     return _to_integers(model, representative, ops, tf.int16)
 
@@ -55,9 +55,9 @@ def _to_integers(model, representative: np.ndarray, ops: tf.lite.OpsSet, kind: t
 
 
 def _converter(model) -> tf.lite.TFLiteConverter:
-    # A batch of None would drag in SHAPE, GATHER and the like, which cost nodes and are partly missing in TFLM.
+    # A batch of None would add ops such as SHAPE and GATHER, some of which TFLM lacks.
     spec = tf.TensorSpec([1, *_input_shape(model)], tf.float32, name="features")
-    # Of the Keras model only the variables go along: with all its layers the converter would trace each one again.
+    # Only the variables are attached, not the Keras model: the converter would trace each of its layers again.
     holder = tf.Module()
     holder.weights = model.weights
     holder.call = tf.function(lambda features: model(features, training=False), autograph=False)
@@ -66,17 +66,17 @@ def _converter(model) -> tf.lite.TFLiteConverter:
 
 def _input_shape(model) -> tuple[int, ...]:
     """The shape of the model's one input, without the batch."""
-    shape = getattr(model, "input_shape", None)  # a subclassed model may have none
+    shape = getattr(model, "input_shape", None)  # a subclassed model may have no input_shape
     if not isinstance(shape, tuple) or None in shape[1:]:
         raise ConfigError(f"Model '{model.name}' must have one input of fixed shape, such as (None, 98, 40), not {shape}.")
     return shape[1:]
 
 
 def require_inputs(model, values: np.ndarray, what: str = "Representative data") -> None:
-    """Raises ConfigError unless `values` are float32 (n, ...) as the model takes them, n >= 1."""
+    """Raises ConfigError unless `values` are float32 inputs of the model (n, ...), n >= 1."""
     shape = _input_shape(model)
     if len(values) == 0:
-        raise ConfigError("Quantization needs at least one representative clip; there is none.")
+        raise ConfigError("Quantization needs at least one representative clip; none is given.")
     if values.dtype != np.float32 or values.shape[1:] != shape:
         expected = ", ".join(map(str, ("n", *shape)))
         raise ConfigError(f"{what} must be float32 ({expected}), not {values.dtype} {values.shape}.")
@@ -100,7 +100,7 @@ def _first_error(message: str) -> str:
 def _check_fully_quantized(model_bytes: bytes, name: str) -> None:
     islands = op_graph.describe(model_bytes).float_islands
     if islands:
-        raise KserError(f"Model '{name}' does not convert to int8 throughout; left in float: {', '.join(islands)}.")
+        raise KserError(f"Model '{name}' does not convert to int8 throughout; still float: {', '.join(islands)}.")
 
 
 _HEADER = """\
@@ -138,7 +138,7 @@ _BYTES_PER_ROW = 12
 
 
 def cc_sources(model_bytes: bytes, name: str, namespace: str = "kser") -> tuple[str, str]:
-    """The model as C++11: the text of `name`.h and of `name`.cc, which defines the array 16-byte aligned.
+    """The model as C++11 source: the text of `name`.h and of `name`.cc, which defines a 16-byte aligned array.
 
     Raises:
       ConfigError: `name` or `namespace` is not a C++ identifier.

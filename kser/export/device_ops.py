@@ -1,4 +1,4 @@
-"""A network in the operations a device has: a node each, and 1 x 1 convolutions where kernels are to have many scales."""
+"""A network in the device's operations, one node each; with 1 x 1 convolutions where a kernel has a scale per channel."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from kser.export.graph import DENSE_KINDS, Graph, Node, build_graph, new_node
 from kser.models.layers import Scale
 from kser.models.norms import Affine, L2Norm, WrittenOutRMS
 
-# Activations that no operation of the device has built in, as ReLU is.
+# Activations that cannot be fused into a device operation, unlike ReLU.
 _APART = ("sigmoid", "softmax", "swish", "hard_swish")
 
 
 def one_operation_each(graph: Graph) -> Graph:
-    """The same network with activations and norms in the operations the device has for them, a node each.
+    """The same network with activations and norms in the device's operations, one node each.
 
-    ReLU belongs to the layer before it; swish is a sigmoid and a product; an RMS norm an L2 norm and a factor.
+    ReLU is fused into the layer before it; swish becomes a sigmoid and a product, an RMS norm an L2 norm and a factor.
     """
     for name in [node.name for node in graph]:
-        node = graph[name]  # as it is by now: what it reads may have been rewritten
+        node = graph[name]  # the current node: its inputs may have been rewritten
         if node.kind == "ReLU":
             graph = _relu_into_source(graph, node)
         elif node.kind == "RMSNorm":
@@ -30,7 +30,7 @@ def one_operation_each(graph: Graph) -> Graph:
 
 
 def activation_of(node: Node) -> str:
-    """The activation's name, which a function of kser's own has inside its description."""
+    """The activation's name; for kser's own functions it is inside the serialized description."""
     activation = node.config.get("activation") or "linear"
     name = activation["config"] if isinstance(activation, dict) else activation
     return name.removeprefix("kser>") if isinstance(name, str) else "a user's own"
@@ -54,7 +54,7 @@ def _norm_and_affine(graph: Graph, node: Node) -> Graph:
 
 
 def _activation_apart(graph: Graph, node: Node) -> Graph:
-    """The layer without its activation and, after it, that in nodes of its own."""
+    """The layer without its activation, followed by nodes of the activation."""
     if node.kind == "Activation" and activation_of(node) not in ("swish", "softmax"):
         return graph
     source = (node.name, 0) if node.kind in DENSE_KINDS else node.inputs[0]
@@ -74,7 +74,7 @@ def _activation_apart(graph: Graph, node: Node) -> Graph:
 
 
 def written_out_norms(graph: Graph) -> Graph:
-    """With every L2 norm in operations that have kernels for 16-bit activations."""
+    """The graph with every L2 norm in operations that have kernels for 16-bit activations."""
     for name in [node.name for node in graph if node.kind == "L2Norm"]:
         node = graph[name]
         norm = new_node(WrittenOutRMS(node.config["epsilon"], name=name), node.inputs)
@@ -84,15 +84,15 @@ def written_out_norms(graph: Graph) -> Graph:
 
 
 def token_dense_axes(graph: Graph) -> dict[str, int]:
-    """The axis of scales for the Dense layers that act on tokens, which a 1 x 1 convolution can stand for."""
+    """For Dense layers on tokens, which 1 x 1 convolutions can replace: the axis of their scales, by layer name."""
     model = build_graph(graph)
     names = (node.name for node in graph if node.kind in DENSE_KINDS)
     return {name: -1 for name in names if len(model.get_layer(name).output.shape) == 4}
 
 
 def dense_as_convolution(graph: Graph, names) -> Graph:
-    """The Dense layers `names` as the 1 x 1 convolutions they are: those have a scale for every output channel in every
-    TensorFlow Lite Micro, old ones included."""
+    """The graph with the Dense layers `names` as equal 1 x 1 convolutions, for which every version of TensorFlow Lite Micro
+    supports a scale per output channel."""
     return graph.replaced(*(_convolution_of(graph[name]) for name in names))
 
 

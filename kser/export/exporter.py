@@ -1,4 +1,4 @@
-"""A Keras network to what a board runs: fold, proof, quantization, and each form of it measured on held-out data."""
+"""From a Keras network to a .tflite: fold, rewrites, proofs, quantization, and scores of every stage on held-out data."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ CHECKED_CLIPS = 4
 
 @dataclass(frozen=True)
 class Export:
-    """The converted model and the float one, all figures (`report`), the proof of fold and rewrites (`certificate`), and the
-    comparison of all forms (`parity`), all three as JSON values."""
+    """The converted model and the float one; as JSON values all figures (`report`), the proof of fold and rewrites
+    (`certificate`), and the comparison of all stages (`parity`)."""
 
     model_bytes: bytes
     float_model: bytes
@@ -41,7 +41,7 @@ class Export:
 
 @dataclass(frozen=True)
 class _Exact:
-    """The forms of a network before any rounding to integers, and the proof that they are the same function."""
+    """The float stages of a network (before quantization), and the proof that they compute the same function."""
 
     model: keras.Model
     folded: keras.Model
@@ -60,16 +60,16 @@ def export(
     plain: keras.Model | None = None,
     tune: Tune | None = None,
 ) -> Export:
-    """Folds, rewrites, quantizes and converts a network, and measures every form of it.
+    """Folds, rewrites, quantizes and converts a network, and scores every stage.
 
     Args:
       model: a flat Functional or Sequential model from (batch, ...) to (batch, num_classes) logits, with or without HRF.
-      representative: float32 (n, ...) training data, for the ranges of activations.
-      features: float32 (n, ...) held-out data, and `labels` (n,) its classes, to compare and score the forms on.
-      passes: names of the rewrites (`DEPLOY_PASSES`) to make.
-      metadata: JSON values to travel inside the .tflite, such as its labels; what is measured here is added.
-      plain: the same network built without HRF, whose size the fold has to arrive at.
-      tune: quantization-aware training, for the settings that demand it.
+      representative: float32 (n, ...) training data, for the activation ranges.
+      features: float32 (n, ...) held-out data, and `labels` (n,) its classes, to compare and score the stages on.
+      passes: names of the rewrites (`DEPLOY_PASSES`) to apply.
+      metadata: JSON values to store inside the .tflite, such as its labels; the results measured here are added.
+      plain: the same network built without HRF; the folded one must have as many parameters.
+      tune: quantization-aware training, if the settings ask for it.
 
     Raises:
       ConfigError: there is no such pass, or the data does not fit the model.
@@ -98,7 +98,7 @@ def _exact_forms(model: keras.Model, plain: keras.Model | None, features: np.nda
 
 
 def _stages(exact: _Exact, converted: Converted, features: np.ndarray) -> list[Stage]:
-    """The logits of every form, in the order of the path."""
+    """The logits of every stage, in order."""
     passes_bound = sum(BOUNDS.get(proof.name, MAX_REWRITE_DIFFERENCE) for proof in exact.deployed.proofs)
     lite, micro = (make(converted.model_bytes) for make in (interpreter.LiteRTRunner, interpreter.TFLMRunner))
     return [
@@ -122,7 +122,7 @@ def _arena(model_bytes: bytes) -> dict[str, int]:
     return {**used, "smallest_that_loads": interpreter.smallest_arena_bytes(model_bytes)}
 
 
-# --- What is told of a model ------------------------------------------------------------------------------------------
+# --- Reports and metadata ------------------------------------------------------------------------------------------
 
 
 def _certificate(exact: _Exact, converted: Converted) -> dict:
@@ -136,7 +136,7 @@ def _certificate(exact: _Exact, converted: Converted) -> dict:
 
 
 def _figures(settings: QuantizationConfig, test_ua: float, arena_bytes: int, certificate: dict) -> dict:
-    """What the model's metadata says of its conversion."""
+    """The part of the model's metadata that describes its conversion."""
     return {
         "quantization": to_dict(settings),
         "test_UA": test_ua,
@@ -147,14 +147,14 @@ def _figures(settings: QuantizationConfig, test_ua: float, arena_bytes: int, cer
 
 
 def certificate_json(certificate: dict) -> str:
-    """The text of the certificate's file, whose hash the model carries."""
+    """The text of the certificate file; the model's metadata holds its hash."""
     return json.dumps(certificate, indent=1) + "\n"
 
 
 def _check_unchanged(model_bytes: bytes, features: np.ndarray, logits: np.ndarray) -> None:
     clips = slice(CHECKED_CLIPS)
     if not np.array_equal(interpreter.TFLMRunner(model_bytes).logits(features[clips]), logits[clips]):
-        raise ModelFileError("The model computes other logits with its metadata than without; nothing was written.")
+        raise ModelFileError("The model computes different logits with its metadata than without; nothing was written.")
 
 
 def _tensor(info: op_graph.Tensor) -> dict:

@@ -1,4 +1,4 @@
-"""A float network whose activations and kernels have only the values that 8 bits can hold."""
+"""Fake quantization: a float network whose activations and kernels are rounded to 8-bit values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kser.export.ranges import Ranges
 
 
 class FakeQuant(keras.layers.Layer):
-    """Rounds to 256 steps of a fixed range."""
+    """Rounds to 256 levels of a fixed range."""
 
     def __init__(self, low: float, high: float, **kwargs):
         super().__init__(**kwargs)
@@ -26,10 +26,10 @@ class FakeQuant(keras.layers.Layer):
 
 
 def fake_quantized(graph: Graph, ranges: Ranges, rounding: Callable = FakeQuant) -> keras.Model:
-    """The network with every activation rounded, as it is converted.
+    """The network with every activation rounded as in the converted model.
 
     Args:
-      rounding: the layer that rounds, made of both ends of a range and a name.
+      rounding: makes the rounding layer from both ends of a range and a name.
     """
 
     def around(node: Node, layer):
@@ -42,14 +42,14 @@ def fake_quantized(graph: Graph, ranges: Ranges, rounding: Callable = FakeQuant)
 
 
 def with_input_node(graph: Graph) -> Graph:
-    """With the input passing a node of its own, of the input's name, for the input is rounded too."""
+    """The graph with a node of the input's name after the input, because the input is rounded too."""
     entrance = f"{graph.input_name}_exact"
     node = new_node(keras.layers.Activation("linear", name=graph.input_name), ((entrance, 0),))
     return dataclasses.replace(graph, input_name=entrance, nodes=(node, *graph.nodes))
 
 
 def rounded_kernels(graph: Graph, axes: dict[str, int | None]) -> Graph:
-    """With every kernel at the values that its 8 bits can hold."""
+    """The graph with every kernel rounded to 8-bit values."""
     return graph.replaced(*(_rounded_kernel(node, axes) for node in graph if _kernel_axis(node, axes) is not _NO_KERNEL))
 
 

@@ -1,7 +1,7 @@
-"""The fold: HRF's factors become the plain Dense layers they always were a factorization of, and the proof that they did.
+"""The fold: replaces HRF layers by the equal plain Dense layers, and proves that the function did not change.
 
-A layer that folds brings its own `folded()`, which returns its plain layer, built and with weights. The pass over a model
-knows nothing else of what it replaces: subclasses of HRFDense fold, and so does any layer with such a method.
+A foldable layer has a method `folded()` that returns the equal plain layer, built and with weights. The pass over a model
+needs nothing else: subclasses of HRFDense fold, and so does any layer with such a method.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from kser.models.inference import predict_logits
 
 # Float32 rounding of a few dozen layers on logits of order 10; the fold itself is done in float64.
 MAX_FOLD_DIFFERENCE = 1e-5
-# Rounding to float32 moves a number by at most 2^-24 of itself; twice that leaves room for the order of float64 sums.
+# Rounding to float32 changes a number by at most 2^-24 of itself; twice that allows for the order of float64 sums.
 MAX_KERNEL_ROUNDING = 2.0**-23
 
 
 def fold_model(model: keras.Model) -> keras.Model:
-    """A new model with the plain layer of the same name for every layer that folds; `model` is left as it was.
+    """A new model with the equal plain layer of the same name for every foldable layer; `model` is not changed.
 
     Args:
-      model: Functional or Sequential, of any inputs and outputs. Layers may be shared, and stand in nested models and in
+      model: Functional or Sequential, with any inputs and outputs. Layers may be shared, in nested models and in
         TimeDistributed.
 
     Raises:
-      FoldError: a layer that folds stands where Keras cannot replace it (a subclassed model, a layer of the user's own), has
-        no weights yet, or is a subclass that computes something else than its factors say.
+      FoldError: a foldable layer stands where Keras cannot replace it (in a subclassed model or a custom layer), has no
+        weights yet, or is a subclass that computes something else than the product of its factors.
 
     Example:
       >>> inputs = keras.Input((8,))
@@ -54,7 +54,7 @@ def fold_model(model: keras.Model) -> keras.Model:
         if not foldable_layers(layer):
             plain.set_weights(layer.get_weights())
     if left := foldable_layers(result):
-        raise FoldError(f"The fold left {', '.join(left)} as it was.")
+        raise FoldError(f"The fold did not replace {', '.join(left)}.")
     return result
 
 
@@ -69,7 +69,7 @@ def _copied(layer: keras.layers.Layer, copy: Callable) -> keras.layers.Layer:
 
 
 def foldable_layers(layer: keras.layers.Layer) -> list[str]:
-    """Names of the layers that fold, of a model or a layer, itself and all it holds."""
+    """Names of the foldable layers of a model or layer, including itself and all nested layers."""
     return [held.name for held in _held(layer) if _folds(held)]
 
 
@@ -92,7 +92,7 @@ def _require_replaceable(model: keras.Model) -> None:
 
 
 def _irreplaceable(holder: keras.layers.Layer) -> list[tuple[str, keras.layers.Layer]]:
-    """The layers that fold but cannot be replaced by name, each with what holds them."""
+    """The foldable layers that Keras cannot replace, each with the object that holds it."""
     if _folds(holder):
         return []
     if isinstance(holder, keras.layers.TimeDistributed):
@@ -104,7 +104,7 @@ def _irreplaceable(holder: keras.layers.Layer) -> list[tuple[str, keras.layers.L
 
 @dataclass(frozen=True)
 class LayerProof:
-    """One folded layer against the float64 product of its factors: the largest difference of a kernel or bias entry."""
+    """A folded layer compared with the float64 product of its factors: largest difference of a kernel or bias entry."""
 
     name: str
     depth: int
@@ -115,8 +115,8 @@ class LayerProof:
 
 @dataclass(frozen=True)
 class FoldProof:
-    """What the fold changed: layer by layer, the logits on real clips, decisions, and the size against the plain network
-    built from scratch, where there is one; `sha256` of the weights of both networks (see `weights_hash`)."""
+    """Proof of a fold: differences per layer, of the logits and of the decisions on real clips; parameters, also of the same
+    network built without HRF, if there is one; `sha256` of the weights of both networks (see `weights_hash`)."""
 
     clips: int
     max_logit_difference: float
@@ -131,14 +131,14 @@ class FoldProof:
 
 
 def prove(model: keras.Model, folded: keras.Model, plain: keras.Model | None, features: np.ndarray) -> FoldProof:
-    """Measures `folded` against `model` on inputs (n, ...) as the model takes them: for kser's own, normalized clips
+    """Compares `folded` with `model` on inputs (n, ...) of the model; for kser's networks, normalized clips
     (n, num_frames, num_mels).
 
     Args:
-      plain: the network without HRF, built from its settings; None where that is not known.
+      plain: the network without HRF, built from its settings; None if unknown.
 
     Raises:
-      FoldError: a bound is broken, or something foldable is left.
+      FoldError: a difference exceeds its bound, or a foldable layer is left.
     """
     before, after = predict_logits(model, features), predict_logits(folded, features)
     difference = np.abs(before - after)
@@ -161,13 +161,13 @@ def prove(model: keras.Model, folded: keras.Model, plain: keras.Model | None, fe
 def _layer_proofs(model: keras.Model, folded: keras.Model) -> tuple[LayerProof, ...]:
     layers = [layer for layer in _held(model) if isinstance(layer, HRFDense)]
     names = {layer.name for layer in layers}
-    # Names repeat where models are nested; the order of layers is that of the model.
+    # Names may repeat in nested models; so layers are matched by their order.
     plain = (layer for layer in _held(folded) if layer.name in names and isinstance(layer, keras.layers.Dense))
     return tuple(_layer_proof(layer, other) for layer, other in zip(layers, plain, strict=False))
 
 
 def _layer_proof(layer: HRFDense, plain: keras.layers.Layer) -> LayerProof:
-    """Kernel and bias computed apart from the method that is checked."""
+    """Kernel and bias, computed independently of the method under test."""
     factors = [_exact(factor) for factor in layer.factors]
     kernel = np.linalg.multi_dot(factors)
     bias = _exact(layer.bias) if layer.use_bias else np.zeros(layer.units)
@@ -200,11 +200,11 @@ def weights_hash(model: keras.Model) -> str:
 def _check(proof: FoldProof, left: list[str]) -> None:
     broken = []
     if left:
-        broken.append(f"{', '.join(left)} is left as it was")
+        broken.append(f"{', '.join(left)} was not folded")
     for layer in proof.layers:
         worst = max(layer.max_kernel_difference, layer.max_bias_difference)
         if not worst <= layer.bound:
-            broken.append(f"the kernel or bias of {layer.name} is off by {worst:.2e}, more than {layer.bound:.1e}")
+            broken.append(f"the kernel or bias of {layer.name} differs by {worst:.2e}, more than {layer.bound:.1e}")
     if not proof.max_logit_difference <= MAX_FOLD_DIFFERENCE:
         broken.append(f"a logit changed by {proof.max_logit_difference:.2e}, more than {MAX_FOLD_DIFFERENCE:.0e}")
     if proof.argmax_agreement < 1:

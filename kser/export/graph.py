@@ -1,4 +1,4 @@
-"""A flat Functional model as plain data that a rewrite can edit: nodes with settings, inputs and float64 weights."""
+"""A flat Functional model as plain data that rewrites can edit: nodes with settings, inputs and float64 weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import tf_keras as keras
 
 from kser.errors import FoldError
 
-# A tensor: the name of the node it comes from, and which of its outputs it is.
+# A tensor: the name of the node that computes it, and the index of the output.
 Ref = tuple[str, int]
 DENSE_KINDS = ("Dense", "HRFDense")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer, called once. `spec` is what keras.layers.serialize says of it; `weights` are in set_weights' order."""
+    """A layer that is called once. `spec` is its keras.layers.serialize; `weights` are in the order of set_weights."""
 
     name: str
     spec: dict
@@ -41,18 +41,18 @@ class Node:
         return dataclasses.replace(self, weights=weights)
 
     def is_linear(self, *kinds: str) -> bool:
-        """Whether it is one of these kinds of layer, without an activation."""
+        """Whether the node is a layer of one of these kinds, without an activation."""
         return self.kind in kinds and self.config.get("activation", "linear") in ("linear", None)
 
 
 def new_node(layer: keras.layers.Layer, inputs: tuple[Ref, ...], *weights: np.ndarray) -> Node:
-    """The node of a layer made for it."""
+    """A node from a newly made layer."""
     return Node(layer.name, keras.layers.serialize(layer), inputs, weights)
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which each stands after its inputs; `input_shape` without the batch."""
+    """Nodes in topological order; `input_shape` without the batch."""
 
     input_name: str
     input_shape: tuple[int, ...]
@@ -67,7 +67,7 @@ class Graph:
         return iter(self.nodes)
 
     def producer(self, ref: Ref) -> Node | None:
-        """The node a tensor comes from; None for the network's input."""
+        """The node that computes a tensor; None for the network's input."""
         return next((node for node in self.nodes if node.name == ref[0]), None)
 
     def consumers(self, name: str) -> list[Node]:
@@ -75,37 +75,37 @@ class Graph:
         return [node for node in self.nodes if any(source == name for source, _ in node.inputs)]
 
     def sole_consumer(self, name: str) -> Node | None:
-        """The one node that reads the node `name`, if there is just one and the network's output is another."""
+        """The only node that reads the node `name`; None if there are several or it is the network's output."""
         consumers = self.consumers(name)
         return consumers[0] if len(consumers) == 1 and self.output[0] != name else None
 
     def width(self, node: Node) -> int:
-        """The last dimension of what a norm or an activation reads, told by the weights on the way to it."""
+        """The last dimension of a tensor, found from the weights of the nodes before it."""
         while node is not None and not node.weights:
             node = self.producer(node.inputs[0])
         return node.weights[-1].shape[-1]
 
     def replaced(self, *nodes: Node) -> Graph:
-        """With these nodes in the place of those of the same names."""
+        """The graph with these nodes in place of those of the same names."""
         new = {node.name: node for node in nodes}
         return dataclasses.replace(self, nodes=tuple(new.get(node.name, node) for node in self.nodes))
 
     def without(self, name: str) -> Graph:
-        """Without the node `name`, whose readers then read what it read."""
+        """The graph without the node `name`; its readers read its input instead."""
         source = self[name].inputs[0]
         return self.rewired({(name, 0): source}).pruned()
 
     def rewired(self, refs: dict[Ref, Ref]) -> Graph:
-        """With every reader of a key reading its value."""
+        """The graph with tensors replaced: readers of a key read its value."""
         nodes = (dataclasses.replace(n, inputs=tuple(refs.get(ref, ref) for ref in n.inputs)) for n in self.nodes)
         return dataclasses.replace(self, nodes=tuple(nodes), output=refs.get(self.output, self.output))
 
     def inserted(self, after: str, *nodes: Node) -> Graph:
-        """With `nodes` directly after the node `after`."""
+        """The graph with `nodes` inserted directly after the node `after`."""
         return self._with_nodes_at(self._index(after) + 1, nodes)
 
     def inserted_before(self, name: str, *nodes: Node) -> Graph:
-        """With `nodes` directly before the node `name`."""
+        """The graph with `nodes` inserted directly before the node `name`."""
         return self._with_nodes_at(self._index(name), nodes)
 
     def _index(self, name: str) -> int:
@@ -115,11 +115,11 @@ class Graph:
         return dataclasses.replace(self, nodes=(*self.nodes[:index], *nodes, *self.nodes[index:]))
 
     def dropped(self, name: str) -> Graph:
-        """Without the node `name`; whoever reads it must be given another node of that name."""
+        """The graph without the node `name`; the caller must add another node of that name for its readers."""
         return dataclasses.replace(self, nodes=tuple(node for node in self.nodes if node.name != name))
 
     def pruned(self) -> Graph:
-        """Without the nodes that nothing reads."""
+        """The graph without the nodes that nothing reads."""
         alive, kept = {self.output[0]}, []
         for node in reversed(self.nodes):
             if node.name in alive:
@@ -129,7 +129,7 @@ class Graph:
 
 
 def read_graph(model: keras.Model) -> Graph:
-    """The inference graph of a flat Functional model; Dropout, which does nothing then, is left out.
+    """The inference graph of a flat Functional model, without Dropout.
 
     Raises:
       FoldError: the model is subclassed or nested, shares a layer between two places, calls one with arguments besides its
@@ -139,7 +139,7 @@ def read_graph(model: keras.Model) -> Graph:
     config = model.get_config()
     if len(config["input_layers"]) != 1 or len(config["output_layers"]) != 1:
         raise FoldError(
-            f"Model '{model.name}' has more than one input or output; only a flat graph of one can be rewritten."
+            f"Model '{model.name}' has more than one input or output; only a flat graph with one of each can be rewritten."
         )
     nodes = []
     for entry in config["layers"]:
@@ -147,9 +147,9 @@ def read_graph(model: keras.Model) -> Graph:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         if len(entry["inbound_nodes"]) != 1:
-            raise FoldError(f"Layer '{layer.name}' stands in several places of the graph; it cannot be rewritten there.")
+            raise FoldError(f"Layer '{layer.name}' is called several times; a shared layer cannot be rewritten.")
         if isinstance(layer, (keras.Model, keras.layers.Wrapper)):
-            raise FoldError(f"Layer '{layer.name}' holds layers of its own; only a flat graph can be rewritten.")
+            raise FoldError(f"Layer '{layer.name}' contains other layers; only a flat graph can be rewritten.")
         inputs = _inputs(layer.name, entry["inbound_nodes"][0])
         weights = tuple(w.astype(np.float64) for w in layer.get_weights())
         nodes.append(Node(layer.name, keras.layers.serialize(layer), inputs, weights))
@@ -167,22 +167,22 @@ def _functional(model: keras.Model) -> keras.Model:
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs, model.outputs, name=model.name)
     if not getattr(model, "_is_graph_network", False):
-        raise FoldError(f"Model '{model.name}' is no Functional model; only a flat graph can be rewritten.")
+        raise FoldError(f"Model '{model.name}' is not a Functional model; only a flat graph can be rewritten.")
     return model
 
 
 def _inputs(name: str, entries: list) -> tuple[Ref, ...]:
-    """What a layer's one call reads; an operator's call is listed otherwise and may have constants as arguments."""
+    """The inputs of a layer's only call. Keras lists operators' calls differently, and they may have constant arguments."""
     if any(isinstance(entry, str) or entry[3:] not in ([], [{}]) for entry in entries):
-        raise FoldError(f"Layer '{name}' is called with other arguments than its inputs; it cannot be rewritten.")
+        raise FoldError(f"Layer '{name}' is called with arguments besides its inputs; it cannot be rewritten.")
     return tuple((source, index) for source, _, index, *_ in entries)
 
 
 def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Callable] = lambda node, layer: layer):
-    """The Keras model of a graph, its weights cast to float32.
+    """The Keras model of a graph, with weights cast to float32.
 
     Args:
-      around: makes of a node's layer, built and with its weights, what is called in its place.
+      around: wraps a node's layer, built and with its weights; the result is called instead of the layer.
     """
     inputs = keras.Input(graph.input_shape, name=graph.input_name)
     tensors = {(graph.input_name, 0): inputs}
@@ -190,7 +190,7 @@ def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Calla
         layer = keras.layers.deserialize(node.spec)
         arguments = [tensors[ref] for ref in node.inputs]
         arguments = arguments[0] if len(arguments) == 1 else arguments
-        if not layer.built:  # a description can say for what input it is to be built, and then that is done already
+        if not layer.built:  # a description may contain the input shape; the layer is then built already
             layer.build(tf.nest.map_structure(lambda tensor: tensor.shape, arguments))
         layer.set_weights([w.astype(np.float32) for w in node.weights])
         outputs = around(node, layer)(arguments)

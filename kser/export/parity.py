@@ -1,6 +1,6 @@
-"""Whether a model computes the same at every stage from Keras to the device, and where it does not, which layer is to blame.
+"""Whether a model computes the same at every stage from Keras to the device, and if not, in which layer the error arises.
 
-Stages follow each other: each is held against the one before it, by a bound that follows from what lies between the two.
+Each stage is compared with the one before it, within a bound that follows from the step between the two.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from kser.models.inference import predict_logits, softmax
 from kser.tflite.interpreter import ComputedTensor, LiteRTRunner
 from kser.training.metrics import METRICS, calibration_error, score
 
-# Rounding errors are no random draws: those of one clip go the same way, those of neighbouring tokens too.
+# Rounding errors are not independent: within a clip, and between neighbouring tokens, they are correlated.
 ROUNDING_MARGIN = 3.0
-# Clips that the layers are compared on, and how many of the worst are named.
+# Clips on which layers are compared, and how many of the worst layers are named.
 LAYER_CLIPS, WORST_LAYERS = 16, 8
 _MOVING_OPS = {"RESHAPE", "TRANSPOSE", "SPLIT", "PAD", "SLICE", "CONCATENATION", "STRIDED_SLICE", "QUANTIZE"}
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What the logits may differ by from the stage before: the largest difference, or the mean over all ("max", "mean")."""
+    """The bound of the difference to the stage before: of the largest difference or the mean ("max", "mean")."""
 
     kind: str
     value: float
@@ -40,7 +40,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Stage:
-    """The logits of one form of a model, and what they may differ by from the stage before, if anything bounds that."""
+    """The logits of one stage, and the bound of their difference to the stage before, if there is one."""
 
     name: str
     logits: np.ndarray
@@ -49,7 +49,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class LayerError:
-    """A layer's int8 result against its float one: signal-to-noise ratio in dB, over all values of some clips."""
+    """A layer's int8 output compared with its float output: signal-to-noise ratio in dB over all values of some clips."""
 
     layer: str
     op: str
@@ -57,19 +57,19 @@ class LayerError:
 
 
 def rounding_bound(exact: Graph, rounded: Graph, ranges: Ranges, clips: np.ndarray, steps: int = STEPS) -> Bound:
-    """What rounding by the scales of `ranges` is expected to do to the logits.
+    """Bound of the difference of the logits caused by rounding with the scales of `ranges`.
 
-    Derived by letting chance round: to every tensor of the network with `rounded` kernels a number is added that is drawn
-    evenly from half a step below to half a step above. The mean difference of the logits that this makes, three times.
+    Estimated by simulation: uniform noise from minus to plus half a step is added to every tensor of the network with
+    `rounded` kernels. The bound is ROUNDING_MARGIN times the resulting mean difference of the logits.
     """
     noisy = fake_quantized(rounded, ranges, functools.partial(RandomRounding, steps))
     difference = np.abs(predict_logits(noisy, clips) - predict_logits(build_graph(exact), clips))
-    because = f"{ROUNDING_MARGIN:g} times what errors of half a step, drawn at random, make of it"
+    because = f"{ROUNDING_MARGIN:g} times the effect of random rounding errors of half a step"
     return Bound("mean", ROUNDING_MARGIN * float(difference.mean()), because)
 
 
 class RandomRounding(keras.layers.Layer):
-    """Adds an error of at most half of one of a range's steps, drawn evenly, and clips to the range."""
+    """Adds a uniform error of at most half a step of a range, and clips to the range."""
 
     def __init__(self, steps: int, low: float, high: float, **kwargs):
         super().__init__(**kwargs)
@@ -77,7 +77,7 @@ class RandomRounding(keras.layers.Layer):
 
     def call(self, inputs):
         half = (self.high - self.low) / self.steps / 2
-        # Drawn by the operation's own seed: the bound is the same every time.
+        # With a fixed seed the bound is reproducible.
         error = tf.random.stateless_uniform(tf.shape(inputs), (1, _seed(self.name)), -half, half)
         return tf.clip_by_value(inputs + error, self.low, self.high)
 
@@ -87,7 +87,7 @@ def _seed(name: str) -> int:
 
 
 def compare(stages: Sequence[Stage], labels: np.ndarray) -> dict:
-    """A row for every stage, as JSON values, and which is the first to differ from the one before beyond its bound.
+    """One row per stage, as JSON values, and the first stage that differs from the one before beyond its bound.
 
     Args:
       labels: (n,) true label indices of the clips the logits are of.
@@ -126,16 +126,16 @@ def _against(stage: Stage, before: Stage) -> dict:
 
 
 def worst_layers(graph: Graph, model_bytes: bytes, clips: np.ndarray) -> list[LayerError]:
-    """The layers whose integers are furthest from the float network's, worst first.
+    """The layers whose int8 outputs differ most from the float network's, worst first.
 
     Args:
-      graph: the network in float, a node for each operation of the converted model.
+      graph: the float network, with one node for each operation of the converted model.
     """
     clips = clips[:LAYER_CLIPS]
     model = build_graph(graph)
     tensors = {node.name: model.get_layer(node.name).output for node in graph if not is_moved(node)}
     floats = keras.Model(model.inputs, tensors)(clips, training=False)
-    # Of a layer that takes several operations the last result is the layer's.
+    # If a layer takes several operations, the last one gives its output.
     integers = {_layer(found.tensor.name): found for found in computed(model_bytes, clips)}
     errors = [
         LayerError(name, integers[name].op, _snr_db(exact.numpy(), integers[name].values))
@@ -146,13 +146,13 @@ def worst_layers(graph: Graph, model_bytes: bytes, clips: np.ndarray) -> list[La
 
 
 def computed(model_bytes: bytes, clips: np.ndarray) -> list[ComputedTensor]:
-    """The results of all nodes that compute: those that move numbers carry the names of what they move."""
+    """The results of all nodes that compute; nodes that only move values carry the names of their inputs."""
     found = LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips)
     return [tensor for tensor in found if tensor.op not in _MOVING_OPS]
 
 
 def _layer(tensor_name: str) -> str:
-    """The Keras layer of a tensor called `model/layer/operation;...`, the first being the one that made it."""
+    """The Keras layer that computed a tensor called `model/layer/operation;...` (the first one listed)."""
     parts = tensor_name.partition(";")[0].split("/")
     return parts[1] if len(parts) > 1 else tensor_name
 

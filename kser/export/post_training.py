@@ -1,4 +1,4 @@
-"""Any Keras model to .tflite after training, in one call."""
+"""Post-training conversion of any Keras model to .tflite, in one call."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from kser.export.rewrites.affine import fold_batch_norms
 
 
 def to_tflite(model: keras.Model, representative: np.ndarray | None = None, dtype: str = "int8") -> bytes:
-    """The model as a .tflite of one input per call, batch 1, its HRFDense layers folded.
+    """The model as a .tflite with batch 1, with its HRFDense layers folded.
 
-    Where kser has a QuantizeConfig for every layer, its scales are those kser trains and proves with: BatchNorms go into the
-    layer before them, and each activation has the range that `representative` gives it. Such layers are those of kser's
-    backbones and, in a flat graph, Conv2D, DepthwiseConv2D, Dense, BatchNormalization, Flatten, Reshape, pooling, Add,
-    Multiply, and the activations ReLU, sigmoid, softmax, swish. Any other model is quantized by TensorFlow Lite's own
-    post-training calibration on `representative`. No rewrite of kser.export.rewrites is made; make those before.
+    If kser has a QuantizeConfig for every layer, it sets the scales itself: BatchNorms are merged into the layer before
+    them, and each activation range is measured on `representative`. These layers are those of kser's backbones and, in a
+    flat graph, Conv2D, DepthwiseConv2D, Dense, BatchNormalization, Flatten, Reshape, pooling, Add, Multiply, and the
+    activations ReLU, sigmoid, softmax, swish. Any other model is quantized by TensorFlow Lite's post-training calibration
+    on `representative`. Rewrites of kser.export.rewrites are not applied; apply them before.
 
     Args:
-      model: with one float32 input of fixed shape (None, ...). A model of another dtype policy is converted as float32.
+      model: with one float32 input of fixed shape (None, ...). A model with another dtype policy is converted as float32.
       representative: float32 (n, ...) training data, n >= 1, for int8 and int16x8.
       dtype: `int8` (input and output too), `int16x8` (activations of 16 bits, weights of 8) or `float32`.
 
     Raises:
-      ConfigError: an unknown `dtype`, or the input or `representative` is not of that form.
+      ConfigError: an unknown `dtype`, or the input or `representative` has a wrong shape or type.
       FoldError: an HRFDense stands where it cannot be folded.
       KserError: TensorFlow Lite cannot express the model, or not all of it in integers.
 
@@ -46,7 +46,7 @@ def to_tflite(model: keras.Model, representative: np.ndarray | None = None, dtyp
     if dtype not in _CONVERTERS:
         raise ConfigError(f"dtype must be one of {', '.join(_CONVERTERS)}, not '{dtype}'.")
     if dtype != "float32" and representative is None:
-        raise ConfigError(f"Conversion to {dtype} takes representative data, float32 (n, ...) as the model does.")
+        raise ConfigError(f"Conversion to {dtype} needs representative data, float32 inputs of the model (n, ...).")
     return _CONVERTERS[dtype](_float32(fold_model(model) if foldable_layers(model) else model), representative)
 
 
@@ -71,16 +71,16 @@ _CONVERTERS: dict[str, Callable] = {"int8": _to_int8, "int16x8": _to_int16x8, "f
 
 
 def _known_graph(model: keras.Model) -> Graph | None:
-    """The model's graph in the device's operations, if kser has a QuantizeConfig for each."""
+    """The model's graph in the device's operations; None unless kser has a QuantizeConfig for each."""
     try:
         graph = one_operation_each(fold_batch_norms(read_graph(model)))
-    except FoldError:  # nested, subclassed, of several inputs
+    except FoldError:  # nested, subclassed, or with several inputs
         return None
     return graph if is_known(graph) else None
 
 
 def _float32(model: keras.Model) -> keras.Model:
-    """The model, or its copy in float32 where some layer computes in another type."""
+    """The model, or a float32 copy if some layer computes in another type."""
     if all(layer.dtype_policy.name == "float32" for layer in model._flatten_layers()):
         return model
     result = keras.models.clone_model(model, clone_function=_float32_layer)

@@ -1,4 +1,4 @@
-"""Quantization-aware training: a network that rounds as the device will and can be trained so."""
+"""Quantization-aware training: a trainable network that rounds as the device does."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from kser.export.quantizers import QUANTIZE_CONFIGS, fixed_range, is_moved, requ
 from kser.export.ranges import Ranges
 from kser.models.inference import predict_logits
 
-# Of the range of logits: the last bit of a folded kernel moves some entries by a step, in each of dozens of layers.
+# Relative to the range of the logits: float rounding of folded kernels moves some entries by a step in many layers.
 MAX_MEAN_DIFFERENCE = 2e-2
 
 
 @dataclass(frozen=True)
 class QuantizeAware:
-    """A network that rounds as the device will, and can be trained so. `graph` is what it was made of."""
+    """A trainable network that rounds as the device does, made from `graph`."""
 
     model: keras.Model
     graph: Graph
     variables: dict[str, list[tf.Variable]]
 
     def trained(self) -> Graph:
-        """The graph with the weights as they are now; an HRFDense still with its factors."""
+        """The graph with the current weights; an HRFDense keeps its factors."""
         return self.graph.replaced(
             *(
                 node.with_weights(*(v.numpy().astype(np.float64) for v in self.variables[node.name]))
@@ -40,7 +40,7 @@ class QuantizeAware:
         )
 
     def ranges(self) -> Ranges:
-        """The ranges as they are now."""
+        """The current ranges."""
         wrappers = {layer.name: layer for layer in self.model.layers}
         nodes = [node for node in self.graph if not is_moved(node)]
         ranges = {node.name: fixed_range(node) or _ends(wrappers[node.name]) for node in nodes}
@@ -55,7 +55,7 @@ def quantize_aware(graph: Graph, ranges: Ranges, axes: dict[str, int | None]) ->
     """The network with every layer wrapped by tensorflow-model-optimization, starting from measured ranges.
 
     Args:
-      axes: of Dense layers whose output channels have scales of their own, the axis -1 by name.
+      axes: for Dense layers with a scale per output channel, the axis -1 by layer name.
     """
     require_known(graph)
     variables: dict[str, list[tf.Variable]] = {}
@@ -81,10 +81,10 @@ def folded(graph: Graph) -> Graph:
 
 
 def require_same(trained: keras.Model, exported: keras.Model, clips: np.ndarray) -> None:
-    """Raises FoldError unless both round alike, but for kernel entries that the fold moves across the edge of a step."""
+    """Raises FoldError unless both round alike, except for kernel entries that the fold moves across a rounding edge."""
     difference = np.abs(predict_logits(trained, clips) - predict_logits(exported, clips))
     if not difference.mean() <= MAX_MEAN_DIFFERENCE * np.ptp(predict_logits(trained, clips)):
         raise FoldError(
-            f"The network to be converted rounds otherwise than the one that was trained: its logits differ by "
+            f"The network to be converted does not round like the one that was trained: its logits differ by "
             f"{difference.mean():.2e} on average. Nothing was written."
         )

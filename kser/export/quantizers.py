@@ -1,7 +1,7 @@
-"""How every kind of layer is rounded to 8 bits, said to tensorflow-model-optimization.
+"""How every kind of layer is quantized to 8 bits, as QuantizeConfigs of tensorflow-model-optimization.
 
-Every tensor that a layer computes is rounded to 256 steps of a range, every kernel symmetrically to 255 (Jacob et al. 2018,
-arXiv 1712.05877). `QUANTIZE_CONFIGS` says for every kind of layer how tensorflow-model-optimization is to do that.
+Every tensor that a layer computes is rounded to 256 levels of a range, every kernel symmetrically to 255 (Jacob et al. 2018,
+arXiv 1712.05877). `QUANTIZE_CONFIGS` has the configuration for every kind of layer.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from kser.errors import KserError
 from kser.export.device_ops import activation_of
 from kser.export.graph import Graph, Node
 
-# TensorFlow Lite gives the results of these operations a fixed scale.
+# TensorFlow Lite demands a fixed output scale for these operations.
 SIGMOID_RANGE = (0.0, 255 / 256)
 L2_RANGE = (-1.0, 127 / 128)
 _KNOWN_ACTIVATIONS = ("linear", "relu", "sigmoid", "hard_swish")
 
 
 def is_moved(node: Node) -> bool:
-    """Whether the node only moves numbers, whose scale then stays."""
+    """Whether the node only moves values and so keeps their scale."""
     return QUANTIZE_CONFIGS[node.kind] is _unchanged
 
 
 def fixed_range(node: Node) -> tuple[float, float] | None:
-    """The range TensorFlow Lite demands of the node's operation, if it does."""
+    """The output range that TensorFlow Lite demands of the node's operation; None if it demands none."""
     if node.kind == "Softmax" or node.kind == "Activation" and activation_of(node) == "sigmoid":
         return SIGMOID_RANGE
     return L2_RANGE if node.kind == "L2Norm" else None
 
 
 def is_known(graph: Graph) -> bool:
-    """Whether every layer has a QuantizeConfig and no activation but those that are rounded as the device does."""
+    """Whether every layer has a QuantizeConfig and only activations that are rounded as on the device."""
     return all(node.kind in QUANTIZE_CONFIGS and activation_of(node) in _KNOWN_ACTIVATIONS for node in graph)
 
 
 def require_known(graph: Graph) -> None:
-    """Raises KserError for a kind of layer that QUANTIZE_CONFIGS does not know."""
+    """Raises KserError for a kind of layer that is not in QUANTIZE_CONFIGS."""
     unknown = sorted({node.kind for node in graph} - set(QUANTIZE_CONFIGS))
     if unknown:
         names = ", ".join(unknown)
@@ -52,9 +52,9 @@ _Quantizer = tfmot.quantization.keras.quantizers.Quantizer
 
 
 class KernelQuantizer(_Quantizer):
-    """Rounds a kernel to -127..127 steps of its largest entry, or of the largest of each output channel (`axis`).
+    """Rounds a kernel to -127..127 steps, scaled by its largest entry, or by the largest of each output channel (`axis`).
 
-    By the kernel as it is: the range that tensorflow-model-optimization's own keeps is of the step before.
+    The range is that of the current kernel; tensorflow-model-optimization's own quantizer uses that of the step before.
     """
 
     def __init__(self, axis: int | None = None):
@@ -83,7 +83,7 @@ def _axis_last(rank: int, axis: int) -> list[int]:
 
 
 class ProductQuantizer(KernelQuantizer):
-    """Rounds the product of an HRFDense's factors, when it is handed the last: the kernel that will be deployed."""
+    """Rounds the product of an HRFDense's factors, the kernel that is deployed, when it is called with the last factor."""
 
     def __init__(self, factors, axis: int | None = None):
         super().__init__(axis)
@@ -94,12 +94,11 @@ class ProductQuantizer(KernelQuantizer):
 
 
 class LayerConfig(tfmot.quantization.keras.QuantizeConfig):
-    """What of a layer is rounded: its output, if there is a quantizer for it, and its kernel, if it has an attribute so
-    called.
+    """What is quantized of a layer: its output, if there is a quantizer for it, and its kernel, if it has that attribute.
 
     Args:
-      kernel: the attribute that holds the kernel, or None.
-      axis: the kernel's axis of output channels, each with a scale of its own; None: one scale.
+      kernel: name of the attribute that holds the kernel, or None.
+      axis: the kernel's axis of output channels, if each has its own scale; None: one scale.
     """
 
     def __init__(self, output: _Quantizer | None, kernel: str | None = None, axis: int | None = None):
@@ -126,7 +125,7 @@ class LayerConfig(tfmot.quantization.keras.QuantizeConfig):
 
 
 class ProductConfig(LayerConfig):
-    """Of an HRFDense the product of the factors is rounded."""
+    """For an HRFDense: rounds the product of the factors."""
 
     def get_weights_and_quantizers(self, layer):
         return [(layer.factors[-1], ProductQuantizer(layer.factors[:-1], self.axis))]
@@ -166,7 +165,7 @@ def _depthwise(node: Node, axis) -> LayerConfig:
     return LayerConfig(_moving_average(), "depthwise_kernel", 2)
 
 
-# Every kind of layer a network to be deployed consists of; `axis` is that of a Dense kernel's scales.
+# Every kind of layer that a deployed network may contain; `axis` is that of a Dense kernel's scales.
 QUANTIZE_CONFIGS: dict[str, Callable[[Node, int | None], LayerConfig]] = {
     "Dense": _dense,
     "HRFDense": _hrf_dense,

@@ -1,4 +1,4 @@
-"""The ranges that activations are rounded in, measured on representative clips."""
+"""Activation ranges for quantization, measured on representative clips."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kser.export.quantizers import fixed_range, is_moved, require_known
 
 Ranges = dict[str, tuple[float, float]]
 STEPS = 255
-# What the ranges are measured on: values of each tensor, drawn from all clips.
+# Values of each tensor that the ranges are measured on, drawn from all clips.
 SAMPLES = 1 << 16
 BATCH_CLIPS = 32
 TAIL = 1e-4
-# Shares of the full range that are tried for the least squared error.
+# Shares of the full range that are tried to minimize the squared error.
 SHRINKAGES = np.linspace(1.0, 0.5, 26)
 
 
 def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> Ranges:
-    """The range of the input and of every tensor that is rounded, by the node's name.
+    """The range of the input and of every quantized tensor, by node name.
 
     Args:
       clips: (n, num_frames, num_mels) normalized, n >= 1.
@@ -35,7 +35,7 @@ def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> R
       KserError: a layer of an unknown kind.
     """
     if len(clips) == 0:
-        raise ConfigError("Quantization needs at least one representative clip; there is none.")
+        raise ConfigError("Quantization needs at least one representative clip; none is given.")
     if method not in RANGES:
         raise ConfigError(f"There is no range method '{method}'; known: {', '.join(RANGES)}.")
     require_known(graph)
@@ -47,7 +47,7 @@ def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> R
 
 
 def _sample(graph: Graph, clips: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
-    """Values of the tensors `names`: some from every batch of clips, drawn at random, always with its extremes."""
+    """Values of the tensors `names`: a random sample from every batch of clips, plus its extremes."""
     model = build_graph(graph)
     tensors = {name: model.get_layer(name).output for name in sorted(names)}
     run = tf.function(keras.Model(model.inputs, tensors), autograph=False)
@@ -62,12 +62,12 @@ def _sample(graph: Graph, clips: np.ndarray, names: set[str]) -> dict[str, np.nd
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:
-    """A range has to hold the zero, exactly; and no range is empty."""
+    """The range extended so that it contains zero exactly and is not empty."""
     return min(float(low), 0.0), max(float(high), 1e-6)
 
 
 def symmetric(ranges: Ranges) -> Ranges:
-    """Ranges as 16-bit activations have them: as far below the zero as above."""
+    """Symmetric ranges around zero, as 16-bit activations need them."""
     limits = {name: max(-low, high) for name, (low, high) in ranges.items()}
     return {name: (-limit, limit) for name, limit in limits.items()}
 
@@ -81,7 +81,7 @@ def _percentile(values: np.ndarray) -> tuple[float, float]:
 
 
 def _least_squares(values: np.ndarray) -> tuple[float, float]:
-    """Ends of the range moved in, one after the other, to where rounding and clipping together cost least."""
+    """Both ends of the range moved inwards, one after the other, to minimize the error of rounding and clipping."""
     low, high = _with_zero(*_minmax(values))
     high *= min(SHRINKAGES, key=lambda share: _squared_error(values, low, share * high))
     low *= min(SHRINKAGES, key=lambda share: _squared_error(values, share * low, high))

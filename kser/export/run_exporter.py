@@ -1,4 +1,4 @@
-"""The export of a run directory's network, which brings its own settings, labels and held-out clips."""
+"""Export of a run directory's network, with its settings, labels and held-out clips."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def export_run(
 
 
 def run_metadata(run: Run) -> dict:
-    """What prediction and a board need to know of a run's model, and where it came from."""
+    """Metadata of a run's model: what prediction and boards need, and its origin."""
     return {
         "labels": list(run.labels),
         "features": to_dict(run.config.features),

@@ -1,4 +1,4 @@
-"""Quantization schemes: a float network to .tflite, and how far the result may be from the network by what it rounds."""
+"""Quantization schemes: a float network to .tflite, with a bound of the difference that rounding may cause."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from kser.export.rewrites import MAX_REWRITE_DIFFERENCE
 from kser.models.inference import predict_logits
 
 INT16_STEPS = 2 * 32767
-# LiteRT multiplies a Dense layer's scales in float32, TFLM in double: now and then a result is rounded otherwise.
+# LiteRT multiplies a Dense layer's scales in float32, TFLM in double: a few results round differently.
 SAME_KERNELS_SHARE = 0.1
-# Quantization-aware training of a network, with the float network beside it as teacher; returns a row per epoch.
+# Quantization-aware training of a network with the float network as teacher; returns one row per epoch.
 Tune = Callable[[keras.Model, keras.Model], list[dict]]
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A converted model, the float graph it was made of, the stages before its own, what it may differ by from them and, in
-    TFLM, from itself, and what is to be told of it."""
+    """A converted model, the float graph it was made from, the stages before it, the bounds of its difference to them and
+    between interpreters, and what to report."""
 
     model_bytes: bytes
     graph: Graph | None
@@ -47,15 +47,15 @@ def convert_by(
     """Converts a network without HRF (for `qat_hrf`: with it) by the scheme that `settings.quantize` names.
 
     Args:
-      representative: (n, num_frames, num_mels) normalized clips of the training part, for the ranges of activations.
-      clips: as these, of the test part, to say what rounding may do to the logits.
-      tune: quantization-aware training; for `qat` and `qat_hrf` alone.
+      representative: (n, num_frames, num_mels) normalized clips of the training part, for the activation ranges.
+      clips: likewise from the test part, to bound the effect of rounding on the logits.
+      tune: quantization-aware training; only for `qat` and `qat_hrf`.
     """
     return _SCHEMES[settings.quantize](model, representative, clips, settings, tune)
 
 
 def exact_bound(difference: float) -> Bound:
-    """Of two forms that differ by float32 rounding alone."""
+    """The bound for two stages that differ only by float32 rounding."""
     return Bound("max", difference, "float32 rounding")
 
 
@@ -68,7 +68,7 @@ def _int16x8(model: keras.Model, representative, clips, settings, tune) -> Conve
     model_bytes = convert.to_int16x8_tflite(build_graph(graph), representative)
     ranges = measure_ranges(graph, representative)
     bound = parity.rounding_bound(graph, rounded_kernels(graph, {}), symmetric(ranges), clips, INT16_STEPS)
-    # The tables of the two libraries for sigmoid and softmax are not the same in 16 bits.
+    # In 16 bits the two libraries use different tables for sigmoid and softmax.
     return Converted(model_bytes, graph, (), bound, bound, {})
 
 
@@ -97,8 +97,8 @@ def _int8(graph: Graph, ranges: Ranges, axes: dict, representative, clips, untra
     simulated = fake_quantized(dense_as_convolution(rounded, axes), ranges)
     model_bytes = convert.to_int8_tflite(simulated, representative)
     bound = parity.rounding_bound(graph, rounded, ranges, clips)
-    tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, but for how scales are multiplied")
-    # What training has changed lies between the stages too, and no scale bounds that.
+    tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, except for how scales are multiplied")
+    # Training changes the weights too, which no scale bounds.
     stage = Stage("fake_quant", predict_logits(simulated, clips), bound if untrained else None)
     return Converted(model_bytes, graph, (stage,), bound, tflm_bound, notes)
 

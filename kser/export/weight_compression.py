@@ -1,12 +1,12 @@
-"""Weights of an int8 .tflite as short indices into tables of values, which TFLM looks up as it runs (its op TFLM_DECODE).
+"""Compresses weights of an int8 .tflite to short indices into tables, which TFLM decodes at run time (TFLM_DECODE).
 
-The weights are clustered first, to 2**bits values for each scale they have: one table for a kernel with one scale, one for
-each channel of a kernel with as many (TFLM's decoder takes the number of tables from the number of scales). In one dimension
-k-means has an exact solution (Wang and Song 2011, "Ckmeans.1d.dp"), here over at most 256 different values. What that costs
-in accuracy is to be measured; decoding is exact: a compressed model computes what its clustered form does, bit for bit.
+The weights are first clustered to 2**bits values per scale: one table for a kernel with one scale, one per channel for a
+kernel with a scale per channel (TFLM's decoder expects as many tables as scales). One-dimensional k-means has an exact
+solution (Wang and Song 2011, "Ckmeans.1d.dp"), here over at most 256 different values. Clustering may cost accuracy, which
+must be measured; decoding is exact: a compressed model computes the same bits as its clustered form.
 
 It saves flash, not RAM: each kernel is decoded into the arena before its op runs. Only recent TFLM runs such a file;
-TensorFlow Lite and the Arduino libraries have no such op.
+TensorFlow Lite and the Arduino libraries lack the op.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ spec = compression.spec
 
 MIN_BITS, MAX_BITS = 1, 7
 CHECKED_CLIPS = 4
-# What a decoded kernel adds to the file beside its indices and tables: two tensors, their names, a node. 270 bytes were
+# What a compressed kernel adds to the file besides indices and tables: two tensors, their names, a node. 270 bytes were
 # measured on average over the 33 kernels of a Conformer.
 _OVERHEAD_BYTES = 270
 _HEADER_BYTES = 16
@@ -37,7 +37,7 @@ _WEIGHTED = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
 
 
 def compress(model_bytes: bytes, bits: int) -> bytes:
-    """The model with every int8 kernel compressed to `bits` bits a weight where that makes the file shorter.
+    """The model with every int8 kernel compressed to `bits` bits per weight if that makes the file smaller.
 
     Raises:
       ConfigError: `bits` is not from 1 to 7.
@@ -48,7 +48,7 @@ def compress(model_bytes: bytes, bits: int) -> bytes:
     if not kernels:
         return clustered
     specs = [spec.Tensor(0, i, [spec.LookUpTableCompression(bits, _mode(t))]) for i, t in kernels.items()]
-    # It remarks on tables that are not full and on kernels that share a buffer with something else, which it leaves alone.
+    # The compressor warns of tables that are not full, and of kernels with a shared buffer, which it leaves unchanged.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model_file.pack(model_file.parse(bytes(compression.compress(clustered, specs))))
@@ -56,26 +56,26 @@ def compress(model_bytes: bytes, bits: int) -> bytes:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressed model, and it and the model before side by side as JSON values."""
+    """A compressed model, and its comparison with the uncompressed one as JSON values."""
 
     model: bytes
     report: dict
 
     @property
     def pays(self) -> bool:
-        """Whether any kernel is long enough to be shorter compressed."""
+        """Whether any kernel is large enough to become smaller by compression."""
         return self.report["after"]["kernels"] > 0
 
 
 def compress_and_measure(model_bytes: bytes, bits: int, features: np.ndarray, labels: np.ndarray) -> Compressed:
-    """Compresses a model with kser's metadata, which gets the new figures, and scores both in TFLM.
+    """Compresses a model with kser's metadata, updates the metadata, and scores both models in TFLM.
 
     Args:
       features: (n, num_frames, num_mels) normalized held-out clips; labels: (n,) their classes.
 
     Raises:
       ConfigError: `bits` is not from 1 to 7.
-      ModelFileError: the model lacks metadata, or TFLM decodes other weights than were encoded.
+      ModelFileError: the model lacks metadata, or TFLM decodes different weights than were encoded.
     """
     compressed = compress(model_bytes, bits)
     _check_decoding(compressed, cluster(model_bytes, bits), features[:CHECKED_CLIPS])
@@ -87,7 +87,7 @@ def compress_and_measure(model_bytes: bytes, bits: int, features: np.ndarray, la
 
 def _check_decoding(compressed: bytes, clustered: bytes, features: np.ndarray) -> None:
     if not np.array_equal(*(interpreter.TFLMRunner(content).logits(features) for content in (compressed, clustered))):
-        raise ModelFileError("TFLM decodes other weights than were encoded; convert without compression.")
+        raise ModelFileError("TFLM decodes different weights than were encoded; convert without compression.")
 
 
 def _figures(model_bytes: bytes, features: np.ndarray, labels: np.ndarray) -> dict:
@@ -102,7 +102,7 @@ def _figures(model_bytes: bytes, features: np.ndarray, labels: np.ndarray) -> di
 
 
 def cluster(model_bytes: bytes, bits: int) -> bytes:
-    """The model that `compress` would compress: its weights clustered, but stored as they were. Any interpreter runs it.
+    """The model with clustered but uncompressed weights, which any interpreter runs; same results as compressed.
 
     Raises:
       ConfigError: `bits` is not from 1 to 7.
@@ -122,7 +122,7 @@ def cluster(model_bytes: bytes, bits: int) -> bytes:
 
 
 def _kernels(model: schema.ModelT, bits: int) -> dict[int, schema.TensorT]:
-    """The constant int8 kernels of the main graph, by index, that are shorter compressed."""
+    """The constant int8 kernels of the main graph that compression makes smaller, by tensor index."""
     return {index: tensor for index, tensor in _weights(model) if _saved_bytes(tensor, bits) > 0}
 
 
@@ -151,11 +151,10 @@ def _mode(tensor: schema.TensorT) -> spec.PerTensor | spec.PerChannel:
 
 
 def nearest_of_few(weights: np.ndarray, count: int) -> np.ndarray:
-    """int8 weights, each replaced by one of `count` int8 values, chosen for the least sum of squares of the
-    differences.
+    """int8 weights, each replaced by one of `count` int8 values, chosen to minimize the sum of squared differences.
 
-    Dynamic programming over where, among the different values in order, the last cluster begins: with the cost c of a
-    cluster, best[k, end] = min over start of best[k - 1, start] + c[start, end].
+    Dynamic programming over the start of the last cluster among the sorted different values: with c the cost of a cluster,
+    best[k, end] = min over start of best[k - 1, start] + c[start, end].
     """
     values, inverse, counts = np.unique(weights, return_inverse=True, return_counts=True)
     if len(values) <= count:

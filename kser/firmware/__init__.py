@@ -1,1 +1,1 @@
-"""From a model to a firmware project, and the serial link to the board that runs it."""
+"""Firmware projects for a model, and the serial link to a board."""

@@ -1,4 +1,4 @@
-"""A board's features, logits and labels of audio files against those this computer makes of them, and its times."""
+"""Compares a board's features, logits and labels for audio files with this computer's, and measures the board's times."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from kser.firmware.serial_link import SILENCE, Board
 from kser.tflite import interpreter, model_file
 from kser.tflite.predict import Predictor
 
-# With an FFT of another library a board rounds a log-mel value differently once in tens of thousands; one step of its 8 bits
-# is at most two of the model's input. Anything else that differs, a window, a table, a scale, moves far more values.
+# With the FFT of another library a board rounds one in tens of thousands of log-mel values differently; one step of its
+# 8 bits is at most two steps of the model's input. Any other difference (window, table, scale) changes far more values.
 MAX_INPUT_STEPS, MAX_INPUTS_SHARE = 2, 0.001
-# Kernels round as TFLM's reference does, but some multiply scales in float32 where others take double: a step of a layer in
-# the middle, which comes out as a few at the end. Inputs that differ come on top. A label can differ only where two logits
-# are so close together.
+# Kernels round like TFLM's reference, but some multiply scales in float32, others in double: one step in an inner layer,
+# which becomes a few at the output. Different inputs add to that. A label can differ only if two logits are that close.
 MAX_LOGIT_STEPS, MAX_HEARD_STEPS = 4, 16
 
 
 @dataclass(frozen=True)
 class ClipParity:
-    """One file, by the board and by this computer.
+    """Results of one file on the board and on this computer.
 
     Attributes:
-      inputs: values of the model's input.
-      other_inputs: of these, the ones that differ; `input_steps` is by how much at most.
-      logit_steps: largest difference of the logits for this computer's inputs: what the model alone makes.
-      heard_steps: largest difference of the logits for what either made of the sound.
+      inputs: number of values of the model's input.
+      other_inputs: number of these that differ; `input_steps` is the largest difference.
+      logit_steps: largest difference of the logits for the same inputs (this computer's): the model alone.
+      heard_steps: largest difference of the logits for the sound, each with its own features.
       board_label, host_label: names; the board's may be "silence".
       consistent: whether the board's label is silence or that of its largest logit.
       frame_us: microseconds of the front end for one frame, for each block of samples.
@@ -54,27 +53,27 @@ class ClipParity:
 
     @property
     def problem(self) -> str:
-        """What is beyond the bounds, empty if nothing is."""
+        """The bound that is exceeded, empty if none is."""
         if self.input_steps > MAX_INPUT_STEPS or self.other_inputs > MAX_INPUTS_SHARE * self.inputs:
-            return "the features differ"
+            return "features differ"
         if self.logit_steps > MAX_LOGIT_STEPS:
-            return "the model's logits differ for equal features"
+            return "logits differ for equal features"
         if self.heard_steps > (MAX_HEARD_STEPS if self.other_inputs else MAX_LOGIT_STEPS):
-            return "the logits of the sound differ"
-        return "" if self.consistent else "the label is not that of the board's logits"
+            return "logits of the sound differ"
+        return "" if self.consistent else "the board's label does not match its logits"
 
 
 class Comparison:
-    """Plays files to a board and compares.
+    """Sends files to a board and compares its results with this computer's.
 
     Raises:
       BoardError: the board has another model.
-      ModelFileError: the model is not int8, which boards run.
+      ModelFileError: the model is not int8.
     """
 
     def __init__(self, board: Board, predictor: Predictor):
         if {predictor.input.dtype, predictor.output.dtype} != {"int8"}:
-            raise ModelFileError("Boards run models in int8; give --model the model.tflite of bin/fold_and_convert.")
+            raise ModelFileError("The board runs an int8 model; give --model the model.tflite of bin/fold_and_convert.")
         wanted = codegen.fnv1a(model_file.encode_metadata(predictor.metadata))
         if board.hello.metadata_hash != wanted:
             raise BoardError(
@@ -84,7 +83,7 @@ class Comparison:
         self._board, self._predictor = board, predictor
 
     def compare(self, path: str) -> ClipParity:
-        """Raises AudioError if the file cannot be used."""
+        """Compares one file; raises AudioError if it cannot be used."""
         predictor, board = self._predictor, self._board
         clip = reading.fix_clip(reading.load(path, predictor.config.upper_hz), predictor.config)
         samples = reading.to_pcm16(clip)
@@ -117,7 +116,7 @@ class Comparison:
 
     def _label(self, index: int) -> str:
         if not SILENCE <= index < len(self._predictor.labels):
-            raise BoardError(f"The board names label {index}, which the model does not have; generate its sketch again.")
+            raise BoardError(f"The board reports label {index}, which the model does not have; generate its sketch again.")
         return "silence" if index == SILENCE else self._predictor.labels[index]
 
 
@@ -135,12 +134,12 @@ class Latency:
 
 
 def latency(microseconds: Sequence[float]) -> Latency:
-    """Of one or more measurements."""
+    """Statistics of one or more measurements."""
     return Latency(min(microseconds) / 1000, statistics.fmean(microseconds) / 1000, max(microseconds) / 1000)
 
 
 def summary(clips: Sequence[ClipParity]) -> dict:
-    """JSON values over one or more clips."""
+    """A summary of one or more clips as JSON values."""
     times = {
         "front_end_frame": [us for clip in clips for us in clip.frame_us],
         "decision": [clip.decision_us for clip in clips],

@@ -1,4 +1,4 @@
-"""C++ source of what the firmware in deploy/kser_micro must know of one model: settings and tables, ops, memory, golden
+"""Generates the C++ sources of one model for the firmware in deploy/kser_micro: settings and tables, ops, memory, golden
 vectors."""
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LINE_COLUMNS = 118
 
 
 def _float(value: float) -> str:
-    """The shortest literal of the float32 nearest to `value`."""
+    """The shortest C++ literal of the float32 nearest to `value`."""
     return f"{np.format_float_scientific(np.float32(value), unique=True, trim='0')}f"
 
 
 def _string(text: str) -> str:
-    """A literal in ASCII, whatever the encoding the compiler expects."""
+    """A string literal in ASCII, for any source encoding of the compiler."""
     plain = {*range(0x20, 0x7F)} - {ord('"'), ord("\\"), ord("?")}
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'
 
@@ -60,7 +60,7 @@ def _header(name: str, comment: str, includes: Iterable[str], body: str) -> str:
 
 @dataclass(frozen=True)
 class _Model:
-    """What the metadata and the tensors of a model say."""
+    """A model's settings from its metadata and tensors."""
 
     features: FeatureConfig
     normalization: Normalization
@@ -80,9 +80,9 @@ def _model(metadata: dict, description: op_graph.ModelDescription) -> _Model:
         raise ModelFileError("The model has damaged kser metadata; write it again with bin/fold_and_convert.") from error
     tensors = (*description.inputs, *description.outputs)
     if [t.dtype for t in tensors] != ["int8", "int8"]:
-        raise ModelFileError("Firmware takes models with one int8 input and one int8 output; convert to int8.")
+        raise ModelFileError("Firmware needs a model with one int8 input and one int8 output; convert to int8.")
     if [t.shape for t in tensors] != [(1, features.num_frames, features.num_mels), (1, len(labels))]:
-        raise ModelFileError("The model has kser metadata of another model; write it again with bin/fold_and_convert.")
+        raise ModelFileError("The model's kser metadata belongs to another model; write it again with bin/fold_and_convert.")
     return _Model(features, normalization, smoothing, labels, *tensors)
 
 
@@ -94,7 +94,7 @@ def settings_source(metadata: dict, description: op_graph.ModelDescription) -> s
       description: of the same file (`tflite.describe`).
 
     Raises:
-      ConfigError: the settings make no front end.
+      ConfigError: the settings make no valid front end.
       ModelFileError: the metadata is damaged or of another model, or the model is not int8.
     """
     model = _model(metadata, description)
@@ -151,7 +151,7 @@ def _constants(model: _Model, code: FeatureCode, metadata: bytes) -> str:
 
 
 def fnv1a(data: bytes) -> int:
-    """FNV-1a, 32 bits (Fowler, Noll, Vo): a checksum of two lines in any language."""
+    """FNV-1a, 32 bits (Fowler, Noll, Vo): a checksum that is simple to write in C++ too."""
     value = 0x811C9DC5
     for byte in data:
         value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
@@ -179,15 +179,15 @@ def _quantization_tables(model: _Model, code: FeatureCode) -> str:
 
 # --- Ops --------------------------------------------------------------------------------------------------------------
 
-# Words of op names that MicroMutableOpResolver's methods write otherwise than with one capital.
+# Words of op names that MicroMutableOpResolver's methods do not write with one capital letter.
 _WORDS = {"2D": "2D", "3D": "3D", "MATMUL": "MatMul", "PADV2": "PadV2"}
 
 
 def resolver_source(description: op_graph.ModelDescription, own_ops: Collection[str] = ()) -> str:
-    """The text of kser_resolver.h: a function that adds the ops of this model, and no others, to a resolver of TFLM's.
+    """The text of kser_resolver.h: a function that adds only the ops of this model to a TFLM op resolver.
 
     Args:
-      own_ops: ops to leave out, because kser's own kernels come before those of the library (see kser::KernelOpResolver).
+      own_ops: ops to leave out, because kser's own kernels are used instead (see kser::KernelOpResolver).
     """
     ops = sorted(set(description.ops) - set(own_ops))
     calls = "".join(f"  if (resolver->{adder(op)}() != kTfLiteOk) return kTfLiteError;\n" for op in ops)
@@ -208,12 +208,12 @@ def adder(op: str) -> str:
 
 
 def memory_source(arena_bytes: int, ring_samples: int) -> str:
-    """The text of kser_memory.h: how large the arena and the ring buffer of samples are on a board."""
+    """The text of kser_memory.h: sizes of the arena and of the ring buffer of samples on a board."""
     body = "\n".join(
         (
-            "// What bin/doctor counts for the board and a margin; at the start the board tells how much it has used.",
+            "// What bin/doctor counts for the board plus a margin; at start the board reports how much it uses.",
             f"constexpr std::size_t kArenaBytes = {arena_bytes};",
-            "// What the microphone brings while the model runs.",
+            "// Room for the samples that arrive while the model runs.",
             f"constexpr std::uint32_t kRingSamples = {ring_samples};",
         )
     )
@@ -221,7 +221,7 @@ def memory_source(arena_bytes: int, ring_samples: int) -> str:
 
 
 def switches_source(switches: str, own_ops: Collection[str]) -> str:
-    """The text of kernels/switches.h with the kernels of `own_ops` on, all others off; `switches` is that of the library."""
+    """The text of kernels/switches.h with the kernels of `own_ops` on, all others off; `switches` is the library's text."""
 
     def switch(match: re.Match) -> str:
         return f"#define KSER_KERNEL_{match[1]} {int(match[1] in own_ops)}"
@@ -233,14 +233,14 @@ def switches_source(switches: str, own_ops: Collection[str]) -> str:
 
 
 def golden_source(input_values: np.ndarray, logits: np.ndarray) -> str:
-    """The text of kser_golden.h: what a board must make of the golden clip.
+    """The text of kser_golden.h: the results that a board must compute for the golden clip.
 
     Args:
       input_values: (num_frames, num_mels) int8, the golden clip's features as the model's input stores them.
-      logits: (num_classes,) int8, the model's output for them.
+      logits: (num_classes,) int8, the model's output for these.
 
     Raises:
-      ConfigError: the arrays are not of that form.
+      ConfigError: the arrays have a wrong shape or type.
     """
     if (input_values.dtype, input_values.ndim) != (np.int8, 2) or (logits.dtype, logits.ndim) != (np.int8, 1):
         raise ConfigError("Golden vectors are int8 of (num_frames, num_mels) and (num_classes,).")
@@ -262,10 +262,10 @@ def golden_input(metadata: dict, description: op_graph.ModelDescription) -> np.n
 
 
 def golden_clip(config: FeatureConfig) -> np.ndarray:
-    """(clip_samples,) int16: the clip that `GoldenClip` in deploy/kser_micro makes of the same integers.
+    """(clip_samples,) int16: the same clip as `GoldenClip` in deploy/kser_micro, by the same integer arithmetic.
 
-    A sawtooth whose pitch wanders, over noise of a linear congruential generator (Numerical Recipes' constants), both
-    swelling and falling: every band changes, and no board needs to store it.
+    A sawtooth of varying pitch plus noise of a linear congruential generator (Numerical Recipes' constants), both of varying
+    level: every band changes, and a board does not have to store the clip.
     """
     index = np.arange(config.clip_samples, dtype=np.uint32)
     noise = np.empty(config.clip_samples, np.uint32)
@@ -281,6 +281,6 @@ def golden_clip(config: FeatureConfig) -> np.ndarray:
 
 
 def _triangle(index: np.ndarray) -> np.ndarray:
-    """0 .. 32767 .. 0 once in 65536, uint32."""
+    """Triangle wave 0 .. 32767 .. 0 with period 65536, uint32."""
     low = index & np.uint32(0xFFFF)
     return np.where(low < 0x8000, low, np.uint32(0xFFFF) - low).astype(np.uint32)

@@ -1,4 +1,4 @@
-"""The PC's end of the serial line to a board in the serial mode (`SerialLink` in deploy/kser_micro)."""
+"""The PC's side of the serial link to a board in serial mode (`SerialLink` in deploy/kser_micro)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from serial.tools import list_ports
 
 from kser.errors import BoardError, ConfigError
 
-# --- Frames: serial_frame.h says what they consist of -----------------------------------------------------------------
+# --- Frames, as specified in serial_frame.h ---------------------------------------------------------------------------
 
 MAGIC = b"\xa5\xcb"
 MAX_PAYLOAD_BYTES = 512
@@ -29,14 +29,14 @@ _CRC = struct.Struct("<I")
 
 @dataclass(frozen=True)
 class Frame:
-    """A request, or the answer of the same type and sequence."""
+    """A request, or its answer, which has the same type and sequence number."""
 
     type: int
     sequence: int
     payload: bytes = b""
 
     def encode(self) -> bytes:
-        """Raises ConfigError if the payload is longer than a board has room for."""
+        """Raises ConfigError if the payload is longer than a board's buffer."""
         if len(self.payload) > MAX_PAYLOAD_BYTES:
             raise ConfigError(f"A frame holds at most {MAX_PAYLOAD_BYTES} bytes, not {len(self.payload)}.")
         head = _HEADER.pack(MAGIC, self.type, self.sequence, len(self.payload))
@@ -44,10 +44,10 @@ class Frame:
 
 
 class FrameDecoder:
-    """Finds frames among bytes of which some may be lost, damaged, or none of a frame's.
+    """Finds frames in a byte stream with lost, damaged or unrelated bytes.
 
     Attributes:
-      skipped: bytes that belong to no frame, so far.
+      skipped: number of bytes so far that belong to no frame.
     """
 
     def __init__(self):
@@ -55,7 +55,7 @@ class FrameDecoder:
         self._bytes = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """The frames that are whole with these bytes."""
+        """The frames that these bytes complete."""
         self._bytes += data
         frames = []
         while (size := self._candidate()) is not None:
@@ -69,10 +69,10 @@ class FrameDecoder:
         return frames
 
     def _candidate(self) -> int | None:
-        """The size of what may be a frame at the beginning, None until more bytes come."""
+        """The size of the possible frame at the beginning; None until more bytes arrive."""
         while True:
             begin = self._bytes.find(MAGIC)
-            # The last byte may be the first of a magic.
+            # The last byte may be the first of a magic number.
             self._skip(begin if begin >= 0 else max(0, len(self._bytes) - 1))
             if len(self._bytes) < _HEADER.size:
                 return None
@@ -91,17 +91,17 @@ class FrameDecoder:
 
 
 _MAX_BAUD = 1 << 31
-_NO_SPEED = "Serial ports have no speed of {} baud here; usual are 115200 and 921600."
+_NO_SPEED = "Serial ports here do not support {} baud; usual are 115200 and 921600."
 
 
 class SerialPort:
-    """A serial port of this program alone: 8 bits, no parity, no flow control.
+    """A serial port, opened exclusively: 8 bits, no parity, no flow control.
 
     A context manager.
 
     Raises:
-      ConfigError: the system has no such speed.
-      BoardError: there is no such port, it may not be opened, or is none; of the methods: it is gone.
+      ConfigError: the system does not support the speed.
+      BoardError: there is no such port, or it cannot be opened; in the methods: it has disappeared.
     """
 
     def __init__(self, path: str, baud: int):
@@ -123,7 +123,7 @@ class SerialPort:
         self._port.close()
 
     def read(self, seconds: float) -> bytes:
-        """What has come; nothing if nothing does in so many seconds."""
+        """The bytes received; empty if none arrive within so many seconds."""
         try:
             self._port.timeout = seconds
             first = self._port.read()
@@ -132,30 +132,30 @@ class SerialPort:
             self._gone(error)
 
     def write(self, data: bytes, seconds: float) -> None:
-        """Raises BoardError, too, if the port has not taken all in so many seconds."""
+        """Also raises BoardError if the port does not accept all bytes within so many seconds."""
         try:
             self._port.write_timeout = seconds
             self._port.write(data)
         except serial.SerialTimeoutException as error:
-            raise BoardError(f"{self.path} takes no data; press the board's reset button or plug it in again.") from error
+            raise BoardError(f"{self.path} accepts no data; press the board's reset button or plug it in again.") from error
         except OSError as error:
             self._gone(error)
 
     def _gone(self, error: OSError) -> NoReturn:
-        raise BoardError(f"{self.path} is gone: the board was unplugged or has restarted; start again.") from error
+        raise BoardError(f"{self.path} has disappeared: the board was unplugged or has restarted; start again.") from error
 
 
 def _unopened(path: str, error: OSError) -> str:
     if error.errno == errno.ENOENT:
-        return f"There is no port {path}; plug in the board, and take its name from the ports there are: {_ports()}."
+        return f"There is no port {path}; plug in the board and choose one of the available ports: {_ports()}."
     if error.errno == errno.EACCES:
-        return f"{path} may not be opened by you; join its group, mostly dialout, and log in again."
+        return f"You have no permission to open {path}; join its group, usually dialout, and log in again."
     if error.errno in (errno.EBUSY, errno.EAGAIN):
         return f"{path} is used by another program; close it, for instance a serial monitor."
     if error.errno is not None:
         return f"{path} cannot be opened: {os.strerror(error.errno)}."
-    # The file is no port; or Windows, which gives no number.
-    return f"{path} is not a serial port that can be used ({error}); the ports there are: {_ports()}."
+    # The file is not a port; or Windows, which gives no error number.
+    return f"{path} is not a usable serial port ({error}); available ports: {_ports()}."
 
 
 def _ports() -> str:
@@ -163,12 +163,12 @@ def _ports() -> str:
 
 
 def _keep_running(port: serial.Serial) -> None:
-    """Where closing would hang up, and by that reset many a board, it shall not."""
+    """Keeps the port from hanging up on close, which would reset many boards."""
     try:
         import termios
     except ImportError:  # Windows
         return
-    with contextlib.suppress(termios.error):  # gone already, which the first read tells
+    with contextlib.suppress(termios.error):  # already disappeared; the first read reports it
         attributes = termios.tcgetattr(port.fileno())
         attributes[2] &= ~termios.HUPCL
         termios.tcsetattr(port.fileno(), termios.TCSANOW, attributes)
@@ -204,7 +204,7 @@ class _Reason(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Hello:
-    """What a board says of itself; `cpu_hz` is 0 where it does not know, `arena_bytes` where its model is not set up."""
+    """A board's description of itself; `cpu_hz` is 0 if unknown, `arena_bytes` is 0 if its model is not set up."""
 
     protocol: int
     metadata_hash: int
@@ -220,8 +220,8 @@ class Hello:
 
 @dataclass(frozen=True)
 class BoardDecision:
-    """Of one window: index of the label or SILENCE, logits (num_classes,) int8 as stored, averaged probabilities
-    (num_classes,) float32, level of the loudest frame, and the time that it took."""
+    """The decision on one window: index of the label or SILENCE, logits (num_classes,) int8 as stored, averaged
+    probabilities (num_classes,) float32, level of the loudest frame, and the time it took."""
 
     label: int
     logits: np.ndarray
@@ -231,18 +231,18 @@ class BoardDecision:
 
 
 class Board:
-    """A board in the serial mode. It is greeted at once, again and again until it answers: opening a port restarts many.
+    """A board in serial mode. A greeting is repeated until it answers, because opening a port restarts many boards.
 
     Args:
-      timeout_seconds: how long to wait for any answer.
-      resend_seconds: after how much of that to ask again.
+      timeout_seconds: how long to wait for an answer.
+      resend_seconds: interval after which a request is sent again.
 
     Attributes:
-      hello: what it said of itself.
+      hello: the board's description of itself.
 
     Raises:
-      BoardError: the board is silent, speaks another language, has no model; of the methods: it stops answering, has
-        restarted, or refuses.
+      BoardError: the board does not answer, uses another protocol, or has no model; in the methods: it stops answering,
+        has restarted, or refuses the request.
     """
 
     def __init__(self, port: SerialPort, timeout_seconds: float = 10.0, resend_seconds: float = 1.0):
@@ -255,43 +255,43 @@ class Board:
     def _greet(self) -> Hello:
         answer = self._ask(_Type.HELLO)
         if not answer or answer[0] != PROTOCOL_VERSION:
-            raise BoardError(f"The board at {self._port.path} is of another version of kser; generate its sketch again.")
+            raise BoardError(f"The board at {self._port.path} runs another version of kser; generate its sketch again.")
         hello = Hello(*self._unpack(_HELLO, answer), answer[_HELLO.size :].decode("ascii", "replace"))
         if hello.arena_bytes == 0:
             raise BoardError(
-                f"The board at {self._port.path} could not set up its model; its sketch without KSER_SERIAL says why."
+                f"The board at {self._port.path} could not set up its model; its sketch without KSER_SERIAL prints why."
             )
         return hello
 
     def reset(self) -> None:
-        """Makes the board forget all sound and decisions."""
+        """Resets the board's sound buffer and decisions."""
         self._ask(_Type.RESET)
         self._heard = 0
 
     def play(self, samples: np.ndarray) -> list[float]:
-        """Lets the board hear (num_samples,) int16.
+        """Sends (num_samples,) int16 to the board as sound.
 
         Returns:
-          Of each block of samples that completed frames, the microseconds that one of them took.
+          For each block of samples that completed frames, the microseconds per frame.
         """
         data = samples.astype("<i2").tobytes()
         times = [self._play_block(data[i : i + _BLOCK_BYTES]) for i in range(0, len(data), _BLOCK_BYTES)]
         return [microseconds / frames for frames, microseconds in times if frames]
 
     def _play_block(self, block: bytes) -> tuple[int, int]:
-        """Frames that the block completed, and microseconds."""
+        """The number of frames that the block completed, and their microseconds."""
         before = self._heard
         heard, microseconds = self._unpack(_HEARD, self._ask(_Type.SAMPLES, block))
         self._heard += len(block) // 2
         if heard != self._heard:
-            raise BoardError(f"The board at {self._port.path} has heard {heard} of {self._heard} samples; start again.")
+            raise BoardError(f"The board at {self._port.path} has received {heard} of {self._heard} samples; start again.")
         return self._frames(heard) - self._frames(before), microseconds
 
     def _frames(self, samples: int) -> int:
         return max(0, 1 + (samples - self.hello.window_samples) // self.hello.hop_samples)
 
     def decide(self) -> BoardDecision:
-        """The decision on the window of sound, which must be due."""
+        """The decision on the current window of sound; the window must be complete."""
         answer = self._ask(_Type.DECIDE)
         microseconds, label, loudest_dbfs = self._unpack(_DECISION, answer)
         logits = self._array(answer, _DECISION.size, np.int8)
@@ -311,7 +311,7 @@ class Board:
         return np.frombuffer(values, np.int8).reshape(self.hello.num_frames, self.hello.num_mels)
 
     def classify(self, inputs: np.ndarray) -> tuple[np.ndarray, int]:
-        """Logits (num_classes,) int8 of the model for (num_frames, num_mels) int8, and microseconds; sound plays no part."""
+        """Logits (num_classes,) int8 of the model for (num_frames, num_mels) int8, and microseconds; ignores the sound."""
         data = np.asarray(inputs, np.int8).tobytes()
         for offset in range(0, len(data), _PART_BYTES):
             self._ask(_Type.INPUT, _OFFSET.pack(offset) + data[offset : offset + _PART_BYTES])
@@ -320,7 +320,7 @@ class Board:
         return self._array(answer, _MICROSECONDS.size, np.int8), microseconds
 
     def _ask(self, kind: _Type, payload: bytes = b"") -> bytes:
-        """The answer's payload. Asks again where none comes: frames may be lost either way."""
+        """The answer's payload. Repeats the request if there is none, because frames may be lost in both directions."""
         request = Frame(kind, next(self._sequences), payload)
         deadline = time.monotonic() + self._timeout
         skipped = self._decoder.skipped
@@ -331,18 +331,18 @@ class Board:
                 return answer
         if self._decoder.skipped > skipped:
             raise BoardError(
-                f"{self._port.path} sends what no board in the serial mode does; flash the sketch with KSER_SERIAL=1, and "
-                "give its speed with --baud."
+                f"{self._port.path} sends other data than a board in serial mode; flash the sketch with KSER_SERIAL=1, and "
+                "give its baud rate with --baud."
             )
         raise BoardError(
-            f"{self._port.path} is silent for {self._timeout:g} s; flash the sketch with KSER_SERIAL=1, press the board's "
+            f"{self._port.path} sent nothing for {self._timeout:g} s; flash the sketch with KSER_SERIAL=1, press its "
             "reset button, or wait longer with --timeout."
         )
 
     def _answer_to(self, request: Frame, deadline: float) -> bytes | None:
         while (left := deadline - time.monotonic()) > 0:
             for frame in self._decoder.feed(self._port.read(left)):
-                # An answer that comes twice, the request having been repeated, is of an earlier sequence by now.
+                # A duplicate answer, to a repeated request, has an earlier sequence number.
                 if frame.sequence == request.sequence and frame.type == _Type.REFUSED:
                     self._refused(frame.payload)
                 if (frame.type, frame.sequence) == (request.type, request.sequence):
@@ -367,4 +367,6 @@ class Board:
         return np.frombuffer(payload, kind, self.hello.num_classes, offset)
 
     def _misunderstood(self) -> NoReturn:
-        raise BoardError(f"The board at {self._port.path} answers in another way than kser's; generate its sketch again.")
+        raise BoardError(
+            f"The board at {self._port.path} gave an answer that is not of kser's protocol; generate its sketch again."
+        )

@@ -1,1 +1,1 @@
-"""Backbones as flat Keras graphs of leaf layers, HRF among them, and the presets that size them."""
+"""Backbones as flat Keras graphs of leaf layers, HRF, and presets (named sizes)."""

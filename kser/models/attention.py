@@ -1,4 +1,4 @@
-"""The products of attention, over all tokens and over windows of them."""
+"""Matrix products of attention: over all tokens, and over local windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tf_keras as keras
 from kser.errors import ConfigError
 from kser.models.layers import register
 
-# Smaller blocks would leave the matrix product of local attention little to do at a time.
+# Smaller blocks would make the matrix products of local attention too small to be efficient.
 MIN_BLOCK = 8
 
 
@@ -33,10 +33,10 @@ class AttentionProduct(keras.layers.Layer):
 
 
 def block_size(num_tokens: int, window: int) -> int:
-    """Queries that local attention takes together: at least as many as its windows overlap, and a share of the clip.
+    """Block size of local attention: the number of queries in one matrix product.
 
-    The smallest such divisor of `num_tokens`, so that nothing has to be filled up; where there is none at most as long as
-    two windows, the smallest block.
+    The smallest divisor of `num_tokens` that is no less than the overlap of the windows, so that nothing has to be padded;
+    if there is none within two windows above that, the overlap itself.
     """
     smallest = max(MIN_BLOCK, window - 1)
     for block in range(smallest, smallest + 2 * window):
@@ -46,14 +46,14 @@ def block_size(num_tokens: int, window: int) -> int:
 
 
 def first(x, count: int, axis: int):
-    """The first `count` entries along an axis; the gradient of tf.slice is a pad, that of `x[...]` many times dearer."""
+    """The first `count` entries along an axis. By tf.slice, because the gradient of `x[...]` is many times slower."""
     size = [-1] * len(x.shape)
     size[axis] = count
     return tf.slice(x, [0] * len(size), size)
 
 
 def blocks_of(x, block: int):
-    """(batch, heads, num_tokens, d) to (batch * heads, blocks, block, d), zeros filling up the last."""
+    """(batch, heads, num_tokens, d) to (batch * heads, blocks, block, d), the last one zero-padded."""
     num_tokens, dim = x.shape[2:]
     missing = -num_tokens % block
     if missing:
@@ -62,10 +62,11 @@ def blocks_of(x, block: int):
 
 
 def key_blocks(x, block: int, window: int):
-    """What each block of queries can see: (batch, heads, num_tokens, d) to (batch * heads, blocks, block + window - 1, d).
+    """The keys or values that each block of queries attends to: (batch, heads, num_tokens, d) to
+    (batch * heads, blocks, block + window - 1, d).
 
-    A block's own tokens and half a window before and behind it, zeros beyond the clip: the clip in blocks, and beside each
-    the beginning of the next. A PAD, a RESHAPE, two SLICEs, a CONCATENATION, and not a single token gathered by itself.
+    A block's own tokens and half a window before and after it, zeros beyond the clip. Made by a PAD, a RESHAPE, two SLICEs
+    and a CONCATENATION: each block and the beginning of the next one; there is no GATHER.
     """
     num_tokens, overlap = x.shape[2], window - 1
     num_blocks = -(-num_tokens // block)
@@ -100,14 +101,14 @@ class LocalScores(_Local):
     [queries, keys], (batch, heads, num_tokens, d) each, to (batch * heads, blocks, block, window); rows beyond the last
     token are zero, and so is the score of a key outside the clip.
 
-    Blocks of `block_size` queries meet the keys that any of them can see, in one BATCH_MATMUL of fixed shape. In its rows
-    of block + window - 1 scores, row i needs columns i to i + window - 1: read again with rows longer by one, the same
-    numbers have these windows as their first columns (the skew of Music Transformer, arXiv 1809.04281), so a PAD, a
-    RESHAPE and a SLICE leave exactly the windows, and no softmax is spent on what a mask would hide.
+    A block of `block_size` queries is multiplied with all keys that any of them attends to, in one BATCH_MATMUL of fixed
+    shape. Of its rows of block + window - 1 scores, row i needs columns i to i + window - 1. Reshaped to rows longer by one,
+    the same numbers have these windows as their first columns (the skew of Music Transformer, arXiv 1809.04281), so a PAD, a
+    RESHAPE and a SLICE leave exactly the windows, and no softmax is computed over masked scores.
 
     Cost per head: num_tokens * (block + window - 1) * d multiply-accumulates and num_tokens * (block + window - 1) scores,
-    about (block + window) / window times what single windows would take and num_tokens / (block + window) times less than
-    the whole map; keys and values are held (block + window - 1) / block times.
+    about (block + window) / window times those of the windows alone, and num_tokens / (block + window) times fewer than for
+    full attention; keys and values are stored (block + window - 1) / block times.
     """
 
     def __init__(self, window: int, scale: float = 1.0, **kwargs):
@@ -129,7 +130,7 @@ class LocalScores(_Local):
 
 @register
 class LocalMix(_Local):
-    """Means of values by the weights of LocalScores' windows, the skew undone.
+    """Weighted sums of values over LocalScores' windows, with the skew undone.
 
     [weights (batch * heads, blocks, block, window), values (batch, heads, num_tokens, d)] to
     (batch, heads, num_tokens, d).

@@ -1,4 +1,4 @@
-"""Block functions of which the backbones are made. Each appends leaf layers to a Functional graph.
+"""The blocks that the backbones consist of. Each function appends leaf layers to a Functional graph.
 
 The trunk is (batch, 1, num_tokens, hidden_dim): Dense layers act on its last axis, depthwise convolutions over time are
 DepthwiseConv2D of height 1, and neither needs a reshape around it.
@@ -22,7 +22,7 @@ HRF_BOTH = ("first", "second")
 
 
 class Builder:
-    """Appends the layers of one network: its settings, and a start for every layer from the seed and the layer's name."""
+    """Appends the layers of one network: holds its settings and seeds every layer from the seed and the layer's name."""
 
     def __init__(self, config: ModelConfig, features: FeatureConfig, seed: int):
         self.config = config
@@ -38,14 +38,14 @@ class Builder:
         return keras.initializers.GlorotUniform(self.layer_seed(name))
 
     def apply(self, layer: keras.layers.Layer, inputs):
-        """The output of `layer`: the one place where the layers of a network are called, for subclasses to override."""
+        """The output of `layer`. All layers of a network are called here, so that subclasses can override it."""
         return layer(inputs)
 
     def dense(self, x, units: int, name: str, role: str = "", activation=None):
         """A Dense, factorized where the settings say so, over the last axis of `x`.
 
         Args:
-          role: what the layer is to HRF (one of `hrf_where`); empty: only an override reaches it.
+          role: the layer's name in `hrf_where`; empty: only an override factorizes it.
         """
         expansion, hrf = self._expansion(name, role), self.config.hrf
         activation = ACTIVATION_FUNCTIONS.get(activation, activation)
@@ -64,7 +64,7 @@ class Builder:
         return self.config.hrf.expansion if role in self.hrf_roles else 0
 
     def check_overrides(self) -> None:
-        """Raises ConfigError for an override that matched none of the layers made."""
+        """Raises ConfigError for an override that matched no layer."""
         if self.unmatched_overrides:
             pattern = sorted(self.unmatched_overrides)[0]
             raise ConfigError(f"hrf override '{pattern}' matches no Dense layer of {self.config.backbone}.")
@@ -76,7 +76,7 @@ class Builder:
         return self.apply(keras.layers.Activation(ACTIVATION_FUNCTIONS[self.config.activation], name=name), x)
 
     def dropout(self, x, name: str, rate: float | None = None):
-        # "stateful" draws from a generator that a checkpoint can hold; Keras' default would start anew on resuming.
+        # "stateful" draws from a generator that a checkpoint can store; Keras' default would restart on resuming.
         rate = self.config.dropout if rate is None else rate
         return self.apply(keras.layers.Dropout(rate, seed=self.layer_seed(name), rng_type="stateful", name=name), x)
 
@@ -88,7 +88,7 @@ def stem(b: Builder, x):
         name = f"stem_conv_{i}"
         conv = keras.layers.Conv2D(channels, 3, 2, "same", use_bias=False, kernel_initializer=b.glorot(name), name=name)
         x = b.apply(keras.layers.BatchNormalization(epsilon=1e-5, name=f"stem_bn_{i}"), b.apply(conv, x))
-        # ReLU fuses into the convolution; swish would keep three copies of the widest tensor in the arena.
+        # ReLU fuses into the convolution; swish would need three copies of the widest tensor in the arena.
         x = b.apply(keras.layers.ReLU(name=f"stem_relu_{i}"), x)
     x = b.apply(keras.layers.Reshape((1, x.shape[1], x.shape[2] * x.shape[3]), name="stem_tokens"), x)
     return b.dropout(b.dense(x, b.config.hidden_dim, "stem_out"), "stem_dropout")
@@ -121,7 +121,7 @@ def local_attention(b: Builder, x, name: str, window: int):
 
 
 def heads(b: Builder, x, name: str):
-    """Queries, keys and values of all heads, (batch, num_heads, num_tokens, head_dim) each."""
+    """Queries, keys and values of all heads, each (batch, num_heads, num_tokens, head_dim)."""
     num_tokens, dim = x.shape[2:]
     shape = num_tokens, b.config.num_heads, dim // b.config.num_heads
 
@@ -134,12 +134,12 @@ def heads(b: Builder, x, name: str):
 
 
 def attention_weights(b: Builder, scores, name: str):
-    """Softmax over the last axis of the scores, and dropout of whole weights; of the scores' shape."""
+    """Softmax over the last axis of the scores, and dropout of attention weights; same shape."""
     return b.dropout(b.apply(keras.layers.Softmax(name=f"{name}_weights"), scores), f"{name}_weight_dropout")
 
 
 def merge_heads(b: Builder, x, name: str):
-    """(batch, num_heads, num_tokens, head_dim) to (batch, 1, num_tokens, dim), and the projection after it."""
+    """Joins the heads, (batch, num_heads, num_tokens, head_dim) to (batch, 1, num_tokens, dim), and projects."""
     num_heads, num_tokens, head_dim = x.shape[1:]
     x = b.apply(keras.layers.Permute((2, 1, 3), name=f"{name}_merge_order"), x)
     x = b.apply(keras.layers.Reshape((1, num_tokens, num_heads * head_dim), name=f"{name}_merge"), x)
@@ -170,8 +170,8 @@ def residual(b: Builder, x, change, name: str):
 def pool(b: Builder, x):
     """(batch, 1, num_tokens, dim) to one vector.
 
-    `mean`: (batch, dim), over time. `attention`: a mean weighted by a learned score. `statistics`: that and the standard
-    deviation from it, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
+    `mean`: (batch, dim), over time. `attention`: a mean weighted by a learned score. `statistics`: that mean and the
+    standard deviation, (batch, 2 dim) (attentive statistics, Okabe et al. 2018, arXiv 1803.10963).
     """
     if b.config.pooling == "mean":
         return b.apply(keras.layers.GlobalAveragePooling2D(name="pool"), x)

@@ -1,4 +1,4 @@
-"""Conformer (Gulati et al. 2020, arXiv 2005.08100) without relative positions: the convolution orders the tokens."""
+"""Conformer (Gulati et al. 2020, arXiv 2005.08100) without relative positions: the convolutions encode the order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def block(b: blocks.Builder, x, name: str):
 
 
 def half_step(b: blocks.Builder, x, name: str):
-    """The feed-forward network's residual step, taken by half."""
+    """The feed-forward network with half a residual step."""
     change = blocks.feed_forward(b, b.norm(x, f"{name}_norm"), name)
     return blocks.residual(b, x, b.apply(Scale(0.5, name=f"{name}_half"), change), name)
 

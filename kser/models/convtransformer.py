@@ -1,6 +1,6 @@
 """ConvTransformer: strided convolutions that shorten the clip, then a Transformer encoder (Vaswani et al. 2017).
 
-The front is Conv2D, BatchNorm, ReLU, after Speech-Transformer (Dong et al. 2018); the blocks normalize before each part
+The stem is Conv2D, BatchNorm, ReLU, as in Speech-Transformer (Dong et al. 2018); the blocks normalize before each sublayer
 (`norm_position="pre"`, Xiong et al. 2020, arXiv 2002.04745, with one more norm at the end) or after it ("post").
 """
 

@@ -1,4 +1,4 @@
-"""High-rank factorization (HRF): a Dense layer trained as a product of matrices and deployed as the Dense it equals."""
+"""High-rank factorization (HRF): a Dense layer trained as a product of matrices, deployed as the equal plain Dense."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kser.errors import ConfigError, FoldError
 from kser.models.hrf_starts import start_factors, start_generator
 from kser.models.layers import register
 
-# What the Dense of a fold takes over from its HRFDense, beside the initializers.
+# Attributes that the folded Dense takes over from its HRFDense, besides the initializers.
 _DENSE_SETTINGS = (
     *("units", "activation", "use_bias", "kernel_regularizer", "bias_regularizer", "activity_regularizer"),
     *("kernel_constraint", "bias_constraint", "name", "trainable"),
 )
-# Share of the largest output by which rounding may part a layer from its fold; the second in half precision.
+# Largest difference between a layer and its fold by rounding, relative to the largest output; second: half precision.
 _MAX_DIFFERENCE, _MAX_DIFFERENCE_HALF = 1e-4, 5e-2
 _CHECKED_ROWS = 8
 
@@ -29,26 +29,27 @@ class HRFDense(keras.layers.Dense):
     """A Dense layer that trains its kernel as a product of matrices (HRF, arXiv 2411.09339) and folds to a plain Dense.
 
     `y = activation(x W + b)` as in `keras.layers.Dense`, with `W = W1 W2`, `W1: (d_in, r)`, `W2: (r, units)` and
-    `r = expansion * d_in`. With `depth` above 1 more factors `(r, r)` stand between the two. Nothing nonlinear stands
-    between the factors: the layer always equals the Dense that `folded` returns, and learns no function that a Dense could
-    not; only its path through training differs. It costs training time and memory, and nothing once it is folded.
+    `r = expansion * d_in`. With `depth` above 1, more factors `(r, r)` stand between the two. There is no nonlinearity
+    between the factors: the layer always equals the Dense that `folded` returns and cannot represent more functions than a
+    Dense; only its optimization differs. It costs training time and memory, and nothing after the fold.
 
-    All arguments of Dense are taken and mean the same: `kernel_regularizer` and `kernel_constraint` act on the product W,
-    `bias_regularizer` and `bias_constraint` on the bias of the whole layer. A constraint is met by the smallest change of
-    the last factor that gives W its constrained value, to rounding. Products are computed in the variables' dtype, then
-    cast to the compute dtype.
+    The arguments of Dense keep their meaning: `kernel_regularizer` and `kernel_constraint` act on the product W,
+    `bias_regularizer` and `bias_constraint` on the bias of the whole layer. A constraint is applied by the smallest change
+    of the last factor that gives W its constrained value, up to rounding. Products are computed in the variables' dtype,
+    then cast to the compute dtype.
 
     Args:
       expansion: inner width r in multiples of d_in, at least 1.
-      hrf_init: start of the factors. With the first two the layer starts as the Dense with this `kernel_initializer`:
-        `spectral`: W = U S V^T, and S shared out evenly among the n factors: U S^(1/n), S^(1/n), ..., S^(1/n) V^T (Khodak
-        et al. 2021). `identity`: all factors but the last are the identity, which is W. `glorot`: each factor is drawn by
-        Glorot's rule; of `kernel_initializer` only the seed is used. Columns beyond those that hold W start with random
-        numbers in all factors but the last and zeros there: W is unchanged, and every entry gets a gradient.
+      hrf_init: initialization of the factors. With the first two the layer starts as the Dense with this
+        `kernel_initializer`. `spectral`: W = U S V^T, with S divided evenly among the n factors: U S^(1/n), S^(1/n), ...,
+        S^(1/n) V^T (Khodak et al. 2021). `identity`: the last factor is W, all others are the identity. `glorot`: each
+        factor is drawn by Glorot's rule; only the seed of `kernel_initializer` is used. Columns not needed to represent W
+        start with random numbers in all factors but the last, and zeros in the last: W is unchanged, and every entry gets
+        a gradient.
       inner_bias: whether the inserted layers have a bias: `b_total = b1 W2 + b`.
       depth: number of inserted layers, at least 1; there are `depth + 1` factors.
-      form: `product` multiplies the kernels first, `x (W1 W2)`; `layers` applies them in turn, `(x W1) W2`. The same
-        function; the first is much faster where there are more rows in `x` than features.
+      form: `product` multiplies the kernels first, `x (W1 W2)`; `layers` applies one after the other, `(x W1) W2`. The same
+        function; the first is much faster if `x` has more rows than features.
 
     Shapes: dense tensors (..., d_in) to (..., units).
 
@@ -104,7 +105,7 @@ class HRFDense(keras.layers.Dense):
         _check_choice("hrf_init", self.hrf_init, HRF_INIT)
         _check_choice("form", self.form, HRF_FORM)
         if self.inner_bias and not self.use_bias:
-            raise ConfigError("HRFDense cannot have inner_bias=True and use_bias=False: inner biases add up to a bias.")
+            raise ConfigError("HRFDense cannot have inner_bias=True with use_bias=False: inner biases fold to a bias.")
         if self.hrf_init == "glorot" and not isinstance(self.kernel_initializer, keras.initializers.GlorotUniform):
             self._warn("hrf_init='glorot' ignores its kernel_initializer; choose 'spectral' or 'identity' to start from it")
 
@@ -133,7 +134,7 @@ class HRFDense(keras.layers.Dense):
         self.bias = self._add("bias", (self.units,), self.bias_initializer, constraint) if self.use_bias else None
 
     def _add(self, name: str, shape, initializer, constraint=None) -> tf.Variable:
-        # Not cast to the compute dtype when read: the product of rounded factors is off by more than the rounded product.
+        # Not cast to the compute dtype when read: a product of rounded factors has a larger error than a rounded product.
         return self.add_weight(name, shape, initializer=initializer, constraint=constraint, experimental_autocast=False)
 
     def _add_penalties(self) -> None:
@@ -167,8 +168,8 @@ class HRFDense(keras.layers.Dense):
 
     @property
     def kernel(self) -> tf.Tensor:
-        """(d_in, units): the kernel to act with: that of `effective_kernel`, unless another is set in its place, as
-        quantization-aware training does with the rounded one."""
+        """(d_in, units): the kernel that `call` uses: `effective_kernel`, unless another one was set, as quantization-aware
+        training does with the rounded kernel."""
         return self.effective_kernel() if self._kernel_in_place is None else self._kernel_in_place
 
     @kernel.setter
@@ -180,11 +181,11 @@ class HRFDense(keras.layers.Dense):
         return functools.reduce(tf.matmul, self.factors)
 
     def effective_bias(self) -> tf.Tensor:
-        """(units,): the bias of the whole layer, which has one (`use_bias`)."""
+        """(units,): the bias of the whole layer (only with `use_bias`)."""
         return self._inner_bias() + self.bias
 
     def _inner_bias(self) -> tf.Tensor:
-        """What the biases of the inserted layers add to the bias."""
+        """The contribution of the inserted layers' biases to the bias."""
         total = tf.zeros((self.units,), self.dtype)
         for i, inner in enumerate(self.inner_biases, 1):
             total += functools.reduce(tf.matmul, self.factors[i:], inner[tf.newaxis])[0]
@@ -209,10 +210,10 @@ class HRFDense(keras.layers.Dense):
         return tf.cast(values, self.compute_dtype)
 
     def folded(self) -> keras.layers.Dense:
-        """The Dense layer that this one equals: built, with the same name and settings, its weights rounded once.
+        """The equal plain Dense layer: built, with the same name and settings; its weights are rounded once.
 
         Raises:
-          FoldError: the layer has no weights yet, or a subclass computes something else than its factors say.
+          FoldError: the layer has no weights yet, or a subclass computes something else than the product of its factors.
         """
         if not self.built:
             raise FoldError(f"Cannot fold {self.name}: it has no weights yet; build its model or call it on data first.")
@@ -220,7 +221,7 @@ class HRFDense(keras.layers.Dense):
         settings = {name: getattr(self, name) for name in _DENSE_SETTINGS}
         dense = keras.layers.Dense(**settings, kernel_initializer="zeros", dtype=self.dtype_policy)
         dense.build((None, len(kernel)))
-        # Only now: an unseeded one that draws twice gives the same numbers and warns of it.
+        # Set only now: an unseeded initializer that draws twice repeats its numbers and warns.
         dense.kernel_initializer, dense.bias_initializer = self.kernel_initializer, self.bias_initializer
         dense.set_weights([kernel, *bias])
         _require_same_function(self, dense)
@@ -249,7 +250,7 @@ class HRFDense(keras.layers.Dense):
 
 
 def _require_same_function(layer: HRFDense, dense: keras.layers.Dense) -> None:
-    """Of random inputs; a subclass may compute what its factors alone do not say."""
+    """Raises FoldError if layer and fold differ on random inputs: a subclass may not be the product of its factors."""
     rows = np.random.default_rng(0).standard_normal((_CHECKED_ROWS, layer.factors[0].shape[0]))
     x = tf.cast(rows, layer.compute_dtype)
     expected, found = (np.asarray(f(x), np.float64) for f in (layer, dense))
@@ -257,7 +258,7 @@ def _require_same_function(layer: HRFDense, dense: keras.layers.Dense) -> None:
     if not np.abs(expected - found).max() <= allowed * np.abs(expected).max():
         raise FoldError(
             f"Cannot fold {layer.name}: {type(layer).__name__} computes something else than the product of its factors; "
-            "give the class a folded() of its own that returns the plain layer."
+            "override folded() in that class to return the plain layer."
         )
 
 

@@ -1,4 +1,4 @@
-"""The starts of HRF's factors: what their product is, and how it is shared out among them."""
+"""Initialization of HRF's factors: their product, and how it is divided among them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def start_factors(kernel: np.ndarray, init: str, rank: int, depth: int, rng: np.
     """`depth + 1` factors, float64: (d_in, rank), (rank, rank), ..., (rank, units); see HRFDense for what `init` means.
 
     Args:
-      kernel: (d_in, units), their product, save for `init` "glorot", which takes only its shape.
+      kernel: (d_in, units), the product of the factors; for `init` "glorot" only its shape is used.
       rank: at least d_in.
     """
     if init == "glorot":
@@ -22,8 +22,8 @@ def start_factors(kernel: np.ndarray, init: str, rank: int, depth: int, rng: np.
 
 
 def start_generator(initializer, kernel: np.ndarray) -> np.random.Generator:
-    """Random numbers for what a start adds to the kernel: by the initializer's seed or, where it has none, by the kernel
-    that it drew, which follows keras.utils.set_random_seed."""
+    """Generator for the random entries beyond the kernel: seeded by the initializer's seed or, without one, by the kernel
+    it drew, which follows keras.utils.set_random_seed."""
     seed = getattr(initializer, "seed", None)
     return np.random.default_rng(zlib.crc32(kernel.tobytes()) if seed is None else seed)
 
@@ -34,20 +34,20 @@ def _glorot(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
 
 
 def _identity_factors(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First, middle and last factor: only the last differs from the identity."""
+    """First, middle and last factor: all identities but the last."""
     identity = np.eye(len(kernel))
     return identity, identity, kernel
 
 
 def _spectral_factors(kernel: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First, middle and last factor: all with the same singular values."""
+    """First, middle and last factor, all with the same singular values."""
     left, singular, right = np.linalg.svd(kernel, full_matrices=False)
     shared = singular ** (1 / (depth + 1))
     return left * shared, np.diag(shared), shared[:, None] * right
 
 
 def _widened(rng, first: np.ndarray, middles: list[np.ndarray], last: np.ndarray, rank: int) -> list[np.ndarray]:
-    """The factors at their full inner width, with the same product."""
+    """The factors extended to their full inner width, with the same product."""
     used, extra = first.shape[1], rank - first.shape[1]
     scale = np.linalg.norm(first) / np.sqrt(first.size)
     result = [np.concatenate([first, scale * rng.standard_normal((len(first), extra))], axis=1)]

@@ -20,7 +20,7 @@ def _compiled(model: keras.Model):
     """The model's inference graph, traced once and kept with the model."""
     if not hasattr(model, "_kser_inference"):
         spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-        # As a concrete function: TensorFlow takes the functions of several models for one that is traced too often.
+        # As a concrete function: otherwise TensorFlow warns of retracing when several models are used.
         function = tf.function(lambda x: model(x, training=False), autograph=False)
         model._kser_inference = function.get_concrete_function(spec)
     return model._kser_inference
@@ -33,6 +33,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def mean_divergence(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Kullback-Leibler divergence in nats of the probabilities of logits (n, num_classes) from wanted ones, over all n."""
+    """Mean Kullback-Leibler divergence in nats of softmax(found) from softmax(wanted), logits (n, num_classes)."""
     log_wanted, log_found = (tf.nn.log_softmax(np.float64(logits)).numpy() for logits in (wanted, found))
     return float((np.exp(log_wanted) * (log_wanted - log_found)).sum(axis=1).mean())

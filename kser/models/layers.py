@@ -1,4 +1,4 @@
-"""The small leaf layers of the backbones, which are flat graphs of such layers."""
+"""Small leaf layers that the backbones' flat graphs consist of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ register = keras.saving.register_keras_serializable(package="kser")
 
 @register
 def hard_swish(x):
-    """`x relu6(x + 3) / 6` (Howard et al. 2019), in the form that TensorFlow Lite knows as one operation."""
+    """`x relu6(x + 3) / 6` (Howard et al. 2019), in the form that TensorFlow Lite converts to one operation."""
     return x * (tf.nn.relu6(x + 3.0) * (1.0 / 6.0))
 
 
@@ -20,8 +20,8 @@ ACTIVATION_FUNCTIONS = {"relu": "relu", "swish": "swish", "hard_swish": hard_swi
 
 @register
 class Deviation(keras.layers.Layer):
-    """[mean, mean of squares] to the standard deviation, `v / sqrt(v + epsilon)` with `v` the variance: RSQRT has an int8
-    kernel, SQRT has none."""
+    """[mean, mean of squares] to the standard deviation `v / sqrt(v + epsilon)`, with `v` the variance. Written with RSQRT,
+    because SQRT has no int8 kernel."""
 
     def __init__(self, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
@@ -38,7 +38,7 @@ class Deviation(keras.layers.Layer):
 
 @register
 class AddPositions(keras.layers.Layer):
-    """Adds the sinusoid of each token's place to (..., num_tokens, dim); `centred`: less its mean over a token."""
+    """Adds sinusoidal position encodings to (..., num_tokens, dim); `centred`: with mean 0 for each token."""
 
     def __init__(self, centred: bool = False, **kwargs):
         super().__init__(**kwargs)
@@ -54,7 +54,7 @@ class AddPositions(keras.layers.Layer):
 
 
 def sinusoid(num_tokens: int, dim: int) -> np.ndarray:
-    """(num_tokens, dim) float64: sines and cosines in turns, `sin(t / 10000^(2i / dim))` (Vaswani et al. 2017)."""
+    """(num_tokens, dim) float64: alternating sines and cosines, `sin(t / 10000^(2i / dim))` (Vaswani et al. 2017)."""
     frequencies = 10000.0 ** (-2 * (np.arange(dim) // 2) / dim)
     angles = np.arange(num_tokens)[:, None] * frequencies
     return np.where(np.arange(dim) % 2 == 0, np.sin(angles), np.cos(angles))
@@ -77,7 +77,7 @@ class Scale(keras.layers.Layer):
 
 @register
 class Split(keras.layers.Layer):
-    """Cuts the axis `axis` into `parts` equal parts, one output each."""
+    """Splits the axis `axis` into `parts` equal outputs."""
 
     def __init__(self, parts: int, axis: int, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Norms over the last axis in the operations that microcontrollers have."""
+"""Norms over the last axis, written in operations that TFLM supports in int8."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import tf_keras as keras
 
 from kser.models.layers import register
 
-# The converter knows an L2 norm by its form and an epsilon below a thousandth; any other becomes a float island.
+# The converter recognizes an L2 norm by its form and an epsilon below 0.001; any other becomes a float island.
 MAX_L2_EPSILON = 9.9e-4
 
 
 class _Norm(keras.layers.Layer):
-    """A norm over the last axis; `epsilon` bounds what it divides by."""
+    """A norm over the last axis; `epsilon` bounds the divisor from below."""
 
     def __init__(self, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
@@ -26,7 +26,7 @@ class _Norm(keras.layers.Layer):
 class LayerNorm(_Norm):
     """`gamma * c / sqrt(mean(c c) + epsilon) + beta` with `c = x - mean(x)`, over the last axis (Ba et al. 2016).
 
-    Written out in operations that all have int8 kernels; Keras' own leaves a float island in the int8 graph. Without
+    Written in operations that all have int8 kernels; Keras' own layer leaves a float island in the int8 graph. Without
     `affine` there is no gamma and no beta.
     """
 
@@ -51,9 +51,9 @@ class LayerNorm(_Norm):
 
 @register
 class L2Norm(_Norm):
-    """`x / |x|` over the last axis: one L2_NORMALIZATION. `epsilon` bounds the mean square, as it does in an RMS norm.
+    """`x / |x|` over the last axis: one L2_NORMALIZATION. `epsilon` bounds the mean square, as in an RMS norm.
 
-    Over 100 values and more it bounds the sum of squares by MAX_L2_EPSILON instead, a smaller bound.
+    For 100 values and more it bounds the sum of squares by MAX_L2_EPSILON instead, which is smaller.
     """
 
     def call(self, inputs):
@@ -62,7 +62,7 @@ class L2Norm(_Norm):
 
 @register
 class WrittenOutRMS(_Norm):
-    """`x / sqrt(mean(x x) + epsilon)` over the last axis, in operations that take 16 bits; L2_NORMALIZATION does not."""
+    """`x / sqrt(mean(x x) + epsilon)` over the last axis, in operations with 16-bit kernels; L2_NORMALIZATION has none."""
 
     def call(self, inputs):
         return inputs * tf.math.rsqrt(tf.reduce_mean(inputs * inputs, -1, keepdims=True) + self.epsilon)
@@ -72,7 +72,7 @@ class WrittenOutRMS(_Norm):
 class RMSNorm(L2Norm):
     """`gamma * x / rms(x)` over the last axis (Zhang & Sennrich 2019), written as `gamma sqrt(d) * l2_normalize(x)`.
 
-    One L2_NORMALIZATION and one MUL on the device where a LayerNorm takes nine nodes. With `center` there is a beta too.
+    One L2_NORMALIZATION and one MUL on the device; a LayerNorm takes nine nodes. With `center` there is a beta too.
     """
 
     def __init__(self, epsilon: float = 1e-5, center: bool = False, **kwargs):
@@ -93,7 +93,7 @@ class RMSNorm(L2Norm):
 
 @register
 class Affine(keras.layers.Layer):
-    """`gamma * x` over the last axis, with `center` also `+ beta`: what an L2 norm lacks to be an RMS norm."""
+    """`gamma * x` over the last axis, with `center` also `+ beta`: turns an L2 norm into an RMS norm."""
 
     def __init__(self, center: bool = False, **kwargs):
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""Backbones by name, each a function that appends its graph to a clip, and the presets that size them."""
+"""Backbones by name, each a function that builds its graph from a clip, and the presets (named sizes)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kser.models.blocks import Builder
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """The function that appends a backbone's graph, the settings it alone reads, and Adam's rate where none is given."""
+    """The function that builds a backbone's graph, the settings only it uses, and its default learning rate."""
 
     logits: Callable
     own_settings: tuple[str, ...]
@@ -25,11 +25,11 @@ class Backbone:
 BACKBONES = {
     "conformer": Backbone(conformer.logits, ("num_layers", "stem_channels", "kernel_size")),
     "convtransformer": Backbone(convtransformer.logits, ("num_layers", "stem_channels", "norm_position")),
-    # Norms after the residuals do not bear the others' rate.
+    # Post-norm blocks do not train at the learning rate of the others.
     "speechformer": Backbone(speechformer.logits, ("stage_layers", "stage_widening", "head_layers"), learning_rate=1e-3),
 }
 
-# Wide where tokens are few: the frame stage alone decides the arena.
+# Wide in the later stages, where tokens are few: the frame stage determines the arena.
 _STAGES = {"backbone": "speechformer", "stage_widening": (1, 2, 1), "activation": "relu", "pooling": "mean"}
 # Sizes of the deployed network: `large` the published one or at least 4 M parameters, `light` at most 250 k, `micro` at
 # most 60 k. Conformer S of Gulati et al. 2020; SpeechFormer-S of Chen et al. 2022.
@@ -64,7 +64,7 @@ PRESETS = {
 
 
 def preset(backbone: str, name: str) -> ModelConfig:
-    """The sizes called `name` of `backbone`.
+    """The preset `name` of `backbone`.
 
     Raises:
       ConfigError: there is no such backbone or preset.
@@ -83,7 +83,7 @@ def _require_backbone(name: str) -> None:
 
 
 def require_own_settings(backbone: str, names) -> None:
-    """Raises ConfigError where a setting in `names` belongs to other backbones only: it would change nothing."""
+    """Raises ConfigError if a setting in `names` is used by other backbones only: it would have no effect."""
     _require_backbone(backbone)
     foreign = {setting for other in BACKBONES.values() for setting in other.own_settings}
     foreign -= set(BACKBONES[backbone].own_settings)
@@ -96,8 +96,8 @@ def require_own_settings(backbone: str, names) -> None:
 def build_model(config: ModelConfig, features: FeatureConfig, num_classes: int, seed: int = 0) -> keras.Model:
     """A flat Functional model from (batch, num_frames, num_mels) normalized log-mel to (batch, num_classes) logits.
 
-    Every layer draws its start from `seed` and its own name, so that two networks that differ in one setting (HRF, say)
-    start from the same values everywhere else.
+    Every layer's initial weights depend on `seed` and its own name, so that two networks that differ in one setting (such as
+    HRF) start with the same weights everywhere else.
 
     Raises:
       ConfigError: there is no such backbone, or an override of HRF matches no layer.
@@ -111,5 +111,5 @@ def build_model(config: ModelConfig, features: FeatureConfig, num_classes: int, 
 
 
 def plain(config: ModelConfig) -> ModelConfig:
-    """The same network without HRF: what folding arrives at."""
+    """The same network without HRF, as the fold yields it."""
     return dataclasses.replace(config, hrf=HRFConfig())

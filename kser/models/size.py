@@ -1,4 +1,4 @@
-"""What a network costs, counted on its Keras graph."""
+"""Cost of a network, counted on its Keras graph."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kser.models.hrf import HRFDense
 
 
 def multiply_accumulates(model: keras.Model) -> int:
-    """Multiply-accumulates of one clip in the matrix ops, as tflite.multiply_accumulates counts them after conversion."""
+    """Multiply-accumulates per clip in the matrix ops, as tflite.multiply_accumulates counts them after conversion."""
     return sum(count(layer) for layer in model.layers for kind, count in _COUNTS.items() if type(layer) is kind)
 
 
 def num_tokens(model: keras.Model) -> tuple[int, ...]:
-    """Lengths of the residual stream from the input on, in tokens, each once."""
+    """The different lengths of the residual stream in tokens, from the input on."""
     return tuple(dict.fromkeys(layer.output_shape[2] for layer in model.layers if isinstance(layer, keras.layers.Add)))
 
 

@@ -1,7 +1,7 @@
 """SpeechFormer (Chen et al. 2022, arXiv 2203.03812): frames, phonemes, words, utterance, each with its own attention span.
 
-Post-norm Transformer layers; between the stages the tokens are averaged in groups, widened and normalized. The windows
-overlap, tokens outside the clip count as zero keys and values, and positions are added to the input of the frame stage's
+Post-norm Transformer layers; between the stages groups of tokens are averaged, widened and normalized. The attention windows
+overlap, keys and values outside the clip are zero, and position encodings are added to the input of the frame stage's
 attention in every layer, not to the residual.
 """
 
@@ -13,24 +13,24 @@ from kser.models import blocks
 from kser.models.layers import AddPositions
 
 STAGES = ("frame", "phoneme", "word", "utterance")
-# Lengths of speech, in milliseconds: what the first three stages attend to, and what their tokens are merged into.
+# In milliseconds: attention windows of the first three stages, and lengths of the merged tokens after each.
 WINDOWS_MS = (50, 400, 2000)
 MERGES_MS = (50, 250, 1000)
 HEAD_DROPOUT = 0.5
 
 
 def merge_sizes(hop_ms: float) -> tuple[int, ...]:
-    """Tokens that each of the three merges averages; 5, 5, 4 at a hop of 10 ms."""
+    """Number of tokens that each of the three merges averages; 5, 5, 4 at a hop of 10 ms."""
     return _in_tokens(MERGES_MS, hop_ms)
 
 
 def windows(hop_ms: float) -> tuple[int, ...]:
-    """Tokens that each of the first three stages attends to, odd; 5, 9, 9 at a hop of 10 ms."""
+    """Attention windows of the first three stages in tokens, odd; 5, 9, 9 at a hop of 10 ms."""
     return tuple(size + 1 - size % 2 for size in _in_tokens(WINDOWS_MS, hop_ms))
 
 
 def _in_tokens(lengths_ms: tuple[int, ...], hop_ms: float) -> tuple[int, ...]:
-    """Each length in tokens of its own stage, rounded down: a stage's token is the merge before it."""
+    """Each length in tokens of its own stage, rounded down; a stage's token is as long as the merge before it."""
     sizes, token_ms = [], hop_ms
     for length_ms, merge_ms in zip(lengths_ms, MERGES_MS, strict=True):
         sizes.append(max(1, int(length_ms / token_ms)))
@@ -58,7 +58,7 @@ def stage(b: blocks.Builder, x, index: int, window: int):
 
 
 def merge(b: blocks.Builder, x, index: int, size: int):
-    """Means of `size` tokens each, zeros filling up the last, a linear layer and a norm; (batch, 1, ceil(n / size), dim)."""
+    """Means of `size` tokens each (zero-padded), a linear layer and a norm; (batch, 1, ceil(n / size), dim)."""
     name = f"merge_{index}"
     num_tokens, dim = x.shape[2:]
     missing = -num_tokens % size
@@ -82,9 +82,9 @@ def trunk(b: blocks.Builder, x):
 
 
 def head(b: blocks.Builder, x, num_classes: int):
-    """Pooling and a linear layer, or the published three, halving the width twice.
+    """Pooling and a linear layer, or the published three layers, which halve the width twice.
 
-    With half of them dropped, the 24 and 12 units that two hidden layers have in a small network learn next to nothing.
+    In a small network two hidden layers have 24 and 12 units; with a dropout of 0.5 they learn next to nothing.
     """
     if b.config.head_layers == 0:
         return blocks.classifier(b, x, num_classes)
@@ -96,7 +96,7 @@ def head(b: blocks.Builder, x, num_classes: int):
 
 
 def logits(b: blocks.Builder, inputs, num_classes: int):
-    """The whole network on a clip (batch, num_frames, num_mels); a linear layer first unless a frame has hidden_dim mels."""
+    """The whole network on a clip (batch, num_frames, num_mels); starts with a linear layer unless num_mels = hidden_dim."""
     num_frames, num_mels = inputs.shape[1:]
     x = b.apply(keras.layers.Reshape((1, num_frames, num_mels), name="frames"), inputs)
     if num_mels != b.config.hidden_dim:

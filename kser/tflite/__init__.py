@@ -1,1 +1,1 @@
-"""What is inside a .tflite file, and the interpreters that run it."""
+"""Reading and writing .tflite files, and the interpreters that run them."""

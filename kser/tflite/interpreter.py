@@ -25,9 +25,9 @@ DEFAULT_ARENA_BYTES = 16 << 20
 
 @contextlib.contextmanager
 def captured_log() -> Iterator[Callable[[], str]]:
-    """Keeps what the process writes to stderr in the block, native code included, and yields a function to read it.
+    """Captures what the process writes to stderr within the block, native code included; yields a function to read it.
 
-    TensorFlow's and TFLM's C++ log past `sys.stderr`, so file descriptor 2 itself is redirected, for all threads.
+    TensorFlow's and TFLM's C++ code bypasses `sys.stderr`, so file descriptor 2 is redirected, for all threads.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as log:
@@ -48,7 +48,7 @@ def captured_log() -> Iterator[Callable[[], str]]:
 
 
 class InterpreterError(ModelFileError):
-    """A model that an interpreter does not load or run; `reason` is why, as the end of a sentence."""
+    """An interpreter does not load or run a model; `reason` is the end of a sentence."""
 
     def __init__(self, name: str, library: str, reason: str):
         super().__init__(f"{name} does not run in {library}: {reason}.")
@@ -57,29 +57,29 @@ class InterpreterError(ModelFileError):
 
 @contextlib.contextmanager
 def _interpreter_errors(library: str, name: str, arena_bytes: int = DEFAULT_ARENA_BYTES) -> Iterator[None]:
-    """Silences an interpreter and turns its failure into one sentence."""
+    """Silences an interpreter and turns its error into one sentence."""
     with captured_log() as log:
         try:
             yield
-        except (RuntimeError, ValueError, TypeError) as error:  # TypeError: of a tensor's type that NumPy does not have
+        except (RuntimeError, ValueError, TypeError) as error:  # TypeError: a tensor type that NumPy does not have
             raise InterpreterError(name, library, _failure_reason(f"{log()}\n{error}", arena_bytes)) from error
 
 
 def _failure_reason(log: str, arena_bytes: int) -> str:
-    """The cause in an interpreter's log; its first complaint when it is none of the usual ones."""
+    """The cause of an error, from an interpreter's log; its first message if it is none of the known ones."""
     missing_op = re.search(r"Didn't find op for builtin opcode '(\w+)'|unresolved custom op: (\w+)", log)
     if missing_op:
         return f"the op {missing_op[1] or missing_op[2]} is missing there"
     if "registration from op code CUSTOM" in log:  # TFLM does not say which
-        return "a custom op is missing there, which bin/doctor names"
+        return "a custom op is missing there (bin/doctor names it)"
     if re.search(r"Failed to (allocate|resize) .*missing: \d+|Too many buffers", log):
         return f"it needs a tensor arena of more than {arena_bytes} bytes"
     complaints = (line.strip() for line in log.splitlines() if not line.startswith(("INFO:", "WARNING:")))
-    return printable(next(filter(None, complaints), "it does not say why")).rstrip(".")
+    return printable(next(filter(None, complaints), "it gives no reason")).rstrip(".")
 
 
 def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """`values` as `tensor` stores them: divided by the scale, rounded half to even, shifted, clipped to its range."""
+    """Quantizes `values` for `tensor`: divided by the scale, rounded half to even, shifted, clipped to its range."""
     if tensor.dtype == "float32":
         return np.asarray(values, np.float32)
     limits = np.iinfo(tensor.dtype)
@@ -88,18 +88,18 @@ def quantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
 
 
 def dequantize(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """The real values, float32, of what `tensor` stores."""
+    """The real values, float32, of stored values of `tensor`."""
     if tensor.dtype == "float32":
         return np.asarray(values, np.float32)
     return (values.astype(np.float32) - tensor.zero_point) * np.float32(tensor.scale)
 
 
 class Runner(ABC):
-    """A model of one input and one output in an interpreter: float features in, float logits out, clip by clip.
+    """A model with one input and one output in an interpreter: float features in, float logits out, clip by clip.
 
     Attributes:
-      input: the tensor (1, ...), for a network of kser's (1, num_frames, num_mels).
-      output: the tensor (1, ...), (1, num_classes).
+      input: the input tensor (1, ...); in kser's networks (1, num_frames, num_mels).
+      output: the output tensor (1, ...); in kser's networks (1, num_classes).
     """
 
     library: str
@@ -108,11 +108,11 @@ class Runner(ABC):
         description = describe(model_bytes, name)
         _check_signature(description, name)
         self._name = name
-        self._model_bytes = bytes(model_bytes)  # the interpreters read the weights in place: keep them alive
+        self._model_bytes = bytes(model_bytes)  # the interpreters read the weights in place, so they must stay alive
         (self.input,), (self.output,) = description.inputs, description.outputs
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Outputs (n, ...) float32 of inputs (n, ...) float32; of a network of kser's, logits (n, num_classes) of features
+        """Outputs (n, ...) float32 of inputs (n, ...) float32; in kser's networks, logits (n, num_classes) of features
         (n, num_frames, num_mels).
 
         Raises:
@@ -140,11 +140,11 @@ class ComputedTensor:
 
 
 class LiteRTRunner(Runner):
-    """TensorFlow Lite for desktops, with its reference kernels.
+    """TensorFlow Lite (LiteRT) with its reference kernels.
 
-    The reference kernels (BUILTIN_REF) compute the same bits as TFLM, save that they multiply a Dense layer's scales in
-    float32 and TFLM does in double, which now and then rounds a value otherwise; the default, optimised ones differ from
-    both by up to one step. Only int8 SUM is wrong in them: reduce by a mean instead.
+    The reference kernels (BUILTIN_REF) compute the same bits as TFLM, except that they multiply a Dense layer's scales in
+    float32 and TFLM in double, so that a few values round differently; the default, optimised kernels differ from both by
+    up to one step. Their int8 SUM is wrong: use a mean instead.
     """
 
     library = "TensorFlow Lite"
@@ -168,7 +168,7 @@ class LiteRTRunner(Runner):
         return self._interpreter.get_tensor(self._output_index)
 
     def computed_tensors(self, features: np.ndarray) -> list[ComputedTensor]:
-        """What every node computes, in their order, of features (n, num_frames, num_mels); needs `keep_tensors`."""
+        """The results of all nodes, in order, for features (n, num_frames, num_mels); needs `keep_tensors`."""
         model = parse(self._model_bytes, self._name)
         graph = model.subgraphs[0]
         results = [(op_name(model, op), index) for op in graph.operators for index in items(op.outputs)]
@@ -183,19 +183,19 @@ class LiteRTRunner(Runner):
 
 
 class TFLMRunner(Runner):
-    """TensorFlow Lite Micro on this computer: the interpreter and reference kernels a microcontroller runs.
+    """TensorFlow Lite Micro on this computer: the interpreter and the reference kernels that a microcontroller runs.
 
-    `logits(features)` takes normalized log-mel (n, num_frames, num_mels) float32 to logits (n, num_classes) float32, by the
-    scales of the model's integers; `arena()` tells the bytes of tensor arena in use. It runs in this process, which a
-    damaged model can crash: for one of unknown origin use `evaluate`, `predict` and `check_board`.
+    `logits(features)` maps normalized log-mel (n, num_frames, num_mels) float32 to logits (n, num_classes) float32; it
+    quantizes inputs and dequantizes outputs. `arena()` returns the bytes of tensor arena in use. A damaged model can crash
+    this process: for an untrusted file use `evaluate`, `predict` and `check_board`.
 
     Args:
-      model_bytes: the .tflite, of one input (1, num_frames, num_mels) and one output (1, num_classes).
-      name: what complaints call it.
+      model_bytes: the .tflite, with one input (1, num_frames, num_mels) and one output (1, num_classes).
+      name: name of the model in error messages.
       arena_bytes: size of the tensor arena.
 
     Raises:
-      ModelFileError: no such model, one that TensorFlow Lite Micro cannot run, or, of `logits`, features that do not fit.
+      ModelFileError: not such a model, or TensorFlow Lite Micro cannot run it; in `logits`, features of a wrong shape.
 
     Example:
       >>> interpreter = kser.TFLMInterpreter(model_bytes)
@@ -216,17 +216,17 @@ class TFLMRunner(Runner):
         return self._interpreter.get_output(0)
 
     def arena(self) -> ArenaUsage:
-        """What is in use once the model is loaded, whatever arena it was given.
+        """The bytes in use once the model is loaded, however large the given arena is.
 
-        Loading itself can take more, see `smallest_arena_bytes`. A 32-bit board takes less: its pointers are half as long.
+        Loading can need more, see `smallest_arena_bytes`. A 32-bit board needs less, because its pointers are half as long.
         """
         return _arena_usage(self._interpreter)
 
 
 @dataclass(frozen=True)
 class ArenaUsage:
-    """Bytes of tensor arena: `head` for activations and scratch, `tail` for what lives as long as the interpreter, such as
-    the TfLiteEvalTensor that it keeps of `eval_tensors` tensors."""
+    """Bytes of tensor arena: `head` for activations and scratch, `tail` for data that lives as long as the interpreter, such
+    as one TfLiteEvalTensor for each of `eval_tensors` tensors."""
 
     total: int
     head: int
@@ -240,15 +240,15 @@ def _arena_usage(tflm_interpreter) -> ArenaUsage:
         used = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", log()))
         eval_tensors = re.search(r"'TfLiteEvalTensor data' used .* for (\d+) ", log())
     if len(used) < 3 or not eval_tensors:
-        raise RuntimeError("it does not tell its allocations")
+        raise RuntimeError("it does not report its allocations")
     return ArenaUsage(eval_tensors=int(eval_tensors[1]), **{part: int(size) for part, size in used.items()})
 
 
 def trial_run(model_bytes: bytes, name: str = "The model") -> ArenaUsage:
-    """Runs any model once in TFLM, on zeros, and returns what is in use then.
+    """Runs any model once in TFLM on zeros; returns the arena in use afterwards.
 
     Raises:
-      ModelFileError: no TensorFlow Lite model, or, an InterpreterError, one that does not load or run there.
+      ModelFileError: not a TensorFlow Lite model; InterpreterError, a subclass: it does not load or run in TFLM.
     """
     model = parse(model_bytes, name)
     with _interpreter_errors(TFLMRunner.library, name):
@@ -260,9 +260,9 @@ def trial_run(model_bytes: bytes, name: str = "The model") -> ArenaUsage:
 
 
 def smallest_arena_bytes(model_bytes: bytes, name: str = "The model") -> int:
-    """The smallest arena, in steps of 16 bytes, that TFLM loads any model in on this computer.
+    """The smallest arena, in steps of 16 bytes, in which TFLM loads the model on this computer.
 
-    Small models need more to load than they keep: the memory planner's own tables come on top.
+    Small models need more for loading than afterwards, because of the memory planner's own tables.
 
     Raises:
       ModelFileError: as `trial_run`.
@@ -289,7 +289,7 @@ def open_runner(kind: str, model_bytes: bytes, name: str = "The model") -> Runne
 
     Raises:
       ConfigError: another kind.
-      ModelFileError: the model is damaged, has other inputs and outputs than a kser model, or does not run there.
+      ModelFileError: the model is damaged, does not have the inputs and outputs of a kser model, or does not run.
     """
     require_interpreter(kind)
     runner = _RUNNERS[kind](model_bytes, name)
@@ -299,7 +299,7 @@ def open_runner(kind: str, model_bytes: bytes, name: str = "The model") -> Runne
 
 
 def require_interpreter(kind: str) -> None:
-    """Raises ConfigError unless `open_runner` knows the kind."""
+    """Raises ConfigError for a kind that `open_runner` does not know."""
     if kind not in _RUNNERS:
         raise ConfigError(f"There is no interpreter '{kind}'; known: {', '.join(_RUNNERS)}.")
 

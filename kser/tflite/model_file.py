@@ -1,4 +1,4 @@
-"""The .tflite file: reading and writing it, and the metadata that kser keeps inside.
+"""Reading and writing .tflite files, and kser's metadata inside them.
 
 Schema: https://github.com/tensorflow/tensorflow/blob/v2.16.2/tensorflow/lite/schema/schema.fbs
 """
@@ -18,7 +18,7 @@ FILE_IDENTIFIER = b"TFL3"
 METADATA_NAME = b"kser"
 METADATA_VERSION = 1
 BUFFER_ALIGNMENT = 16
-# No board has more flash, and a .tflite is a flatbuffer, whose offsets end at 2 GB.
+# No board has more flash, and the offsets of a flatbuffer end at 2 GB.
 MAX_MODEL_BYTES = 64 << 20
 
 
@@ -34,30 +34,33 @@ TYPE_NAMES = _names(schema.TensorType)
 
 
 def read_model_file(path: str) -> bytes:
-    """The bytes of a file that may be a model; one that is longer than a model can be is not read.
+    """The bytes of a file that may be a model; a file larger than MAX_MODEL_BYTES is not read.
 
     Raises:
-      ModelFileError: missing, unreadable, or too long.
+      ModelFileError: the file is missing, unreadable, or too large.
     """
     try:
         with open(path, "rb") as file:
-            # A device has no size and can be endless.
+            # A device file has no size and can be endless.
             too_long = os.fstat(file.fileno()).st_size > MAX_MODEL_BYTES
             content = b"" if too_long else file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from error
     if too_long or len(content) > MAX_MODEL_BYTES:
-        raise ModelFileError(f"{path} is longer than {MAX_MODEL_BYTES >> 20} MB: no board here has flash for such a model.")
+        raise ModelFileError(
+            f"{path} is longer than {MAX_MODEL_BYTES >> 20} MB; no supported board has flash for such a model."
+        )
     return content
 
 
 def parse(model_bytes: bytes, name: str = "The model") -> schema.ModelT:
     """The model as objects of the flatbuffer schema. `name` is what error messages call the file.
 
-    Neither interpreter verifies a file, both crash on a truncated one: nothing that `parse` refuses may reach them.
+    Neither interpreter verifies a file, and both crash on a truncated one: so a file that `parse` refuses must not reach
+    them.
 
     Raises:
-      ModelFileError: not a TensorFlow Lite model, truncated, or with indices that point nowhere.
+      ModelFileError: not a TensorFlow Lite model, truncated, or with invalid indices.
     """
     if not model_bytes:
         raise ModelFileError(f"{name} is empty.")
@@ -74,7 +77,7 @@ def parse(model_bytes: bytes, name: str = "The model") -> schema.ModelT:
 
 
 class _StrictBytes(bytes):
-    """Bytes whose slices never end beyond the last byte: a plain slice hides that a string was cut off."""
+    """Bytes that refuse slices beyond the last byte: a plain slice would hide that a string is truncated."""
 
     def __getitem__(self, key):
         if isinstance(key, slice) and key.stop is not None and key.stop > len(self):
@@ -83,7 +86,7 @@ class _StrictBytes(bytes):
 
 
 def items(vector) -> tuple[int, ...]:
-    """A vector of integers, which the generated parser gives as None when it is empty."""
+    """A vector of integers; the generated parser gives None for an empty one."""
     return () if vector is None else tuple(int(item) for item in vector)
 
 
@@ -96,7 +99,9 @@ def _indices_in_range(model: schema.ModelT) -> bool:
         return (
             below((t.buffer for t in graph.tensors), len(model.buffers))
             and below((op.opcodeIndex for op in graph.operators), len(model.operatorCodes))
-            and below((i for op in graph.operators for i in items(op.inputs)), count, lowest=-1)  # -1: optional, left out
+            and below(
+                (i for op in graph.operators for i in items(op.inputs)), count, lowest=-1
+            )  # -1: an optional tensor that is left out
             and below((i for op in graph.operators for i in items(op.outputs)), count)
             and below([*items(graph.inputs), *items(graph.outputs)], count)
         )
@@ -106,10 +111,10 @@ def _indices_in_range(model: schema.ModelT) -> bool:
 
 
 class _AlignedBuilder(flatbuffers.Builder):
-    """Puts byte vectors on 16-byte boundaries, as the schema's `force_align` demands and generated Python code does not.
+    """Aligns byte vectors to 16 bytes, as the schema's `force_align` demands; generated Python code does not do it.
 
-    Optimised kernels on microcontrollers load weights 16 bytes at a time; TensorFlow's own converter rewrites its
-    result through the unaligned Python code.
+    Optimised kernels on microcontrollers load weights 16 bytes at a time; TensorFlow's own converter writes its result with
+    the unaligned Python code.
     """
 
     def StartVector(self, element_size, num_elements, alignment):  # noqa: N802 (overrides flatbuffers' name)
@@ -127,12 +132,12 @@ def pack(model: schema.ModelT) -> bytes:
 
 
 def add_metadata(model_bytes: bytes, metadata: dict) -> bytes:
-    """The model with `metadata` (JSON values) inside, in place of any that kser put there before.
+    """The model with `metadata` (JSON values) stored inside; it replaces earlier metadata of kser.
 
     It is a buffer named "kser" in `Model.metadata`, UTF-8 JSON with a `schema_version`; interpreters ignore it.
 
     Raises:
-      ModelFileError: `model_bytes` is no TensorFlow Lite model.
+      ModelFileError: `model_bytes` is not a TensorFlow Lite model.
     """
     model = parse(model_bytes)
     _metadata_buffer(model).data = np.frombuffer(encode_metadata(metadata), np.uint8)
@@ -140,13 +145,13 @@ def add_metadata(model_bytes: bytes, metadata: dict) -> bytes:
 
 
 def encode_metadata(metadata: dict) -> bytes:
-    """The buffer's content for `metadata`; for what `read_metadata` returned, the bytes it was read from."""
+    """The buffer's content for `metadata`; the inverse of `read_metadata`, to the byte."""
     content = json.dumps({**metadata, "schema_version": METADATA_VERSION}, ensure_ascii=False, allow_nan=False)
     return content.encode("utf-8")
 
 
 def _metadata_buffer(model: schema.ModelT) -> schema.BufferT:
-    """The buffer registered under kser's name, appended empty if there is none."""
+    """The buffer registered under kser's name; appended, empty, if there is none."""
     model.metadata = model.metadata or []
     for entry in model.metadata:
         if entry.name == METADATA_NAME:
@@ -159,10 +164,10 @@ def _metadata_buffer(model: schema.ModelT) -> schema.BufferT:
 
 
 def read_metadata(model_bytes: bytes, name: str = "The model") -> dict:
-    """What `add_metadata` put into the model.
+    """The metadata that `add_metadata` stored in the model.
 
     Raises:
-      ModelFileError: no TensorFlow Lite model, none of kser's metadata, damaged metadata, or of a newer kser.
+      ModelFileError: not a TensorFlow Lite model, or kser's metadata is missing, damaged, or of a newer kser.
     """
     data = _metadata_buffer(parse(model_bytes, name)).data
     if data is None:

@@ -1,4 +1,4 @@
-"""The graph inside a .tflite as kser sees it: nodes, tensors, and what can be counted of them from the file alone."""
+"""The graph inside a .tflite: nodes, tensors, and figures that can be counted from the file alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Tensor:
     """A tensor; real value = scale * (stored value - zero_point).
 
     Attributes:
-      constant: its values are in the file.
-      num_scales: 0 not quantized (`scale` is 0 then), 1 per tensor, more per channel; `scale`, `zero_point` are the first's.
-      dynamic: the converter left a dimension open, which `shape` gives as it was traced.
+      constant: whether its values are stored in the file.
+      num_scales: 0: not quantized (`scale` is 0), 1: per tensor, more: per channel; `scale`, `zero_point` are the first.
+      dynamic: the converter left a dimension open; `shape` has its traced value.
     """
 
     shape: tuple[int, ...]
@@ -40,7 +40,7 @@ class Tensor:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its values; of a type that is not known, at most."""
+        """Size of its values in bytes; of an unknown type, the most that it can be."""
         return self.elements * _ITEM_BYTES.get(self.dtype, 8)
 
 
@@ -48,8 +48,8 @@ class Tensor:
 class Node:
     """An op with its tensors.
 
-    A left-out optional input is None; `adj_x`, `adj_y` are BATCH_MATMUL's, the last three, of rows and columns, those of
-    convolutions and pooling.
+    An omitted optional input is None; `adj_x`, `adj_y` are those of BATCH_MATMUL; the last three, of rows and columns, those
+    of convolutions and pooling.
     """
 
     op: str
@@ -65,7 +65,7 @@ class Node:
 
     @property
     def dtype(self) -> str:
-        """The type of the activations, by the first input or output that is computed."""
+        """The type of the activations: that of the first non-constant input or output."""
         computed = [t for t in (*self.inputs, *self.outputs) if t is not None and not t.constant]
         return computed[0].dtype if computed else ""
 
@@ -75,7 +75,7 @@ class Node:
 
     @property
     def depth(self) -> int:
-        """Multiply-accumulates for an element of a matrix op's output; 0 for other ops, and where shapes are missing."""
+        """Multiply-accumulates per output element of a matrix op; 0 for other ops, and if shapes are missing."""
         if len(self.inputs) < 2 or not all(t is not None and t.shape for t in self.inputs[:2]):
             return 0
         return _DEPTHS[self.op](self) if self.op in _DEPTHS else 0
@@ -108,7 +108,7 @@ def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor
 
 
 def op_name(model: schema.ModelT, op: schema.OperatorT) -> str:
-    """The op's name in the schema, of a custom op the name it has itself."""
+    """The op's name in the schema; for a custom op its own name."""
     return _op_name(model.operatorCodes[op.opcodeIndex])
 
 
@@ -120,12 +120,12 @@ def _op_name(code: schema.OperatorCodeT) -> str:
 
 
 def _builtin(code: schema.OperatorCodeT) -> int:
-    # Files from before 2020 hold the code in the 8-bit field; both are written for ops below 127.
+    # Files from before 2020 have the code in the 8-bit field; both fields are written for ops below 127.
     return max(code.builtinCode, code.deprecatedBuiltinCode)
 
 
 def tensor_of(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
-    """What the schema's object says of a tensor."""
+    """A tensor from the schema's object."""
     quantization = tensor.quantization
     zero_points = items(quantization.zeroPoint) if quantization else ()
     scales = () if quantization is None or quantization.scale is None else quantization.scale
@@ -143,7 +143,7 @@ def tensor_of(model: schema.ModelT, tensor: schema.TensorT) -> Tensor:
 
 
 def printable(text: str) -> str:
-    """A text from an untrusted file, without what could steer a terminal, and not too long."""
+    """A text from an untrusted file, without control characters and not too long."""
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])
 
 
@@ -152,13 +152,13 @@ def _text(content: bytes | None) -> str:
 
 
 def tensors_of(nodes: Iterable[Node]) -> list[Tensor]:
-    """The tensors of a graph, each once, constants included; a tensor is told from others by being another object."""
+    """The tensors of a graph, each once, constants included; tensors are compared by identity."""
     found = {id(t): t for node in nodes for t in (*node.inputs, *node.outputs) if t is not None}
     return list(found.values())
 
 
 def multiply_accumulates(nodes: Iterable[Node]) -> int:
-    """Multiply-accumulates of one inference in the matrix ops: dense, convolutions, products of activations."""
+    """Multiply-accumulates per inference in the matrix ops: dense, convolutions, products of activations."""
     return sum(node.output_elements * node.depth for node in nodes)
 
 
@@ -174,14 +174,14 @@ _DEPTHS: dict[str, Callable[[Node], int]] = {
 def float_islands(inputs: Iterable[Tensor], nodes: Iterable[Node]) -> tuple[str, ...]:
     """Names of the float tensors computed inside a model whose `inputs` are integers.
 
-    A converter leaves them where it cannot quantize, and no error tells.
+    A converter leaves them where it cannot quantize, without an error.
     """
     if any(t.dtype.startswith("float") for t in inputs):
         return ()
     return tuple(t.name for node in nodes for t in node.outputs if t.dtype.startswith("float"))
 
 
-# --- A model as a whole -----------------------------------------------------------------------------------------------
+# --- Whole models -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def describe(model_bytes: bytes, name: str = "The model") -> ModelDescription:
     """Nodes, tensors and sizes of a model, read from the file alone.
 
     Raises:
-      ModelFileError: no TensorFlow Lite model.
+      ModelFileError: not a TensorFlow Lite model.
     """
     model = parse(model_bytes, name)
     graph = model.subgraphs[0]

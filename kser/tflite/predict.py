@@ -1,4 +1,4 @@
-"""Emotions of audio files, by a .tflite alone: all that is needed to know travels in its metadata."""
+"""Emotions of audio files by a .tflite alone: settings and labels come from its metadata."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Prediction:
 
 
 class Predictor:
-    """An untrusted .tflite, a file or its bytes, with the front end it was trained with, as deploy/kser_micro has it (16-bit
-    samples, rounded features), run in a sandbox. A context manager; its end ends the sandbox.
+    """An untrusted .tflite, a file or its bytes, run in a sandbox, with the front end it was trained with in the arithmetic
+    of deploy/kser_micro (16-bit samples, rounded features). A context manager; leaving it ends the sandbox.
 
     Attributes:
-      metadata: what kser put into the file.
-      labels, config, normalization: of it, the names of the classes and the front end.
+      metadata: kser's metadata in the file.
+      labels, config, normalization: class names and front end, from the metadata.
       input, output: the model's tensors.
 
     Raises:
       ConfigError: there is no such interpreter.
-      ModelFileError: no TensorFlow Lite model, without usable metadata of kser, or one that does not run.
+      ModelFileError: not a TensorFlow Lite model, without valid metadata of kser, or it does not run.
     """
 
     def __init__(self, model: str | bytes, interpreter: str = "tflm", limits: Limits = Limits()):  # noqa: B008 (frozen)
@@ -75,7 +75,7 @@ class Predictor:
         self._sandbox.close()
 
     def predict(self, path: str) -> Prediction:
-        """One audio file.
+        """The prediction for one audio file.
 
         Raises:
           AudioError: the file cannot be used.
@@ -83,15 +83,15 @@ class Predictor:
         return self.predict_samples(reading.load(path, self.config.upper_hz), path)
 
     def predict_samples(self, samples: np.ndarray, path: str = "") -> Prediction:
-        """One recording, (num_samples,) float32 in [-1, 1] at 16 kHz, of the file `path`, if it is of one."""
+        """The prediction for a recording (num_samples,) float32 in [-1, 1] at 16 kHz; `path` is its file, if any."""
         clip = reading.fix_clip(samples, self.config)
         probabilities = softmax(self.logits(self.features(reading.to_pcm16(clip))[np.newaxis])[0])
         return Prediction(path, self.labels[int(probabilities.argmax())], probabilities)
 
     def features(self, samples: np.ndarray) -> np.ndarray:
-        """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized: those of a board that hears these samples.
+        """(clip_samples,) int16 to (num_frames, num_mels) float32, normalized, as a board computes them from these samples.
 
-        For a model in int8, which a board can run, they are the board's to the bit once they are quantized.
+        For an int8 model the quantized features are those of the board bit for bit.
         """
         code, codes = feature_code(self.config), board_codes(samples, self.config)
         if self.input.dtype != "int8":
@@ -106,10 +106,10 @@ class Predictor:
 
 
 def audio_files(paths: list[str]) -> Iterator[str]:
-    """The files among `paths` as they are, and for a directory the audio files below it.
+    """`paths`, with every directory replaced by the audio files below it.
 
     Raises:
-      AudioError: a directory holds none.
+      AudioError: a directory contains no audio file.
     """
     for path in paths:
         found = list(find_audio(path)) if os.path.isdir(path) else [path]

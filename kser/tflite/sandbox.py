@@ -1,10 +1,9 @@
-"""An untrusted .tflite, read and run in a child process with limits, which may crash, hang or eat memory.
+"""Reads and runs an untrusted .tflite in a child process with limits; the child may crash, hang or run out of memory.
 
-No interpreter verifies a file: a byte flipped in a shape, an offset or an option makes it crash, hang or write where it
-should not, and Python's own flatbuffer code can be kept busy for hours. So all that looks into the file happens in the
-child, from the first byte to the last logit, and only JSON comes back. A trial run there and the real one here would prove
-less: what a damaged model does depends on the input and on what happens to lie in memory. The way through the pipe costs
-little: a fork once, and for each clip far less than its inference.
+No interpreter verifies a file: a flipped byte in a shape, an offset or an option can make it crash, hang or write out of
+bounds, and can keep Python's flatbuffer code busy for hours. So the file is parsed and run only in the child, which returns
+only JSON. A trial run in the child before the real run in the parent would not be enough: what a damaged model does depends
+on the input and on the content of memory. The overhead is small: one fork, and for each clip far less than its inference.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from kser.errors import KserError, ModelFileError
 from kser.tflite import interpreter, model_file
 from kser.tflite.op_graph import Tensor
 
-# A child whose memory is corrupted must not make the parent read an absurd amount of bytes.
+# A child with corrupted memory must not make the parent read a huge number of bytes.
 _MAX_RESPONSE_BYTES = 64 << 20
-# So many share the time limit of one call; a clip takes tens of milliseconds.
+# Number of clips per call, which share its time limit; a clip takes tens of milliseconds.
 CLIPS_PER_CALL = 32
 
 
 class SandboxError(ModelFileError):
-    """The function did not return: how it ended, as the end of a sentence ("crashes (SIGSEGV)")."""
+    """The function did not return; the message is the end of a sentence, such as "crashes (SIGSEGV)"."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may use. `memory_bytes` is on top of what the process has when it starts."""
+    """Limits of one call. `memory_bytes` is in addition to what the process has when it starts."""
 
     seconds: float = 120.0
     cpu_seconds: int = 60
@@ -48,13 +47,13 @@ class Limits:
 
 
 class Sandbox:
-    """A child process, forked at the first call and again after one that killed it, that runs one function after another.
+    """A child process that runs functions; forked at the first call, and again after a call that killed it.
 
-    The child is a fork: functions need no import and TensorFlow, if loaded, is there. It must not use TensorFlow's own
-    runtime, whose threads a fork leaves behind; the interpreters and the flatbuffer code have none. What a damaged model did
-    to the child's memory without killing it stays until the next one: use a sandbox for one model only.
+    The child is a fork, so functions need no import, and TensorFlow is available if it is loaded. The child must not use
+    TensorFlow's own runtime, whose threads do not survive a fork; the interpreters and the flatbuffer code have none. A
+    damaged model may corrupt the child's memory without killing it: use a sandbox for one model only.
 
-    A context manager; its end ends the child.
+    A context manager; leaving it ends the child.
     """
 
     def __init__(self, limits: Limits = Limits()):  # noqa: B008 (frozen)
@@ -68,11 +67,11 @@ class Sandbox:
         self.close()
 
     def run(self, function: Callable, *arguments):
-        """`function(*arguments)` in the child. The function is one of a module, its result one of JSON's values.
+        """`function(*arguments)` in the child. The function must be defined in a module, its result must be a JSON value.
 
         Raises:
-          ModelFileError: what the function raised as a KserError.
-          SandboxError: it raised anything else, crashed, or passed a limit.
+          ModelFileError: the function raised a KserError.
+          SandboxError: it raised anything else, crashed, or exceeded a limit.
         """
         if self._child is None:
             self._start()
@@ -81,7 +80,7 @@ class Sandbox:
             kind, value = json.loads(self._connection.recv_bytes(_MAX_RESPONSE_BYTES))
         except (EOFError, ConnectionError):
             raise SandboxError(self._ending()) from None
-        except (OSError, ValueError):  # too long, or no JSON: the child may live on
+        except (OSError, ValueError):  # too long, or not JSON: the child may still be running
             self.close()
             raise SandboxError("ends without a result") from None
         if kind == "refused":
@@ -104,7 +103,7 @@ class Sandbox:
         theirs.close()
 
     def _reap(self) -> int:
-        """Waits for the child's end, which its timer brings if nothing else does; returns its exit code."""
+        """Waits for the child's end, at the latest by its own timer; returns its exit code."""
         self._child.join()
         exit_code = self._child.exitcode
         self._connection.close()
@@ -112,7 +111,7 @@ class Sandbox:
         return exit_code
 
     def _ending(self) -> str:
-        """How the child, which has hung up, came to its end."""
+        """How the child ended."""
         number = -self._reap()
         if number == signal.SIGALRM:
             return f"takes longer than {self._limits.seconds:g} s"
@@ -122,11 +121,11 @@ class Sandbox:
 
 
 class SandboxedRunner:
-    """What `interpreter.Runner` is, for an untrusted file or its bytes: the interpreter is open in a sandbox.
+    """An `interpreter.Runner` for an untrusted file or its bytes; the interpreter runs in a sandbox.
 
     Raises:
       ConfigError: there is no interpreter of that kind.
-      ModelFileError: the file cannot be read; of the methods: it is damaged, no kser model, or does not run there.
+      ModelFileError: the file cannot be read; in the methods: it is damaged, not a kser model, or does not run.
     """
 
     def __init__(self, kind: str, model: str | bytes, sandbox: Sandbox):
@@ -136,7 +135,7 @@ class SandboxedRunner:
         self._model = (kind, model if in_memory else model_file.read_model_file(model), self.name)
 
     def metadata(self) -> dict:
-        """What `model_file.add_metadata` put into the file."""
+        """The metadata that `model_file.add_metadata` stored in the file."""
         return self._run(_metadata)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
@@ -163,7 +162,7 @@ class SandboxedRunner:
 
 
 def _serve(connection: Connection, limits: Limits) -> None:
-    """Answers requests until the parent hangs up; then ends past whatever the parent does at its own exit."""
+    """Answers requests until the parent closes the pipe; then exits without the parent's exit handlers."""
     try:
         _close_all_but(connection.fileno())
         _confine(limits)
@@ -180,20 +179,20 @@ def _serve(connection: Connection, limits: Limits) -> None:
 
 
 def _close_all_but(kept: int) -> None:
-    """Whatever else the parent has open is none of the child's business, least of all its own end of the pipe."""
+    """Closes all other open files of the parent, above all the parent's end of the pipe."""
     os.closerange(3, kept)
     os.closerange(kept + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _confine(limits: Limits) -> None:
-    """Silence, no core files, no handlers of the parent's signals, and a limit on the memory that can be asked for."""
+    """Silences the child, disables core files and the parent's signal handlers, and limits memory."""
     faulthandler.disable()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nowhere, descriptor)
-    # A test runner may have put objects of its own there, which write elsewhere.
+    # A test runner may have replaced these objects.
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower_limit(resource.RLIMIT_AS, _address_space() + limits.memory_bytes)
@@ -205,14 +204,14 @@ def _address_space() -> int:
 
 
 def _start_clocks(limits: Limits) -> None:
-    """The kernel ends the process after so many seconds, and after so many of processor time, which it counts in all."""
+    """Has the kernel end the process after so many seconds, or so many seconds of processor time (counted in total)."""
     signal.setitimer(signal.ITIMER_REAL, limits.seconds)
     used = resource.getrusage(resource.RUSAGE_SELF)
     _lower_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + limits.cpu_seconds + 1)
 
 
 def _lower_limit(kind: int, soft: int) -> None:
-    """Sets a soft limit, at most the hard one."""
+    """Sets a soft limit, no higher than the hard one."""
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
@@ -222,7 +221,7 @@ def _answer(function: Callable, arguments: tuple) -> bytes:
         answer = ("value", function(*arguments))
     except KserError as error:
         answer = ("refused", str(error))
-    except BaseException as error:  # whatever damaged data leads to, up to MemoryError and RecursionError
+    except BaseException as error:  # damaged data can raise anything, also MemoryError and RecursionError
         answer = ("failed", type(error).__name__)
     return json.dumps(answer).encode()
 

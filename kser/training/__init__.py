@@ -1,1 +1,1 @@
-"""From a corpus' features to a finished run directory and its scores."""
+"""Training: from the features of a corpus to a finished run directory and its scores."""

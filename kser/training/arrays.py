@@ -1,4 +1,4 @@
-"""Clips of no corpus, as what a training takes: arrays of log-mel, of waveforms, and datasets of tf.data."""
+"""Training and test data without a corpus: arrays of log-mel or waveforms, and tf.data datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kser.config import NO_AUGMENTATION, SAMPLE_RATE_HZ, STAGES, AugmentConfig, 
 from kser.errors import ConfigError
 from kser.training.input_pipeline import EpochBatches, Part, TrainingData
 
-# Stages of augmentation that take kser's own log-mel or the sound it was made of.
+# Augmentation stages that need kser's own raw log-mel or the waveform.
 RAW_STAGES = ("sound", "features")
 
 
@@ -23,21 +23,21 @@ RAW_STAGES = ("sound", "features")
 
 
 def checked(clips, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clips (n, num_frames, num_mels) as float32 and labels as indices (n,), from indices or one-hot rows.
+    """Clips (n, num_frames, num_mels) as float32, and labels as indices (n,), from indices or one-hot rows.
 
     Raises:
-      ConfigError: they are not of this form, not as many, none, not finite, or a label is out of range.
+      ConfigError: wrong shape or type, different lengths, empty, not finite, or a label out of range.
     """
     clips, labels = np.asarray(clips, np.float32), np.asarray(labels)
     if clips.ndim != 3 or len(clips) == 0:
         raise ConfigError(f"Clips must be normalized log-mel (n, num_frames, num_mels), n >= 1, not {clips.shape}.")
     if not np.isfinite(clips).all():
-        raise ConfigError("The clips hold numbers that are not finite; mend or leave out those.")
+        raise ConfigError("The clips contain numbers that are not finite; fix or leave out those clips.")
     return clips, label_indices(labels, len(clips), num_classes)
 
 
 def label_indices(labels, num_clips: int, num_classes: int) -> np.ndarray:
-    """(n,) int64 of labels (n,), or of one-hot rows (n, num_classes); raises ConfigError where they do not fit."""
+    """(n,) int64 from labels (n,) or one-hot rows (n, num_classes); raises ConfigError if they do not fit."""
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == num_classes:
         labels = labels.argmax(1)
@@ -51,10 +51,10 @@ def label_indices(labels, num_clips: int, num_classes: int) -> np.ndarray:
 
 
 def training_data(data, num_classes: int) -> TrainingData:
-    """The training part of a corpus as it is; (clips, labels) as one that is neither normalized nor weighted.
+    """A training part: that of a corpus unchanged, or (clips, labels) as one without normalization and class weights.
 
     Raises:
-      ConfigError: neither, or its labels do not fit the classes.
+      ConfigError: neither of these, or labels that do not fit the classes.
     """
     if isinstance(data, TrainingData):
         if data.num_classes != num_classes:
@@ -78,10 +78,10 @@ def _unchanged(num_mels: int) -> Normalization:
 
 
 def part(data, num_classes: int) -> Part:
-    """What a model is scored on: a part of a corpus, (clips, labels), these with the speakers, or a tf.data.Dataset.
+    """Data to score a model on: a part of a corpus, (clips, labels), (clips, labels, speakers), or a tf.data.Dataset.
 
     Raises:
-      ConfigError: none of these, or its labels do not fit the classes.
+      ConfigError: none of these, or labels that do not fit the classes.
     """
     if isinstance(data, Part):
         label_indices(data.labels, len(data.features), num_classes)
@@ -102,7 +102,7 @@ def _names(count: int) -> tuple[str, ...]:
 
 
 def some_clips(data, count: int) -> np.ndarray:
-    """At most `count` clips (n, num_frames, num_mels) of an array of them, or of anything that is trained on."""
+    """At most `count` clips (n, num_frames, num_mels) of an array of clips or of any training data."""
     if isinstance(data, TrainingData):
         return data.normalized(count)
     if isinstance(data, Part):
@@ -117,10 +117,10 @@ def some_clips(data, count: int) -> np.ndarray:
 
 
 def dataset_batches(dataset: tf.data.Dataset, num_classes: int) -> EpochBatches:
-    """A dataset of batches (clips, labels), each pass over it an epoch; it is read once in advance, to count and check.
+    """A dataset of batches (clips, labels), one epoch long; it is read once in advance to count and check the batches.
 
     Raises:
-      ConfigError: it is empty or without end, or its elements are no such batches.
+      ConfigError: it is empty or infinite, or its elements are not such batches.
     """
     per_epoch = sum(1 for _ in dataset_arrays(dataset, num_classes))
     if per_epoch == 0:
@@ -135,13 +135,13 @@ def dataset_batches(dataset: tf.data.Dataset, num_classes: int) -> EpochBatches:
 
 
 def dataset_arrays(dataset: tf.data.Dataset, num_classes: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches of a dataset as clips and label indices; raises ConfigError where they are none."""
+    """The batches of a dataset as clips and label indices; raises ConfigError for other elements."""
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or [part.shape.rank for part in spec] not in ([3, 1], [3, 2]):
         form = "(batch, num_frames, num_mels) and (batch,) or (batch, num_classes)"
         raise ConfigError(f"A dataset must give batches (clips, labels), {form}.")
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ConfigError("The dataset never ends; give it an end with take(steps), which is then an epoch.")
+        raise ConfigError("The dataset is infinite; limit it to one epoch with take(steps).")
     return (checked(clips, labels, num_classes) for clips, labels in dataset.as_numpy_iterator())
 
 
@@ -151,7 +151,7 @@ def dataset_arrays(dataset: tf.data.Dataset, num_classes: int) -> Iterator[tuple
 def split_of_waveforms(
     train, validation, test, labels: Sequence[str], features: FeatureConfig, augment: AugmentConfig
 ) -> tuple[TrainingData, Part | None, Part]:
-    """Parts of (waveforms, labels) or (waveforms, labels, speakers), normalized as the training part tells."""
+    """Parts from (waveforms, labels) or (waveforms, labels, speakers), normalized by the training part."""
     config = RunConfig(DataConfig("waveforms"), features, augment=augment)
     raw = log_mel(_pair(train)[0], features)
     normalization = estimate_normalization(clip_moments(raw), features.remove_level)
@@ -167,10 +167,10 @@ def split_of_waveforms(
 
 
 def log_mel(waveforms: Sequence[np.ndarray], config: FeatureConfig) -> np.ndarray:
-    """(n, num_frames, num_mels) float32 of n recordings (num_samples,) in [-1, 1] at 16 kHz, of any lengths.
+    """(n, num_frames, num_mels) float32 from n recordings (num_samples,) in [-1, 1] at 16 kHz, of any lengths.
 
     Raises:
-      ConfigError: there are none, or one is not of this form.
+      ConfigError: there are none, or one has a wrong shape or type.
       AudioError: one is too short, silent, or not finite.
     """
     if len(waveforms) == 0:
@@ -180,7 +180,7 @@ def log_mel(waveforms: Sequence[np.ndarray], config: FeatureConfig) -> np.ndarra
 
 
 def samples_of(waveform, name: str, config: FeatureConfig) -> np.ndarray:
-    """A recording as float32, refused like one of a file where it cannot be used; `name` is what a complaint calls it."""
+    """A recording as float32, with the same checks as for files; `name` is used in error messages."""
     samples = np.asarray(waveform)
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise ConfigError(f"{name} must be (num_samples,) floats in [-1, 1] at 16 kHz, not {samples.dtype} {samples.shape}.")
@@ -192,16 +192,16 @@ def samples_of(waveform, name: str, config: FeatureConfig) -> np.ndarray:
 
 
 def without_stages(config: AugmentConfig, stages: Sequence[str]) -> AugmentConfig:
-    """The augmentation without the steps of some stages."""
+    """The augmentation without the steps of these stages."""
     steps = [f"{name}:{strength:g}" for s in STAGES if s not in stages for name, strength in config.steps(s)]
     return dataclasses.replace(config, augment=",".join(steps) or NO_AUGMENTATION)
 
 
 def augmentation(given: str | None, data: TrainingData) -> AugmentConfig:
-    """What is done to these clips: what was asked for, or for None what they were loaded for, or all that can be.
+    """The augmentation of these clips: the given one; for None the one they were loaded with, or all possible default steps.
 
     Raises:
-      ConfigError: a step cannot be done to them.
+      ConfigError: a step is not possible for them.
     """
     own = data.config.augment if data.config else without_stages(AugmentConfig(), RAW_STAGES)
     if given is None:
@@ -210,8 +210,8 @@ def augmentation(given: str | None, data: TrainingData) -> AugmentConfig:
     if not data.config and any(chosen.steps(stage) for stage in RAW_STAGES):
         possible = without_stages(chosen, RAW_STAGES).augment
         raise ConfigError(
-            f"Of augment {given!r} arrays of log-mel can have {possible}; the rest takes kser's own front end."
+            f"Arrays of log-mel can only have {possible} of augment={given!r}; the rest needs kser's own front end."
         )
     if chosen.steps("sound") != own.steps("sound"):
-        raise ConfigError("The sound is augmented when a split is loaded: give its steps to load_split(augment=...) too.")
+        raise ConfigError("Waveforms are augmented when a split is loaded: give these steps to load_split(augment=...) too.")
     return chosen

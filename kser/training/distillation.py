@@ -1,6 +1,6 @@
-"""Distillation: networks trained before, whose answers a new one learns beside the labels (Hinton et al. 2015).
+"""Distillation (Hinton et al. 2015): a network learns the probabilities of teacher networks besides the labels.
 
-Beyer et al. 2022 (arXiv 2106.05237): teachers that see the very clips the pupil sees, augmented and mixed, and patience.
+As in Beyer et al. 2022 (arXiv 2106.05237) the teachers see the same augmented and mixed clips as the student.
 """
 
 from __future__ import annotations
@@ -21,46 +21,50 @@ from kser.training.run_directory import Run, Teacher
 
 
 def open_teachers(run_dirs: Sequence[str], config: RunConfig, corpus: Corpus, split: Split) -> tuple[Teacher, ...]:
-    """The finished runs that are to teach another one, of these settings on this corpus and split.
+    """The finished runs that are the teachers of a run with these settings on this corpus and split.
 
     Raises:
-      RunError: no usable run, or one of another corpus, other labels or features, or one that has learned from speakers who
-        are to choose the new run's best epoch or to test it: it would pass on what it knows of them.
+      RunError: not a usable run; one with another corpus, labels or features; or one that was trained on speakers of the
+        new run's validation or test part, which would leak.
     """
     return tuple(_open_teacher(path, config, corpus, split) for path in run_dirs)
 
 
 def _open_teacher(path: str, config: RunConfig, corpus: Corpus, split: Split) -> Teacher:
     if not _is_run(path):
-        raise RunError(f"{path or 'The empty path'} is no run directory; let --teachers name what bin/train wrote.")
+        raise RunError(
+            f"{path or 'The empty path'} is not a run directory; --teachers takes directories that bin/train wrote."
+        )
     run = run_directory.load(path)
     if not os.path.isfile(run.file(run_directory.METRICS)):
-        raise RunError(f"{path} cannot teach before it is finished; do that with bin/train --resume --run_dir={path}.")
+        raise RunError(
+            f"{path} is not finished and cannot be a teacher yet; finish it with bin/train --resume --run_dir={path}."
+        )
     for what, theirs, ours in (
         ("clips", run.corpus, corpus.fingerprint()),
         ("labels", run.labels, corpus.labels),
         ("features", run.config.features, config.features),
     ):
         if theirs != ours:
-            raise RunError(f"{path} cannot teach this run: it was trained on other {what}. Train a teacher with the same.")
+            raise RunError(f"{path} cannot teach this run: it was trained with other {what}. Train a teacher with the same.")
     _require_ignorance(path, run, config, corpus, split)
     return Teacher(os.path.abspath(path), run_directory.weights_digest(run))
 
 
 def _require_ignorance(path: str, run: Run, config: RunConfig, corpus: Corpus, split: Split) -> None:
-    """Raises RunError unless the teacher's training part held nothing that validates or tests here."""
+    """Raises RunError if the teacher was trained on anything in this run's validation or test part."""
     held_out = {*split.validation_speakers, *split.test_speakers}
     known = sorted(held_out - {*run.validation_speakers, *run.test_speakers})
     if known:
         raise RunError(
-            f"{path} cannot teach this run: it has learned from speaker {known[0]}, who validates or tests here "
+            f"{path} cannot teach this run: it was trained on speaker {known[0]} of this run's validation or test part "
             f"({len(known)} such). Train a teacher with the same --split, --validation_speakers, --select and --seed."
         )
-    # Where speakers do not tell the parts apart, only the very same parts will do.
+    # If parts share speakers, teacher and student must have exactly the same parts.
     shared = held_out & {corpus.utterances[i].speaker for i in split.train}
     if shared and _what_parts(run.config) != _what_parts(config):
         raise RunError(
-            f"{path} cannot teach this run: parts share speakers here, and its parts were others. Train a teacher with the "
+            f"{path} cannot teach this run: parts share speakers, and its parts were different. Train a teacher with the "
             "same --protocol, --split, --validation_speakers, --select and --seed."
         )
 
@@ -71,10 +75,10 @@ def _what_parts(config: RunConfig) -> tuple:
 
 
 def mean_answer(teachers: Sequence[Teacher], normalization: Normalization) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function, for a graph, of clips (batch, num_frames, num_mels) to the teachers' mean probabilities (batch, classes).
+    """A TensorFlow function from clips (batch, num_frames, num_mels) to the teachers' mean probabilities (batch, classes).
 
     Args:
-      normalization: that of the clips; every teacher is given them as it has learned to see them.
+      normalization: that of the clips; for every teacher they are converted to its own normalization.
 
     Raises:
       RunError: the weights of a teacher are missing, damaged, or not those it had when the training began.
@@ -90,14 +94,16 @@ def _is_run(path: str) -> bool:
 
 def _unchanged(teacher: Teacher) -> Run:
     if not _is_run(teacher.run_dir):
-        raise RunError(f"{teacher.run_dir}, which teaches this run, is gone; bring it back, or train this one anew.")
+        raise RunError(f"{teacher.run_dir}, a teacher of this run, is missing; restore it, or train this run again.")
     run = run_directory.load(teacher.run_dir)
     if run_directory.weights_digest(run) != teacher.weights_sha256:
-        raise RunError(f"{teacher.run_dir} has other weights than when it began to teach this run; train this one anew.")
+        raise RunError(
+            f"{teacher.run_dir}, a teacher of this run, has different weights than at its start; train this run again."
+        )
     return run
 
 
 def _answer(model, own: Normalization, given: Normalization, clips: tf.Tensor) -> tf.Tensor:
-    # Each clip's level, where it is removed, has gone before either normalization.
+    # A clip's level, if removed, is subtracted before either normalization.
     clips = (clips * given.std + given.mean - own.mean) / own.std
     return tf.nn.softmax(model(clips, training=False))

@@ -1,4 +1,4 @@
-"""What a model is worth on a part: scores with their intervals, decisions per speaker, and every single prediction."""
+"""Evaluation of a model on a part: scores with confidence intervals, decisions per speaker, and all predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Predictions:
 
     @classmethod
     def from_logits(cls, part, logits: np.ndarray) -> Predictions:
-        """Those of the clips of an `input_pipeline.Part`."""
+        """The predictions for the clips of an `input_pipeline.Part`."""
         return cls(part.utterance_ids, part.speakers, part.labels, softmax(logits))
 
 
@@ -39,8 +39,8 @@ class Predictions:
 class Evaluation:
     """Scores over clips, with 95 % intervals over speakers (`metrics.intervals`).
 
-    Where a decision is made for a speaker, not for a clip, `by_speaker` has the scores over speakers for each of DECIDED_BY.
-    Where the speakers are not known there are no intervals, and `num_speakers` is 0.
+    If a corpus decides per speaker and not per clip, `by_speaker` has the scores over speakers for each of DECIDED_BY. If
+    speakers are unknown there are no intervals, and `num_speakers` is 0.
     """
 
     scores: Scores
@@ -55,7 +55,7 @@ class Evaluation:
 
     @property
     def WA(self) -> float:  # noqa: N802 (the field's name)
-        """Weighted accuracy: the share of clips recognized."""
+        """Weighted accuracy: the share of clips that are classified correctly."""
         return self.scores.WA
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Evaluation:
 
 
 def evaluate_predictions(found: Predictions, decision: str = "utterance") -> Evaluation:
-    """Scores and intervals; also over speakers where `decision` (see Corpus) is "speaker"."""
+    """Scores and intervals; also over speakers if `decision` (see Corpus) is "speaker"."""
     num_classes = found.probabilities.shape[1]
     predicted = found.probabilities.argmax(1)
     by_speaker = {}
@@ -109,9 +109,9 @@ def over_splits(evaluations: Sequence[Evaluation]) -> dict[str, dict[str, float]
 
 
 def write_predictions(path: str, found: Predictions, labels: Sequence[str]) -> None:
-    """One line per clip as CSV: name, speaker, true and recognized label, and the probability of each label.
+    """Writes one line per clip as CSV: name, speaker, true and predicted label, and the probability of each label.
 
-    Nine digits tell any two float32 apart, so that what is read back recognizes the same.
+    Nine digits are exact for float32, so that the values read back give the same predictions.
     """
     with replacing(path) as temporary, open(temporary, "w", newline="", **_ENCODING) as stream:
         writer = csv.writer(stream)

@@ -1,4 +1,4 @@
-"""Quantization-aware training: the epochs in which a network gets used to the rounding that it is deployed with."""
+"""Quantization-aware training: fine-tunes a network with the rounding of its deployed form."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kser.training.trainer import CLIP_NORM, FINAL_LEARNING_RATE, best_row, mean
 
 
 class Tuner:
-    """Trains a model on, at a rate that falls.
+    """Continues the training of a model with a falling learning rate.
 
-    Where `settings.qat_targets` is "network" it learns the probabilities of `teacher`, the network in float (distillation,
-    Hinton et al. 2015), and the best epoch is the one that parts least from them on the validation speakers; else both are a
-    matter of the labels. Without a validation part the last epoch is the best.
+    With `settings.qat_targets` "network" it learns the probabilities of the float network as `teacher` (distillation, Hinton
+    et al. 2015), and the best epoch is the one with the smallest divergence from them on the validation speakers; with
+    "labels" both depend on the labels. Without a validation part the last epoch is kept.
     """
 
     def __init__(
@@ -43,12 +43,12 @@ class Tuner:
         self.step = tf.function(self._train_step, autograph=False)
 
     def run(self, progress) -> list[dict]:
-        """Trains for all epochs and leaves the model with the weights of its best one.
+        """Trains for all epochs; the model then has the weights of the best one.
 
         Args:
           progress: as in `trainer.train`.
         Returns:
-          One row per epoch, with what the model scored before the first as epoch 0.
+          One row per epoch; epoch 0 has the scores before training.
         """
         rows, best = [{"epoch": 0, **self._judge()}], self.model.get_weights()
         progress.start(0, self.epochs, self.batches.per_epoch)
@@ -62,7 +62,7 @@ class Tuner:
         return rows
 
     def _epoch(self, number: int, on_step: Callable[[], None]) -> float:
-        # As further epochs of the training it continues: with shuffles and augmentations that it has not seen.
+        # Epochs count on from the training, so that shuffling and augmentation are new.
         return mean_loss(self.step, self.batches.of(self.config.train.epochs + number - 1), on_step)
 
     def _judge(self) -> dict[str, float]:

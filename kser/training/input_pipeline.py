@@ -1,4 +1,4 @@
-"""Features to the parts a network is scored on and the batches it trains on."""
+"""From features to validation and test parts, and to training batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kser.datasets.protocols import Split
 class Part:
     """The validation or the test part: normalized clips (n, num_frames, num_mels), label indices, speakers, names (n,).
 
-    `speakers` are None where they are not known. `decision` is the corpus' (see `Corpus`).
+    `speakers` is None if unknown. `decision` is that of the corpus (see `Corpus`).
     """
 
     features: np.ndarray
@@ -38,7 +38,7 @@ def label_indices(corpus: Corpus) -> np.ndarray:
 
 
 def evaluation_part(corpus: Corpus, features: Features, indices, normalization: Normalization) -> Part:
-    """The clips `indices` as the network sees them."""
+    """The clips `indices`, normalized."""
     indices = list(indices)
     chosen = [corpus.utterances[i] for i in indices]
     clips = normalization.apply(features.values[indices])
@@ -49,10 +49,10 @@ def evaluation_part(corpus: Corpus, features: Features, indices, normalization: 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingData:
-    """The training part: raw log-mel of all clips and which rows are trained on, label indices (n,), what batches need.
+    """The training part: raw log-mel of all clips, the rows to train on, label indices (n,), and what batches need.
 
-    `variants` (n, num_variants, num_frames, num_mels) are the training clips with their sound augmented. `label_names` and
-    `config` say what the indices mean and how the clips were made; None where they are not kser's own log-mel.
+    `variants` (n, num_variants, num_frames, num_mels) are the training clips with augmented waveforms. `label_names` and
+    `config` are the names of the labels and the log-mel settings; None if the clips are not kser's own log-mel.
     """
 
     features: np.ndarray
@@ -66,11 +66,11 @@ class TrainingData:
     config: RunConfig | None = None
 
     def clip(self, index: np.ndarray) -> np.ndarray:
-        """Training clips (..., num_frames, num_mels) by their index (...)."""
+        """Training clips (..., num_frames, num_mels) by index (...)."""
         return self.features[self.rows[index]]
 
     def normalized(self, count: int | None = None) -> np.ndarray:
-        """All clips, or `count` of them spread evenly, as the network sees them: (count, num_frames, num_mels)."""
+        """All clips, or `count` evenly spaced ones, normalized: (count, num_frames, num_mels)."""
         chosen = np.arange(len(self.rows))
         if count is not None and count < len(chosen):
             chosen = np.linspace(0, len(chosen) - 1, count).astype(int)
@@ -78,14 +78,14 @@ class TrainingData:
 
 
 def class_weights(labels: np.ndarray, num_classes: int, power: float) -> np.ndarray:
-    """(num_classes,) float32 proportional to count^-power, 1 on average over the clips: 0 weighs all alike, 1 balances."""
+    """(num_classes,) float32 proportional to count^-power, 1 on average over the clips; power 0: all equal, 1: balanced."""
     counts = np.maximum(np.bincount(labels, minlength=num_classes), 1).astype(np.float64)
     weights = counts**-power
     return (weights / np.mean(weights[labels])).astype(np.float32)
 
 
 def training_data(corpus: Corpus, features: Features, split: Split, config: RunConfig, cache_dir: str = "") -> TrainingData:
-    """The training part and what is estimated on it alone: normalization and class weights."""
+    """The training part with normalization and class weights, which are estimated on it alone."""
     rows = np.array(split.train)
     labels = label_indices(corpus)[rows]
     weights = class_weights(labels, len(corpus.labels), config.train.class_weight_power)
@@ -98,9 +98,9 @@ def training_data(corpus: Corpus, features: Features, split: Split, config: RunC
 def training_batches(
     data: TrainingData, config: FeatureConfig, augmentation: AugmentConfig, batch_size: int, seed: int, epoch: int
 ) -> tf.data.Dataset:
-    """One epoch of (clips, targets, weights), shuffled and augmented; a function of `seed` and `epoch` alone.
+    """One epoch of (clips, targets, weights), shuffled and augmented; depends only on `seed` and `epoch`.
 
-    The last, smaller batch is dropped where there is a whole one: BatchNorm's statistics would suffer from it.
+    The last, smaller batch is dropped unless it is the only one, because it would distort BatchNorm's statistics.
 
     Returns:
       Dataset of (batch, num_frames, num_mels), (batch, num_classes), (batch,), all float32.
@@ -124,7 +124,7 @@ def training_batches(
             clips, targets = augment_spectrogram.mixup(clips, targets, alpha)
         return clips, targets, example_weights
 
-    # AutoGraph would only read the source again, and need room for temporary files.
+    # AutoGraph is not needed; it would read the source again and write temporary files.
     example, mix = map(tf.autograph.experimental.do_not_convert, (example, mix))
     dataset = tf.data.Dataset.from_tensor_slices(order).map(example)
     return dataset.batch(batch_size, drop_remainder=len(order) >= batch_size).map(mix)
@@ -132,7 +132,7 @@ def training_batches(
 
 @dataclasses.dataclass(frozen=True)
 class EpochBatches:
-    """What a network is trained on: the batches of an epoch, counted from 0, and how many of them there are.
+    """Training data: the batches of an epoch (counted from 0), and their number.
 
     Each is (clips (batch, num_frames, num_mels), targets (batch, num_classes), weights (batch,)), all float32.
     """
@@ -143,7 +143,7 @@ class EpochBatches:
 
 
 def epoch_batches(data: TrainingData, config: RunConfig) -> EpochBatches:
-    """The training part's, shuffled and augmented as the settings say."""
+    """The batches of a training part, shuffled and augmented according to the settings."""
     train = config.train
 
     def of(epoch: int) -> tf.data.Dataset:
@@ -153,13 +153,13 @@ def epoch_batches(data: TrainingData, config: RunConfig) -> EpochBatches:
 
 
 def _on_graph(function: Callable, shape: tuple[int, ...], *indices: tf.Tensor) -> tf.Tensor:
-    """A NumPy read of clips on the graph: what is mapped from the disk is then read clip by clip, not held in memory."""
+    """Reads clips by NumPy from within TensorFlow, so that a memory-mapped file is read clip by clip."""
     clips = tf.numpy_function(function, indices, tf.float32, stateful=False)
     return tf.ensure_shape(clips, (*indices[-1].shape, *shape))
 
 
 def _read_variant(data: TrainingData, index: tf.Tensor) -> tf.Tensor:
-    """The clip as it is or, as likely as each of them, one of its variants."""
+    """The clip or one of its variants, all equally likely."""
     variant = tf.random.uniform((), 0, data.variants.shape[1] + 1, tf.int64)
 
     def read(variant, index):

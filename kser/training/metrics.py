@@ -1,4 +1,4 @@
-"""Scores of a classifier as the speech-emotion literature defines them, and how far they can be trusted."""
+"""Scores of a classifier as the speech-emotion literature defines them, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Scores:
-    """WA: accuracy; UA: mean per-class recall (UAR); F1: mean over classes, plain or weighted by their clips.
+    """WA: accuracy; UA: mean per-class recall (UAR); F1: mean over classes, plain (macro) or weighted by their clips.
 
     `recall`, `precision` and `f1` are per class, nan for a class that does not occur among the true labels.
     `confusion[true, predicted]` counts clips. Means are over the classes that occur among the true labels.
@@ -96,8 +96,8 @@ def _mean_over(values: np.ndarray, present: np.ndarray) -> np.ndarray:
 def intervals(labels, predictions, speakers, num_classes: int, seed: int = 0) -> dict[str, tuple[float, float]]:
     """95 % confidence intervals of METRICS by bootstrap over speakers (Efron 1979; percentile method).
 
-    Speakers, not clips, are drawn with replacement: clips of one voice are right or wrong together, and the question is
-    how other speakers would fare. With a single speaker there is nothing to draw from, and the interval is [0, 1].
+    Speakers, not clips, are drawn with replacement: errors on clips of one speaker are correlated, and the interval is for
+    new speakers. With a single speaker the interval is [0, 1].
 
     Args:
       speakers: (n,) the speaker of each clip.
@@ -113,15 +113,15 @@ def intervals(labels, predictions, speakers, num_classes: int, seed: int = 0) ->
 
 
 def decide_by_speaker(labels, probabilities, speakers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One decision per speaker from all of his clips.
+    """One decision per speaker from all clips of that speaker.
 
     Args:
       labels: (n,) label indices, the same for all clips of a speaker.
       probabilities: (n, num_classes).
       speakers: (n,).
     Returns:
-      Names (s,), true labels (s,), decisions by the mean of the probabilities (s,), and by majority vote (s,), of tied
-      labels the one of the larger mean probability.
+      Names (s,), true labels (s,), decisions by the mean of the probabilities (s,), and by majority vote (s,), with ties
+      broken by the mean probability.
     """
     names, index = np.unique(speakers, return_inverse=True)
     num_classes = probabilities.shape[1]
@@ -129,14 +129,14 @@ def decide_by_speaker(labels, probabilities, speakers) -> tuple[np.ndarray, np.n
     votes = np.zeros((len(names), num_classes))
     np.add.at(votes, (index, probabilities.argmax(1)), 1)
     truth = np.array([labels[index == i][0] for i in range(len(names))])
-    # Means are below 1, so they decide between equal counts and nothing else.
+    # Means are below 1, so they only break ties between equal counts.
     return names, truth, means.argmax(1), (votes + 0.5 * means).argmax(1)
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Expected calibration error (Guo et al. 2017): how far confidence and accuracy lie apart, on average over clips.
+    """Expected calibration error (Guo et al. 2017): mean absolute difference of confidence and accuracy over clips.
 
-    Of (n, num_classes) probabilities, in 15 bins of equal width by the largest of each row.
+    For (n, num_classes) probabilities, in 15 bins of equal width by the largest probability of each row.
     """
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == labels

@@ -1,4 +1,4 @@
-"""A training whose run directory keeps all it needs to be continued where it was killed, to the same bits."""
+"""A training that can be resumed from its run directory after a kill, with bit-identical results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kser.training.trainer import Progress, Trainer, train
 def fit(
     run: Run, data: TrainingData, validation: Part | None, progress: Progress, teacher: Callable | None = None
 ) -> list[dict]:
-    """Trains a run to its configured number of epochs, from the last checkpoint where there is one.
+    """Trains a run to its configured number of epochs, starting from the last checkpoint if there is one.
 
-    The best epoch's averaged weights are kept in the run directory; without a validation part those of the last.
+    The averaged weights of the best epoch are kept in the run directory; without a validation part, of the last.
 
     Args:
-      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
+      teacher: the result of `distillation.mean_answer`; None: no distillation.
     Returns:
       One row per epoch, as of `trainer.train`.
     """
@@ -33,7 +33,7 @@ def fit(
 
 
 class RunKeeper:
-    """Keeps the state of a training, its best weights and its history in a run directory."""
+    """Saves the state of a training, its best weights and its history in a run directory."""
 
     def __init__(self, run: Run, trainer: Trainer):
         self.run = run
@@ -48,7 +48,7 @@ class RunKeeper:
         self.num_epochs = trainer.epoch
 
     def restore(self) -> list[dict]:
-        """Brings the training back to its last checkpoint, if there is one; returns the rows of the epochs done.
+        """Restores the training from its last checkpoint, if there is one; returns the rows of the epochs done.
 
         Raises:
           RunError: the checkpoint or the history is damaged.
@@ -57,14 +57,14 @@ class RunKeeper:
             self.checkpoints.restore_or_initialize()
         except (tf.errors.OpError, ValueError, AssertionError, KeyError) as error:
             where = self.run.file("checkpoint")
-            raise RunError(f"The checkpoint in {where} is damaged; train again into another directory.") from error
+            raise RunError(f"The checkpoint in {where} is damaged; train again into a new directory.") from error
         return run_directory.read_history(self.run, int(self.num_epochs.numpy()))
 
     def best(self, model: keras.Model) -> None:
         run_directory.save_weights(self.run, model)
 
     def epoch(self, rows: list[dict]) -> None:
-        """The checkpoint last: whatever a kill leaves newer than it is written again, with the same values, on resuming.
+        """Saves the checkpoint last: after a kill, files newer than it are written again on resuming, with the same values.
 
         Raises:
           RunError: it cannot be written.
@@ -85,5 +85,5 @@ class RunKeeper:
 
 
 def dropout_generators(model: keras.Model) -> list[tf.random.Generator]:
-    """The state of all dropout: Keras 2 keeps it in a private attribute, and out of its own checkpoints."""
+    """The random state of all dropout layers, which Keras 2 has in a private attribute and not in its checkpoints."""
     return [layer._random_generator._generator for layer in model.layers if isinstance(layer, keras.layers.Dropout)]

@@ -1,4 +1,4 @@
-"""What a run is made from: its corpus, read as the settings say, the features of all clips, and the split."""
+"""The data of a run: corpus, features of all clips, and split, according to the settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kser.training.run_directory import Run
 
 @dataclass(frozen=True)
 class RunData:
-    """The settings of a run, its corpus, the features of all its clips, and the split it is trained on."""
+    """The settings of a run, its corpus, the features of all clips, and the split."""
 
     config: RunConfig
     corpus: Corpus
@@ -27,27 +27,27 @@ class RunData:
     split: Split
 
     def part(self, run: Run, name: str) -> Part:
-        """The part of the split called train, validation or test, as the run's network sees it."""
+        """The part train, validation or test of the split, normalized for the run's network."""
         return evaluation_part(self.corpus, self.features, getattr(self.split, name), run.normalization)
 
     def validation(self, run: Run) -> Part | None:
-        """The part that chooses an epoch; None where it is trained on."""
+        """The validation part, which chooses an epoch; None if the run trains on it."""
         return self.part(run, "validation") if self.split.validation else None
 
 
 def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
-    """Corpus, split and features for the settings of a run, in which `select` is then no longer "auto".
+    """Corpus, split and features for the settings of a run; in the result `select` is no longer "auto".
 
     Raises:
-      DatasetError: the corpus or one of its files cannot be used, or the test part is known from training.
+      DatasetError: the corpus or one of its files cannot be used, or the test part leaks into training.
     Warns:
-      KserWarning: the corpus differs from the published one, or its validation part cannot be trained on.
+      KserWarning: the corpus differs from the published one, or its validation part cannot be used for training.
     """
     data = config.data
     corpus, features = _load(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, config, paths.cache_dir)
     if data.eval_dataset:
         if data.protocol or data.split != 1:
-            raise ConfigError("With --eval_dataset all of it is tested on, in one split; leave out --protocol and --split.")
+            raise ConfigError("--eval_dataset tests on the whole corpus, in one split; leave out --protocol and --split.")
         there, there_features = _load(data.eval_dataset, "", paths.eval_data_dir, "", config, paths.cache_dir)
         corpus, features = train_here_test_there(corpus, there), features + there_features
     if data.shuffle_labels:
@@ -58,12 +58,12 @@ def load_run_data(config: RunConfig, paths: DataPaths) -> RunData:
 
 
 def divide(corpus: Corpus, features: Features, config: RunConfig) -> RunData:
-    """Which epoch is kept, and the split that follows from it: only what chooses no epoch is trained on.
+    """Which epoch is kept, and the resulting split: the validation part is trained on if it does not choose the epoch.
 
     Raises:
-      DatasetError: there is no such split, or its test part is known from training.
+      DatasetError: there is no such split, or its test part leaks into training.
     Warns:
-      KserWarning: its validation part cannot be trained on.
+      KserWarning: its validation part cannot be used for training.
     """
     select, split = _split(corpus, features, config)
     return RunData(replace(config, train=replace(config.train, select=select)), corpus, features, split)
@@ -81,10 +81,12 @@ def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, 
         check_leaks(corpus, whole, protocol, features.digests)
     except DatasetError as error:
         if train.select == "last":
-            raise DatasetError(f"{error} The validation part is what brings that in: leave out --select=last.") from error
+            raise DatasetError(
+                f"{error} This comes from training on the validation part: leave out --select=last."
+            ) from error
         warnings.warn(
-            f"The validation part of '{corpus.name}' shares sessions with the test part: it is not trained on, it chooses "
-            "the epoch (--select=validation).",
+            f"The validation part of '{corpus.name}' shares sessions with the test part: so it is not used for training but "
+            "to choose the epoch (--select=validation).",
             KserWarning,
             stacklevel=3,
         )
@@ -93,10 +95,10 @@ def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, 
 
 
 def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:
-    """A corpus as it lies in `data_dir` or as a manifest fixes it, with the digests of its clips in that case.
+    """A corpus from `data_dir`, or from a manifest and then with the digests of its clips.
 
     Raises:
-      DatasetError: nothing usable there.
+      DatasetError: there is nothing usable.
     """
     if manifest:
         return read_manifest(manifest, data_dir, name)
@@ -106,7 +108,7 @@ def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[
 def _load(
     name: str, options: str, data_dir: str, manifest: str, config: RunConfig, cache_dir: str
 ) -> tuple[Corpus, Features]:
-    """A corpus mapped to the label set, and its features; the cache holds those of the whole corpus."""
+    """A corpus mapped to the label set, and its features; the cache has those of the whole corpus."""
     whole, digests = read_corpus(name, options, data_dir, manifest)
     features = load_features(whole, config.features, cache_dir)
     if digests:

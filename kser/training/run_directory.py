@@ -1,4 +1,4 @@
-"""The run directory: what a training leaves behind and every later command reads."""
+"""The run directory, which training writes and every later command reads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from kser.errors import KserError, RunError
 from kser.files import replacing, write_bytes, write_text
 from kser.models.presets import build_model
 
-# Raised when an older run directory can no longer be read.
+# Incremented when older run directories can no longer be read.
 FORMAT = 3
 CONFIG, WEIGHTS, HISTORY, METRICS, CONFUSION = "config.json", "weights.h5", "history.csv", "metrics.json", "confusion.png"
 PREDICTIONS = "predictions.csv"
@@ -43,7 +43,7 @@ RECORDED_PACKAGES = (
 
 @dataclass(frozen=True)
 class Teacher:
-    """A run that taught another, and the sha256 of the weights it did that with."""
+    """A teacher run, and the sha256 of its weights when training began."""
 
     run_dir: str
     weights_sha256: str
@@ -51,7 +51,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory and what its config.json says. `corpus` is the fingerprint of the corpus trained on."""
+    """A run directory with the content of its config.json. `corpus` is the fingerprint of the corpus trained on."""
 
     path: str
     config: RunConfig
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Corpus and split, for a person."""
+        """Corpus and split as text."""
         data = self.config.data
         if data.eval_dataset:
             return f"{data.dataset}, tested on {data.eval_dataset}"
@@ -87,19 +87,19 @@ def create(
     """Makes the directory and writes config.json.
 
     Raises:
-      RunError: there is already something at `path`.
+      RunError: `path` exists already.
     """
     require_free(path)
     places = {name: os.path.abspath(place) if place else "" for name, place in dataclasses.asdict(paths).items()}
     speakers = split.validation_speakers, split.test_speakers
-    places["cache_dir"] = ""  # It is the machine's, not the run's.
+    places["cache_dir"] = ""  # A machine's setting, not a run's.
     run = Run(path, config, DataPaths(**places), corpus.fingerprint(), corpus.labels, *speakers, normalization, teachers)
     write_text(run.file(CONFIG), json.dumps(_to_json(run), indent=1) + "\n")
     return run
 
 
 def require_free(path: str) -> None:
-    """Raises RunError unless a new run can be made at `path` without touching anything that is there."""
+    """Raises RunError unless a new run can be made at `path` without changing existing files."""
     if not path:
         raise RunError("A run needs --run_dir, the directory to write to.")
     if os.path.exists(os.path.join(path, CONFIG)):
@@ -128,12 +128,12 @@ def load(path: str) -> Run:
     """Reads a run directory's config.json.
 
     Raises:
-      RunError: there is no run at `path`, it is of another format, or config.json is damaged.
+      RunError: there is no run at `path`, it has another format, or config.json is damaged.
     """
     file = os.path.join(path, CONFIG)
     if not os.path.isfile(file):
         raise RunError(
-            f"{path or 'The empty path'} is no run directory (it has no {CONFIG}); point --run_dir at what bin/train wrote."
+            f"{path or 'The empty path'} is not a run directory (no {CONFIG}); point --run_dir at what bin/train wrote."
         )
     try:
         with open(file, encoding="utf-8") as stream:
@@ -163,18 +163,18 @@ def _from_json(path: str, values: dict) -> Run:
         values["corpus"],
         *(tuple(values[key]) for key in ("labels", "validation_speakers", "test_speakers")),
         Normalization.from_dict(values["normalization"], config.features),
-        tuple(Teacher(**teacher) for teacher in values.get("teachers", ())),  # runs older than teachers have none
+        tuple(Teacher(**teacher) for teacher in values.get("teachers", ())),  # old runs have no teachers
     )
 
 
 def new_model(run: Run) -> keras.Model:
-    """The run's network with its starting weights."""
+    """The run's network with its initial weights."""
     return build_model(run.config.model, run.config.features, len(run.labels), run.config.train.seed)
 
 
 def save_weights(run: Run, model: keras.Model) -> None:
-    """Writes the model's weights as the run's; the old ones stay until the new ones are complete."""
-    # By way of memory: on a full disk HDF5 does not fail to write, it crashes.
+    """Writes the model's weights into the run; the old file stays until the new one is complete."""
+    # Via memory: on a full disk HDF5 crashes instead of raising an error.
     image = io.BytesIO()
     with h5py.File(image, "w") as file:
         hdf5_format.save_weights_to_hdf5_group(file, model)
@@ -192,12 +192,12 @@ def load_model(run: Run) -> keras.Model:
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise RunError(f"{path} is damaged or of another network; train again into another directory.") from error
+        raise RunError(f"{path} is damaged or belongs to another network; train again into another directory.") from error
     return model
 
 
 def weights_digest(run: Run) -> str:
-    """sha256 of the best weights, as a file; raises RunError where there are none."""
+    """sha256 of the weights file; raises RunError if there is none."""
     with open(_weights_file(run), "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 
@@ -218,10 +218,10 @@ def write_history(run: Run, rows: list[dict]) -> None:
 
 
 def read_history(run: Run, num_epochs: int) -> list[dict]:
-    """The first `num_epochs` rows written by `write_history`, numbers exactly as they were.
+    """The first `num_epochs` rows written by `write_history`, with exactly the same numbers.
 
     Raises:
-      RunError: the file is missing, damaged or shorter.
+      RunError: the file is missing, damaged or too short.
     """
     if num_epochs == 0:
         return []

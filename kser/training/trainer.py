@@ -1,4 +1,4 @@
-"""Training: batches to weights, the best epoch chosen by unweighted recall on the validation speakers alone."""
+"""The training loop; the best epoch is chosen by unweighted average recall (UA) on the validation speakers alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from kser.training.metrics import score
 CLIP_NORM = 5.0
 # The cosine schedule ends at this share of the peak learning rate.
 FINAL_LEARNING_RATE = 0.01
-# Share of all steps the weights are averaged over.
+# Share of all steps that the weight average spans.
 AVERAGE_SHARE = 0.05
-# Batches made at a time: enough that the change of turns costs nothing, few enough for any corpus to fit into memory.
+# Batches made at a time: enough that switching costs little, few enough to fit into memory.
 BATCHES_AHEAD = 32
 
 
@@ -36,19 +36,19 @@ def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> keras.o
 
 
 def average_momentum(num_steps: int) -> float:
-    """Of the exponential average of the weights (Polyak & Juditsky 1992), for a horizon of 5 % of the training.
+    """Decay of the exponential average of the weights (Polyak & Juditsky 1992), for a horizon of 5 % of the training.
 
-    The few validation speakers then choose among networks that hardly jump from epoch to epoch, not the luckiest jump.
+    Averaged weights change little from epoch to epoch, so that few validation speakers do not choose a lucky epoch.
     """
     return 1 - 1 / max(1, AVERAGE_SHARE * num_steps)
 
 
 def decay_kernels(model: keras.Model, rate, hrf_decay: str = "product") -> None:
-    """Decoupled weight decay (Loshchilov & Hutter 2019) of the kernels the network acts with.
+    """Decoupled weight decay (Loshchilov & Hutter 2019) of the effective kernels.
 
     A plain kernel shrinks by `rate * W`. With `hrf_decay` "product" the factors of an HRFDense follow the gradient of the
-    same penalty `||W1 W2||^2 / 2` of their product (Khodak et al. 2021, arXiv 2105.01029), so that both networks are held
-    alike; with "factors" each of them shrinks as a plain kernel does.
+    same penalty for their product, `||W1 W2||^2 / 2` (Khodak et al. 2021, arXiv 2105.01029), so that networks with and
+    without HRF are regularized alike; with "factors" each factor shrinks like a plain kernel.
     """
     for layer in model.layers:
         if isinstance(layer, HRFDense):
@@ -80,8 +80,8 @@ class Trainer:
     """The state of a training, and the steps that change it.
 
     Args:
-      model: (batch, num_frames, num_mels) to (batch, num_classes) logits; it is trained in place.
-      teacher: what `distillation.mean_answer` returns; None: the labels alone are learned.
+      model: from (batch, num_frames, num_mels) to logits (batch, num_classes); it is trained in place.
+      teacher: the result of `distillation.mean_answer`; None: no distillation.
     """
 
     def __init__(self, model: keras.Model, batches: EpochBatches, config: TrainConfig, teacher: Callable | None = None):
@@ -97,7 +97,7 @@ class Trainer:
         self.optimizer.build(model.trainable_variables)
         self.loss = keras.losses.CategoricalCrossentropy(from_logits=True)
         self.epoch = tf.Variable(0, dtype=tf.int64)
-        # Nothing here needs AutoGraph, which would take ten times as long to trace.
+        # Not needed, and AutoGraph makes tracing ten times slower.
         self.step = tf.function(self._train_step, autograph=False)
 
     def train_epoch(self, on_step: Callable[[], None]) -> float:
@@ -108,7 +108,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[keras.Model]:
-        """The model with its averaged weights; the trained ones come back when the block ends."""
+        """The model with its averaged weights; the current ones are restored when the block ends."""
         variables = self.model.trainable_variables
         trained = [variable.numpy() for variable in variables]
         self.optimizer.finalize_variable_values(variables)
@@ -130,14 +130,14 @@ class Trainer:
         return loss
 
     def _targets(self, clips, labels):
-        """The labels, smoothed (Szegedy et al. 2016), and what the teachers say of these very clips; (batch, classes)."""
+        """Smoothed labels (Szegedy et al. 2016) mixed with the teachers' probabilities of these clips; (batch, classes)."""
         smoothing, share = self.config.label_smoothing, self.config.teacher_share
         targets = labels * (1 - smoothing) + smoothing / self.batches.num_classes
         return targets if self.teacher is None else (1 - share) * targets + share * self.teacher(clips)
 
 
 def mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
-    """Takes a step for every batch; returns the mean of their losses."""
+    """Takes one step per batch; returns the mean loss."""
     losses = []
     for batch in in_turns(batches):
         losses.append(step(*batch))
@@ -146,9 +146,9 @@ def mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], No
 
 
 def in_turns(batches: Iterable) -> Iterator:
-    """The batches, some made in advance and then given away before the next are made.
+    """The batches, prepared a few at a time, alternating with the training steps.
 
-    Made side by side with the steps, as a prefetch would, they hold these up by three times what they cost themselves.
+    Preparing them in parallel, as prefetch does, slows the steps down by three times the cost of the batches.
     """
     batches = iter(batches)
     while ready := list(itertools.islice(batches, BATCHES_AHEAD)):
@@ -156,7 +156,7 @@ def in_turns(batches: Iterable) -> Iterator:
 
 
 def validate(model: keras.Model, part: Part | None, num_classes: int) -> dict[str, float]:
-    """Loss (cross-entropy in nats) and UA on a part; nothing where there is none."""
+    """Loss (cross-entropy in nats) and UA on a part; empty if there is none."""
     if part is None:
         return {}
     logits = predict_logits(model, part.features)
@@ -165,33 +165,33 @@ def validate(model: keras.Model, part: Part | None, num_classes: int) -> dict[st
 
 
 def best_row(rows: list[dict]) -> dict:
-    """The epoch with the highest validation UA, the lower loss deciding between equals; the last where none validates."""
+    """The epoch with the highest validation UA, ties broken by the lower loss; without validation the last."""
     if "val_UA" not in rows[-1]:
         return rows[-1]
     return max(rows, key=lambda row: (row["val_UA"], -row["val_loss"]))
 
 
 class Progress(Protocol):
-    """Is told how far a training is."""
+    """Receives the progress of a training."""
 
     def start(self, done: int, total: int, steps: int) -> None:
-        """`done` of `total` epochs, of `steps` each, are done."""
+        """`done` of `total` epochs are done; each has `steps` steps."""
 
     def step(self) -> None:
         """A step is done."""
 
     def epoch(self, row: dict) -> None:
-        """An epoch is done, whose scores these are."""
+        """An epoch is done, with these scores."""
 
 
 class Keeper(Protocol):
-    """Keeps what a training arrives at."""
+    """Saves the results of a training."""
 
     def best(self, model: keras.Model) -> None:
         """The model is better than all before it."""
 
     def epoch(self, rows: list[dict]) -> None:
-        """An epoch is done, the last of these rows."""
+        """An epoch is done; its row is the last of these."""
 
 
 class WeightsKeeper:
@@ -205,10 +205,10 @@ class WeightsKeeper:
 
 
 def train(trainer: Trainer, validation: Part | None, keeper: Keeper, progress: Progress, rows=()) -> list[dict]:
-    """Trains to the configured number of epochs; the best one's averaged weights are the keeper's.
+    """Trains to the configured number of epochs; the keeper saves the averaged weights of the best one.
 
     Args:
-      validation: chooses the best epoch; None: it is the last.
+      validation: the part that chooses the best epoch; None: the last epoch is kept.
       rows: those of epochs already done.
     Returns:
       One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
@@ -236,7 +236,7 @@ def fit(
     progress: Progress,
     teacher: Callable | None = None,
 ) -> list[dict]:
-    """Trains the model and leaves it with the best epoch's averaged weights; rows as of `train`."""
+    """Trains the model, which then has the averaged weights of the best epoch; returns rows as `train`."""
     keeper = WeightsKeeper()
     rows = train(Trainer(model, batches, config, teacher), validation, keeper, progress)
     model.set_weights(keeper.weights)

@@ -1,4 +1,4 @@
-"""The jobs the commands run, from files to files: train a run, evaluate it, fold and convert it."""
+"""The jobs of the commands, from files to files: train a run, evaluate it, fold and convert it."""
 
 from kser.workflow.convert import (
     CC_NAME,

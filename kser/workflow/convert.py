@@ -1,4 +1,4 @@
-"""A trained run to the files that a board takes."""
+"""From a trained run to the files for a board."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from kser.workflow.runs import open_run
 
 FLOAT_MODEL_FILE, CC_NAME = "model_float.tflite", "kser_model"
 CONVERSION_FILE, CERTIFICATE_FILE, PARITY_FILE = "conversion.json", "fold.json", "parity.json"
-COMPRESSED = "_compressed"  # what the names of the files of that model end with
+COMPRESSED = "_compressed"  # suffix of that model's file names
 
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """Where a model is to run: `board` (empty: not said), and `project_dir` for a whole project (empty: none).
+    """Deployment target: `board` (empty: none), and `project_dir` for a complete firmware project (empty: none).
 
-    No C++ sources are written for a board that the model does not run on, unless by `force`.
+    No C++ sources are written if the model does not run on the board, unless `force` is set.
     """
 
     board: str = ""
@@ -51,12 +51,12 @@ def fold_and_convert(
     progress=None,
     deployment: Deployment = Deployment(),  # noqa: B008 (frozen)
 ) -> tuple[Run, exporter.Export]:
-    """Folds, rewrites, proves, converts and measures a run's model, and writes the results into the run directory.
+    """Folds, rewrites, checks, converts and scores a run's model, and writes the results into the run directory.
 
-    With bits to compress to so is a second model, where that pays.
+    With bits to compress to, a second, compressed model is written too, if it is smaller.
 
     Args:
-      progress: as in `trainer.fit`; for quantization-aware training, which takes a while.
+      progress: as in `trainer.fit`; for quantization-aware training.
       deployment: with a board the report says whether the model runs there.
     """
     require_passes(passes)
@@ -80,7 +80,7 @@ def fold_and_convert(
 
 
 def _require_possible(deployment: Deployment, settings: QuantizationConfig) -> None:
-    """What cannot be deployed is refused before any work."""
+    """Refuses impossible deployments before any work."""
     from kser.firmware import project
 
     if deployment.board:
@@ -88,7 +88,7 @@ def _require_possible(deployment: Deployment, settings: QuantizationConfig) -> N
     if not deployment.project_dir:
         return
     if not deployment.board:
-        raise ConfigError("--deploy_dir needs the --board that the project is for.")
+        raise ConfigError("--deploy_dir needs --board, the board that the project is for.")
     project.require_shell(deployment.board)
     if settings.quantize not in INT8:
         raise ConfigError(
@@ -110,10 +110,10 @@ def _diagnosis(model_bytes: bytes, board: str) -> dict:
 
 
 def _write_conversion(run: Run, result: exporter.Export, models: dict[str, bytes], with_sources: bool) -> None:
-    """Writes a conversion's files, and removes those of an earlier one that this one does not have.
+    """Writes a conversion's files, and removes those of an earlier conversion that this one does not have.
 
     Args:
-      models: by what the names of their files end with.
+      models: the models by the suffix of their file names.
     """
     files = {
         FLOAT_MODEL_FILE: result.float_model,
@@ -137,7 +137,7 @@ def _write_project(deployment: Deployment, result: exporter.Export) -> None:
 
 
 def runs_on_board(result: exporter.Export) -> bool:
-    """Whether the model runs on the board that it was converted for."""
+    """Whether the model runs on the board it was converted for."""
     from kser.boards.doctor import DOES_NOT_RUN
 
     return result.report["board"]["verdict"] != DOES_NOT_RUN
@@ -163,7 +163,7 @@ def _remove(run: Run, names: Iterable[str]) -> None:
 
 
 def _representative(run: Run, run_data: RunData, settings: QuantizationConfig) -> np.ndarray:
-    """Some clips of the training part, drawn by the run's seed: (n, num_frames, num_mels), normalized."""
+    """Random clips of the training part, by the run's seed: (n, num_frames, num_mels), normalized."""
     order = np.random.default_rng(run.config.train.seed).permutation(len(run_data.split.train))
     chosen = np.array(run_data.split.train)[np.sort(order[: settings.representative_clips])]
     return evaluation_part(run_data.corpus, run_data.features, chosen, run.normalization).features
@@ -172,13 +172,13 @@ def _representative(run: Run, run_data: RunData, settings: QuantizationConfig) -
 def _tune(
     run: Run, run_data: RunData, paths: DataPaths, settings: QuantizationConfig, progress, model, teacher
 ) -> list[dict]:
-    """Quantization-aware training on the run's own training part; its validation speakers, if any, choose the epoch."""
+    """Quantization-aware training on the run's training part; its validation speakers, if any, choose the epoch."""
     data = training_data(run_data.corpus, run_data.features, run_data.split, run.config, paths.cache_dir)
     return Tuner(model, teacher, run.config, data, run_data.validation(run), settings).run(progress)
 
 
 def _write_together(run: Run, files: dict[str, bytes]) -> None:
-    """Replaces the files by name once all of them are on the disk: they describe each other."""
+    """Replaces the files by name after all have been written, because they describe each other."""
     with contextlib.ExitStack() as stack:
         for name, data in files.items():
             temporary = stack.enter_context(replacing(run.file(name)))

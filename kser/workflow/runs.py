@@ -1,4 +1,4 @@
-"""A run that is there: opened with the corpus it was trained on, and scored in every form."""
+"""Existing runs: opened with their corpus, and scored before and after conversion."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ MODELS = ("keras", "folded", "tflite", "tflm")
 
 
 def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, RunData]:
-    """A run and the corpus it was trained on; `paths` name where things lie now, empty: where they were.
+    """A run and the corpus it was trained on; empty `paths`: those of the training.
 
     Raises:
-      RunError: no usable run, or the corpus there is another than the run was trained on.
+      RunError: not a usable run, or its corpus is not the one it was trained on.
     """
     run = run_directory.load(run_dir)
     paths = where(run, paths)
     run_data = load_run_data(run.config, paths)
     if run_data.corpus.fingerprint() != run.corpus:
         raise RunError(
-            f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than lie in {paths.data_dir}; "
+            f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than those in {paths.data_dir}; "
             "point --data_dir at the same files."
         )
     return run, run_data
 
 
 def where(run: Run, paths: DataPaths) -> DataPaths:
-    """The places given, and for those not given the run's own."""
+    """The given paths; for those not given, the run's own."""
     return DataPaths(**{name: place or getattr(run.paths, name) for name, place in dataclasses.asdict(paths).items()})
 
 
 def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
-    """Scores one form of a run's model (one of MODELS) on the held-out speakers."""
+    """Scores a run's model in one form (one of MODELS) on the held-out speakers."""
     if kind not in MODELS:
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, run_data = open_run(run_dir, paths)
@@ -59,7 +59,7 @@ def _converted(run: Run, part: Part) -> str:
 
     Raises:
       RunError: there is none yet.
-      ModelFileError: it is another run's.
+      ModelFileError: it belongs to another run.
     """
     path = run.file(MODEL_FILE)
     if not os.path.isfile(path):
@@ -67,7 +67,7 @@ def _converted(run: Run, part: Part) -> str:
     with Sandbox() as sandbox:
         shapes = tuple(tensor.shape for tensor in SandboxedRunner("tflm", path, sandbox).tensors())
     if shapes != ((1, *part.features.shape[1:]), (1, len(run.labels))):
-        raise ModelFileError(f"{path} is no model of its run; write it again with bin/fold_and_convert.")
+        raise ModelFileError(f"{path} does not belong to its run; write it again with bin/fold_and_convert.")
     return path
 
 

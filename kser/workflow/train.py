@@ -1,4 +1,4 @@
-"""Runs made and continued: on one split, or on all of a protocol."""
+"""Starts and resumes runs: on one split, or on all splits of a protocol."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SUMMARY_FILE = "summary.json"
 def train_new(
     run_dir: str, config: RunConfig, paths: DataPaths, progress, teacher_dirs: Sequence[str] = ()
 ) -> tuple[Run, Evaluation]:
-    """Trains a new run, taught by those in `teacher_dirs` where there are any, and scores it on the held-out speakers."""
+    """Trains a new run, with those in `teacher_dirs` as teachers, and scores it on the held-out speakers."""
     run_directory.require_free(run_dir)
     _require_network(config)
     run_data = load_run_data(config, paths)
@@ -50,12 +50,12 @@ def train_new(
 
 
 def _require_network(config: RunConfig) -> None:
-    """Settings that make no network are refused before anything is read or written; its weights are not used."""
+    """Refuses settings that make no network, before anything is read or written."""
     build_model(config.model, config.features, num_classes=2)
 
 
 def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
-    """Continues a run where it was killed; a finished one is only scored again."""
+    """Resumes an interrupted run; a finished one is only scored again."""
     run, run_data = open_run(run_dir, paths)
     data = training_data(run_data.corpus, run_data.features, run_data.split, run.config, paths.cache_dir)
     return _train(run, run_data, data, progress)
@@ -78,9 +78,9 @@ def _train(run: Run, run_data: RunData, data, progress) -> tuple[Run, Evaluation
 def train_all_splits(
     run_dir: str, config: RunConfig, paths: DataPaths, progress, teacher_dirs: Sequence[str] = ()
 ) -> tuple[list[Run], list[Evaluation], Evaluation]:
-    """Trains on every split of the protocol, each a run in `run_dir`/split_K, and pools their predictions.
+    """Trains a run on every split of the protocol, in `run_dir`/split_K, and pools their predictions.
 
-    Each of `teacher_dirs` is such a directory too, its split_K teaching split K.
+    Each of `teacher_dirs` is such a directory too; its split_K is a teacher of split K.
 
     Returns:
       The runs, their evaluations, and that of all predictions together.
@@ -92,7 +92,7 @@ def train_all_splits(
 
 
 def resume_all_splits(run_dir: str, paths: DataPaths, progress) -> tuple[list[Run], list[Evaluation], Evaluation]:
-    """Goes on where `train_all_splits` was killed, by the settings of its first split; finished splits stay as they are."""
+    """Resumes `train_all_splits` with the settings of its first split; finished splits are not changed."""
     first = run_directory.load(_split_dir(run_dir, 1))
     teacher_dirs = [os.path.dirname(teacher.run_dir) for teacher in first.teachers]
     return _train_splits(run_dir, first.config, where(first, paths), progress, teacher_dirs)
@@ -104,14 +104,14 @@ def _train_splits(
     corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
     numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
     for teacher, number in itertools.product(teacher_dirs, numbers):
-        run_directory.load(_split_dir(teacher, number))  # One that is missing is told now, not after the splits before it.
+        run_directory.load(_split_dir(teacher, number))  # A missing one is reported now, not after the splits before it.
     results = [_train_split(run_dir, config, number, paths, progress, teacher_dirs) for number in numbers]
     runs, evaluations = map(list, zip(*results, strict=True))
     return runs, evaluations, _pool_splits(run_dir, runs, evaluations, corpus.decision)
 
 
 def _pool_splits(run_dir: str, runs: list[Run], evaluations: list[Evaluation], decision: str) -> Evaluation:
-    """Scores the predictions of all splits together, and writes what `_train` writes of each."""
+    """Scores the predictions of all splits together, and writes the same files as `_train` does per split."""
     found = pool([read_predictions(run.file(run_directory.PREDICTIONS)) for run in runs])
     pooled = evaluate_predictions(found, decision)
     summary = {"pooled": pooled.to_dict(), "over_splits": over_splits(evaluations)}
@@ -123,7 +123,7 @@ def _pool_splits(run_dir: str, runs: list[Run], evaluations: list[Evaluation], d
 
 
 def _draw_confusion(path: str, found: Evaluation, labels: tuple[str, ...], title: str) -> None:
-    from kser import plots  # what only scores or converts draws nothing
+    from kser import plots  # loads matplotlib only when something is plotted
 
     plots.save_confusion(path, found.scores, labels, title)
 

@@ -206,8 +206,8 @@ def test_bands_lie_at_the_centres_of_their_triangles():
     ("augment", "words"),
     [
         ("room:0.3", []),
-        ("noise:10,spec:1", ["No step acts on the sound"]),
-        ("none", ["No step acts on the sound"]),
+        ("noise:10,spec:1", ["No augmentation acts on the waveform"]),
+        ("none", ["No augmentation acts on the waveform"]),
         ("room:0.3,mixup:0.2", ["mixup needs a batch of clips and is left out."]),
     ],
 )
@@ -250,5 +250,5 @@ def test_clips_of_the_same_name_are_refused(clips, out):
 
 
 def test_babble_of_a_single_clip_is_refused(clips, out):
-    with pytest.raises(ConfigError, match="babble needs further clips"):
+    with pytest.raises(ConfigError, match="babble mixes in other clips"):
         previews(clips[:1], "babble:5", out)

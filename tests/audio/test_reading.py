@@ -219,7 +219,7 @@ def test_a_git_lfs_pointer_is_told_from_other_texts(tmp_path, name, span):
 def test_a_file_too_large_for_a_clip_of_which_a_part_may_be_read(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
     monkeypatch.setattr(reading, "MAX_BYTES", 30_000)
-    assert "GB, which no clip of speech has; cut it into utterances." in refusal(tmp_path / "a.wav")
+    assert "GB, too large for a clip of speech; cut it into utterances." in refusal(tmp_path / "a.wav")
     assert len(reading.load(str(tmp_path / "a.wav"), span=(0.1, 0.5))) == 6400
 
 
@@ -270,7 +270,7 @@ def test_a_flac_that_does_not_announce_its_length(tmp_path, span):
     if span:
         assert len(reading.load(str(tmp_path / "a.flac"), span=span)) == 6400
     else:
-        assert "its header announces more than memory holds" in refusal(tmp_path / "a.flac")
+        assert "its header announces more samples than fit into memory" in refusal(tmp_path / "a.flac")
 
 
 def test_a_flac_with_some_bytes_changed_is_refused_or_read(speech_data_dir, tmp_path):
@@ -349,7 +349,7 @@ def test_a_silent_recording_can_be_read_but_not_be_used(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8000), SAMPLE_RATE_HZ)
     found = reading.read(str(tmp_path / "a.wav"))
     assert found.seconds == 0.5
-    with pytest.raises(AudioError, match="^the clip is silent; there is no voice in it.$"):
+    with pytest.raises(AudioError, match="^the clip is silent"):
         reading.to_mono(found, "the clip")
 
 
@@ -383,7 +383,7 @@ def test_a_part_that_is_not_there(tmp_path, span):
     soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE_HZ)
     with pytest.raises(AudioError) as error:
         reading.load(str(tmp_path / "a.wav"), span=span)
-    expected = f"{tmp_path}/a.wav lasts 1.0 s and has nothing from {span[0]:g} to {span[1]:g} s."
+    expected = f"{tmp_path}/a.wav lasts 1.0 s and contains nothing from {span[0]:g} to {span[1]:g} s."
     assert str(error.value) == expected
 
 

@@ -21,7 +21,7 @@ def test_missing_product_of_the_arduino_libraries_is_found(findings, monkeypatch
     assert diagnosis.verdict == "does not run"
     (problem,) = [p for p in diagnosis.problems if p.severity == "fatal"]
     assert "Arduino" in problem.what and "BATCH_MATMUL" in problem.what
-    assert problem.where.startswith("2 nodes: ") and "kser brings a kernel" in problem.fix
+    assert problem.where.startswith("2 nodes: ") and "kser has a kernel" in problem.fix
     assert diagnosis.problems[0] is problem
 
 
@@ -69,7 +69,7 @@ def test_dense_per_channel_is_wrong_where_the_library_ignores_it(model_bytes):
         weights.quantization.zeroPoint = np.zeros(count, np.int64)
 
     content = changed(model_bytes, per_channel)
-    assert any("silently computes all channels with the first's" in what for what in fatal(on("nano33ble", content)))
+    assert any("silently uses the first scale" in what for what in fatal(on("nano33ble", content)))
     assert on("esp32", content).verdict == on("esp32", model_bytes).verdict != "does not run"
 
 

@@ -37,11 +37,11 @@ def test_clips_are_needed(board, model, tmp_path):
 
 def test_no_port_is_told(board, model, clip, tmp_path):
     assert_told(board(f"--port={tmp_path}/ttyACM0", model, clip), "There is no port", "plug in the board")
-    assert_told(board("--port=/dev/null", model, clip), "/dev/null is not a serial port")
+    assert_told(board("--port=/dev/null", model, clip), "/dev/null is not a usable serial port")
 
 
 def test_wrong_settings_are_told(board, model, clip, tmp_path):
-    assert_told(board("--port=/dev/null", model, "--baud=99999999999", clip), "no speed of 99999999999 baud")
+    assert_told(board("--port=/dev/null", model, "--baud=99999999999", clip), "do not support 99999999999 baud")
     assert_told(board("--port=/dev/null", model, "--timeout=0", clip), "timeout")
     assert_told(board("--port=/dev/null", f"--model={tmp_path}/none.tflite", clip), "none.tflite cannot be read")
 

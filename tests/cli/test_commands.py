@@ -136,8 +136,8 @@ def test_a_stray_argument(server, command, tmp_path):
         ("--label_set=nowhere", "no label set 'nowhere'; known: 4class"),
         ("--eval_dataset=nowhere", "no corpus 'nowhere'; known: "),
         ("--manifest=missing", "The manifest missing cannot be read"),
-        ("--manifest=/dev/null", "/dev/null is no manifest"),
-        ("--teachers=missing", "missing is no run directory"),
+        ("--manifest=/dev/null", "/dev/null is not a manifest"),
+        ("--teachers=missing", "missing is not a run directory"),
         ("--teacher_share=0.5", "--teacher_share needs --teachers"),
         ("--select=best", "<auto|validation|last>"),
         ("--select=last", "leave out --validation_speakers"),
@@ -157,16 +157,16 @@ def test_a_wrong_setting_of_a_training(train, tmp_path, argument, words):
     ("command", "arguments", "words"),
     [
         ("evaluate", ["--model=onnx"], "<keras|folded|tflite|tflm>"),
-        ("evaluate", [], "is no run directory"),
-        ("evaluate", ["--run_dir=missing"], "missing is no run directory"),
-        ("fold_and_convert", ["--run_dir=missing"], "missing is no run directory"),
+        ("evaluate", [], "is not a run directory"),
+        ("evaluate", ["--run_dir=missing"], "missing is not a run directory"),
+        ("fold_and_convert", ["--run_dir=missing"], "missing is not a run directory"),
         ("fold_and_convert", ["--representative_clips=0"], "representative_clips must be a whole number from 1"),
-        ("fold_and_convert", ["--deploy_dir=new"], "--deploy_dir needs the --board"),
+        ("fold_and_convert", ["--deploy_dir=new"], "--deploy_dir needs --board"),
         ("fold_and_convert", ["--deploy_dir=/dev", "--board=esp32"], "/dev is not an empty directory"),
         ("fold_and_convert", ["--deploy_dir=new", "--board=teensy41"], "no project for the board 'teensy41'"),
         ("fold_and_convert", ["--deploy_dir=new", "--board=esp32", "--quantize=float"], "takes an int8 model"),
-        ("train", ["--resume", "--run_dir=missing"], "missing is no run directory"),
-        ("train", ["--resume", "--run_dir=/dev"], "/dev is no run directory"),
+        ("train", ["--resume", "--run_dir=missing"], "missing is not a run directory"),
+        ("train", ["--resume", "--run_dir=/dev"], "/dev is not a run directory"),
         ("predict", ["--interpreter=onnx"], "<tflm|tflite>"),
         ("predict", ["clip.wav"], "needs --model"),
         ("predict", ["--model=missing.tflite"], "needs one or more audio files"),
@@ -214,7 +214,7 @@ def test_a_corpus_that_may_not_be_read(train, tmp_path):
 
 def test_a_corpus_without_clips(train, tmp_path):
     (tmp_path / "notes.txt").write_text("")
-    assert_told(train(f"--data_dir={tmp_path}"), "No clip of 'ravdess'", str(tmp_path))
+    assert_told(train(f"--data_dir={tmp_path}"), "no clip of 'ravdess'", str(tmp_path))
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 
@@ -374,7 +374,7 @@ def test_a_wrong_flag_is_told_before_tensorflow_is_imported(module):
 def test_a_command_as_a_process_says_no_more_than_in_the_server(tmp_path):
     outcome = python("-m", "kser.cli.evaluate", f"--run_dir={tmp_path}")
     assert outcome.returncode == 1 and outcome.stdout == ""
-    assert outcome.stderr.startswith(f"Error: {tmp_path} is no run directory") and outcome.stderr.count("\n") == 1
+    assert outcome.stderr.startswith(f"Error: {tmp_path} is not a run directory") and outcome.stderr.count("\n") == 1
 
 
 def test_a_reader_that_has_seen_enough(trained, corpus):

@@ -43,7 +43,7 @@ def test_one_line_per_file_written(preview, clips, tmp_path):
 
 def test_steps_of_features_alone_leave_the_sound(preview, clips, tmp_path):
     outcome = preview("--augment=gain:6", clips / "a.wav")
-    assert outcome.status == 0 and outcome.stdout.startswith("No step acts on the sound itself")
+    assert outcome.status == 0 and outcome.stdout.startswith("No augmentation acts on the waveform")
     assert outcome.stdout.count("\n") == 1 + 3
 
 
@@ -78,7 +78,7 @@ def test_a_name_that_is_no_text(preview, clips):
         (["{clips}/a.wav", "missing.wav"], "no audio file missing.wav"),
         (["{clips}/notes.txt"], "notes.txt is not a readable audio file"),
         (["{clips}/empty"], "No .wav or .flac file lies below"),
-        (["--augment=babble:5", "{clips}/a.wav"], "babble needs further clips"),
+        (["--augment=babble:5", "{clips}/a.wav"], "babble mixes in other clips"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence_and_nothing_is_written(preview, clips, tmp_path, arguments, words):

@@ -100,7 +100,7 @@ def test_the_flags_give_the_network_back(backbone, run_flags):
 
 
 def test_the_frontier_is_drawn(found, directory):
-    assert "drawn in frontier.png" in found.stdout
+    assert "plot written to frontier.png" in found.stdout
     assert (directory / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -117,8 +117,8 @@ def test_the_frontier_is_drawn(found, directory):
         (("--board=esp32", "--flagfile_out=/dev/null/flags"), ("Cannot write /dev/null/flags",)),
         (("--board=esp32", "--plot=/dev/null/plot.png"), ("Cannot write /dev/null/plot.png",)),
         (("--board=esp32", "--num_mels=3"), ("num_mels must be a whole number from 4",)),
-        ((*QUICK, "--ram_kb=3"), ("No network fits any Cortex-M4F: the nearest, convtransformer", "of the 3.0 allowed")),
-        ((*QUICK, "--latency_ms=1"), ("ms for an inference of the 1 allowed",)),
+        ((*QUICK, "--ram_kb=3"), ("No network fits any Cortex-M4F: the closest one, convtransformer", "of the 3.0 allowed")),
+        ((*QUICK, "--latency_ms=1"), ("ms per inference of the 1 allowed",)),
     ],
 )
 def test_bad_input_is_told_in_a_sentence(server, directory, arguments, words):

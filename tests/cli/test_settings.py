@@ -147,7 +147,7 @@ def test_flags_from_a_file(tmp_path):
         ("--lower_hz=7900", "must be below upper_hz"),
         ("--hrf_where=first,third", "where must be one of first, second, .*, not 'third'"),
         ("--hrf_override=x", "override must be PATTERN=EXPANSION .*, not 'x'"),
-        ("--hrf_override=(=2", "override has no regular expression in '\\('"),
+        ("--hrf_override=(=2", "'\\(' in override is not a regular expression"),
         ("--augment=mixup:-0.1", "augment's mixup must be a number from 0.01 to 10, not -0.1"),
         ("--augment=gain_db:3", "augment has no 'gain_db'; it knows speed, "),
         ("--augment=spec:1,gain:3", "augment must keep the order of the stages"),

@@ -123,10 +123,10 @@ def test_export_text_holds_the_figures():
     assert keras.split() == ["keras", "0.601", "0.612", "0.623", "0.134", "1.0000"]
     assert fake_quant.split()[:6] == ["fake_quant", *keras.split()[1:]]
     assert fake_quant.endswith("3.1e-01, 4.2e-02 (mean at most 5.0e-02)")
-    assert verdict == "every form is within the bound of its rounding"
-    assert worst == "least signal-to-noise in dB: block_0_add 21.9"
+    assert verdict == "every stage is within its bound"
+    assert worst == "layers with the lowest signal-to-noise ratio in dB: block_0_add 21.9"
     beyond = tables.export_text(RUN, FIGURES, certificate, {**parity, "first_beyond_bound": "fake_quant"})
-    assert "numbers part at: fake_quant" in beyond.splitlines()
+    assert "first stage beyond its bound: fake_quant" in beyond.splitlines()
 
 
 def test_export_text_shows_a_compressed_model_beside_the_other():

@@ -195,7 +195,7 @@ def test_label_dependent_segments_are_those_of_speechformer_and_warned_about(roo
     corpus = load(root, "label_dependent_segments")
     assert [len(turns(corpus, name)) for name in ("303", "319", "409")] == [18, 46, 46]
     assert list(turns(corpus, "303"))[0] == "303_s32"
-    assert warnings_with(corpus, "depends on the label, of those tested too")
+    assert warnings_with(corpus, "depends on the label, in the test part too")
     assert not warnings_with(load(root), "depends on the label")
     assert len(turns(load(root, "label_dependent_segments", "original_label_409"), "409")) == 18
 
@@ -221,8 +221,8 @@ def test_reported_offsets_are_not_applied_but_told(with_offset):
     corpus = load(with_offset)
     assert list(turns(corpus, "321").values()) == list(SPANS.values())
     assert warnings_with(corpus, "out of step") == [
-        "The transcripts of 1 sessions of 'daic_woz' are said to be out of step with the audio, and nothing is done about "
-        "it (321: 3.83792 s); the option transcript_offsets adds the seconds reported."
+        "The transcripts of 1 sessions of 'daic_woz' are reported to be out of step with the audio and were not corrected "
+        "(321: 3.83792 s); the option transcript_offsets adds the seconds reported."
     ]
 
 
@@ -364,8 +364,8 @@ def test_numbers_that_do_not_exist_are_not_missed(root):
 
 def test_a_session_in_no_table_is_told(root):
     write_session(root, "492")
-    assert warnings_with(load(root), "none of its tables") == [
-        "1 session folders of 'daic_woz' are in none of its tables and are left out (492)."
+    assert warnings_with(load(root), "not listed in any table") == [
+        "1 session folders of 'daic_woz' are not listed in any table and are left out (492)."
     ]
 
 
@@ -411,8 +411,8 @@ def test_a_session_without_a_turn_is_told(root):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((), "is no comma-separated table with a column Participant_ID"),
-        (("a\tb",), "is no comma-separated table with a column Participant_ID"),
+        ((), "is not a comma-separated table with a column Participant_ID"),
+        (("a\tb",), "is not a comma-separated table with a column Participant_ID"),
         ((TRAIN_HEADER, "303,,0,0,0,0"), r"^Line 2 of .*train_split\w*\.csv has no label 0 or 1"),
         ((TRAIN_HEADER, "303,0,0,0,0,0", "", "319"), "^Line 4 of .* has no label 0 or 1"),
         ((TRAIN_HEADER, "x,0,0,0,0,0"), "^Line 2 of .* has no participant such as 303; get it again"),
@@ -429,14 +429,14 @@ def test_a_damaged_table_is_refused(root, lines, message):
 
 def test_a_table_that_is_no_text_is_refused(root):
     (root / DEV).write_bytes(b"PK\3\4\0\0\xff")
-    with pytest.raises(DatasetError, match="is no comma-separated table with a column Participant_ID; get it again"):
+    with pytest.raises(DatasetError, match="is not a comma-separated table with a column Participant_ID; get it again"):
         load(root)
 
 
 def test_tables_that_list_nobody_are_refused(root):
     for table in (TRAIN, DEV):
         write_table(root, table, TRAIN_HEADER)
-    with pytest.raises(DatasetError, match="^The tables of 'daic_woz' in .* list nobody"):
+    with pytest.raises(DatasetError, match="^The tables of 'daic_woz' in .* list no participant"):
         load(root)
 
 
@@ -476,5 +476,5 @@ def test_tables_without_any_session_are_refused(tmp_path):
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'daic_woz' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'daic_woz'"):
         load(tmp_path / "none")

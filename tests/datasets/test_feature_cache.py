@@ -371,7 +371,7 @@ def damage_five(corpus: Corpus) -> list[Path]:
 
 def test_bad_files_are_counted_and_the_first_are_named(corpus, cache):
     paths = damage_five(corpus)
-    sentence = r"^5 of 36 audio files cannot be used; mend or remove them, or train with the --manifest of bin/prepare, "
+    sentence = r"^5 of 36 audio files cannot be used; repair or remove them, or train with the --manifest of bin/prepare, "
     with pytest.raises(DatasetError, match=sentence + "which leaves them out: ") as error:
         load(corpus, cache)
     message = str(error.value)

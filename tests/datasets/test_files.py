@@ -78,7 +78,7 @@ def test_no_directory_given():
 def test_a_missing_directory_and_a_file_in_its_place(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(DatasetError, match=rf"^There is no directory {path} to read corpus 'ravdess' from\.$"):
+        with pytest.raises(DatasetError, match=rf"^There is no directory {path}, from which corpus 'ravdess'"):
             require_directory(str(path), "ravdess")
 
 
@@ -120,25 +120,25 @@ def test_clips_are_in_the_order_of_their_ids_whatever_folder_they_lie_in(tmp_pat
 def test_of_clips_of_one_name_the_first_is_taken_and_it_is_told(tmp_path):
     utterances, warnings = letters(tmp_path, "x/a1.wav", "y/a1.wav", "y/a1.flac", "a2.wav", "b1.wav")
     assert [u.path for u in utterances] == [str(tmp_path / name) for name in ("x/a1.wav", "a2.wav", "b1.wav")]
-    assert warnings.startswith("2 files of 'letters' repeat the name of another, ") and "(y/a1, y/a1)" in warnings
+    assert warnings.startswith("2 files of 'letters' have the same name as another, ") and "(y/a1, y/a1)" in warnings
 
 
 def test_other_names_and_other_numbers_are_told(tmp_path):
     utterances, warnings = letters(tmp_path, "a1.wav", "c1.wav", "ca1.wav", "a1b.wav", "d.wav", "notes.txt")
     assert [u.utterance_id for u in utterances] == ["a1"]
     assert warnings.splitlines() == [
-        "4 audio files below the directory have no name of 'letters' and are left out (a1b, c1, ca1 ...).",
-        "'letters' has 3 clips of 2 speakers, here are 1 of 1.",
+        "4 audio files below the directory are not named like those of 'letters' and are left out (a1b, c1, ca1 ...).",
+        "'letters' has 3 clips of 2 speakers; found: 1 of 1.",
     ]
 
 
 def test_no_clip_at_all(tmp_path):
-    sentence = rf"^No clip of 'letters' \(such as a1.wav\) lies below {tmp_path}"
+    sentence = rf"^There is no clip of 'letters' \(such as a1.wav\) below {tmp_path}"
     with pytest.raises(DatasetError, match=sentence + "; point --data_dir at the corpus as distributed.$"):
         letters(tmp_path)
     with pytest.raises(DatasetError, match=sentence + r" \(there is c/c1\); point --data_dir"):
         letters(tmp_path, "c/c1.wav")
-    with pytest.raises(DatasetError, match="^There is no directory .* to read corpus 'letters' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*, from which corpus 'letters'"):
         parse_names(str(tmp_path / "none"), LETTERS)
 
 

@@ -204,7 +204,7 @@ def test_a_split_column_that_tests_on_nothing_is_told(tmp_path):
     write_csv(tmp_path, "path,label,speaker,split\n1.wav,x,a,train\n2.wav,y,b,validation\n")
     corpus = load(tmp_path)
     assert corpus.protocols == {}
-    assert corpus.warnings == ("No row of manifest.csv has the split test, so that the column is not used.",)
+    assert corpus.warnings == ("No row of manifest.csv has the split 'test', so the column is not used.",)
 
 
 # Speakers that are not known.
@@ -214,7 +214,7 @@ def test_clips_without_a_speaker_are_told_with_their_count(tmp_path):
     write_csv(tmp_path, "path,label,speaker\n1.wav,calm,\n2.wav,angry,ann\n3.wav,angry,\n")
     corpus = load(tmp_path)
     assert [u.speaker for u in corpus.utterances] == ["unknown", "ann", "unknown"]
-    assert len(corpus.warnings) == 1 and corpus.warnings[0].startswith("2 of 3 clips name no speaker;")
+    assert len(corpus.warnings) == 1 and corpus.warnings[0].startswith("2 of 3 clips have no speaker;")
 
 
 def test_without_any_speaker_nobody_can_be_held_out(tmp_path):
@@ -304,7 +304,7 @@ def test_lines_that_are_no_json(tmp_path):
 def test_two_tables(tmp_path):
     write_csv(tmp_path, "path,label\n1.wav,calm\n2.wav,angry\n")
     write_jsonl(tmp_path, {"path": "1.wav", "label": "calm"}, {"path": "2.wav", "label": "angry"})
-    assert refusal(tmp_path) == "DIR holds both manifest.csv and manifest.jsonl; keep one of them."
+    assert refusal(tmp_path) == "DIR contains both manifest.csv and manifest.jsonl; keep one of them."
 
 
 @pytest.mark.parametrize("times", [",,", ",0.5,1"])
@@ -332,7 +332,7 @@ def test_folders_are_labels_and_folders_in_them_speakers(tmp_path):
     ]
     assert [u.path for u in corpus.utterances] == [str(tmp_path / u.utterance_id) for u in corpus.utterances]
     assert corpus.labels == ("angry", "calm") and corpus.protocols == {}
-    assert len(corpus.warnings) == 1 and corpus.warnings[0].startswith("1 of 4 clips name no speaker;")
+    assert len(corpus.warnings) == 1 and corpus.warnings[0].startswith("1 of 4 clips have no speaker;")
 
 
 def test_folders_without_speakers(tmp_path):
@@ -349,7 +349,7 @@ def test_names_with_spaces_and_of_any_script(tmp_path):
 def test_audio_outside_any_folder_is_refused(tmp_path):
     touch(tmp_path, "calm/1.wav", "angry/1.wav", "5.wav", "6.wav", "7.flac", "8.wav")
     message = refusal(tmp_path)
-    assert message.startswith("4 audio files lie in DIR itself") and "(5.wav, 6.wav, 7.flac ...)" in message
+    assert message.startswith("4 audio files are in DIR itself") and "(5.wav, 6.wav, 7.flac ...)" in message
 
 
 def test_one_folder_alone(tmp_path):
@@ -359,11 +359,11 @@ def test_one_folder_alone(tmp_path):
 
 def test_a_directory_without_clips(tmp_path):
     touch(tmp_path, "calm/1.mp3", "readme.txt")
-    assert refusal(tmp_path).startswith("DIR holds neither manifest.csv nor manifest.jsonl nor folders of .wav")
+    assert refusal(tmp_path).startswith("DIR contains neither manifest.csv nor manifest.jsonl nor folders of .wav")
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'folder' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'folder'"):
         load(tmp_path / "none")
     with pytest.raises(DatasetError, match="^Corpus 'folder' needs --data_dir"):
         folder.load("", frozenset())

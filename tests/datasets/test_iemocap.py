@@ -189,7 +189,7 @@ def test_an_irregular_dialogue_name_is_read(release):
 def test_files_of_single_raters_and_of_copies_are_not_read(release):
     corpus = load(release)
     assert not {"Ses02F_script02_1_F009", "Ses02F_script02_1_F008"} & set(by_name(corpus))
-    assert not any("hold no utterance" in warning for warning in corpus.warnings)
+    assert not any("contain no utterance" in warning for warning in corpus.warnings)
 
 
 def test_the_release_is_found_from_its_parent(release):
@@ -249,9 +249,9 @@ def test_lines_and_files_that_are_not_understood_are_told(release):
     write_labels(release, "Ses01F_impro04", [])
     wav_path(release, "Ses01F_impro03_F000").touch()
     warnings = load(release).warnings
-    assert warnings[0] == "1 label files of 'iemocap' hold no utterance (Ses01F_impro04.txt)."
+    assert warnings[0] == "1 label files of 'iemocap' contain no utterance (Ses01F_impro04.txt)."
     assert warnings[1] == (
-        "2 lines of label files of 'iemocap' are not understood and left out (Ses01F_impro03.txt line 8, "
+        "2 lines of label files of 'iemocap' cannot be parsed and are left out (Ses01F_impro03.txt line 8, "
         "Ses01F_impro03.txt line 9)."
     )
 
@@ -329,7 +329,7 @@ def test_real_files_of_a_small_corpus_leak_nothing_unless_audio_is_repeated(rele
 
 def test_another_directory_is_refused(tmp_path):
     (tmp_path / "annotation.json").write_text("{}")
-    with pytest.raises(DatasetError, match=r"^Neither .* holds the folders Session1 to Session5 of 'iemocap'; .*\.$"):
+    with pytest.raises(DatasetError, match=r"^Neither .* contains the folders Session1 to Session5 of 'iemocap'; .*\.$"):
         load(tmp_path)
 
 
@@ -341,7 +341,7 @@ def test_sessions_without_label_files_are_refused(tmp_path):
 
 def test_labels_without_any_audio_are_refused(tmp_path):
     write_labels(tmp_path, "Ses01F_impro01", TURNS)
-    with pytest.raises(DatasetError, match="^Of the 8 utterances of 'iemocap' labelled in .* none has its audio in"):
+    with pytest.raises(DatasetError, match="^None of the 8 utterances of 'iemocap' labelled in .* has its audio in"):
         load(tmp_path)
 
 
@@ -364,7 +364,7 @@ def test_a_label_folder_that_may_not_be_listed_is_named(release, monkeypatch):
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'iemocap' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'iemocap'"):
         load(tmp_path / "none")
     with pytest.raises(DatasetError, match="^Corpus 'iemocap' needs --data_dir"):
         iemocap.load("")

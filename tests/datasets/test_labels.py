@@ -121,7 +121,7 @@ def test_the_seed_decides_how_labels_are_shuffled():
 def test_shuffled_labels_are_told():
     first, told = shuffle_labels(CORPUS, 0).warnings
     assert first == "One clip is missing."
-    assert told == "The labels of 'toy' were dealt out at random: a score above chance is an error in the protocol."
+    assert told == "The labels of 'toy' were shuffled: a score above chance means an error in the protocol."
 
 
 # One corpus to train on, another to test on.
@@ -195,7 +195,7 @@ def test_different_labels_are_refused_with_a_way_out(other):
 
 
 def test_corpora_that_decide_for_different_units_are_refused():
-    with pytest.raises(DatasetError, match="'here' decides for each utterance, 'there' for each speaker"):
+    with pytest.raises(DatasetError, match="'here' decides per utterance, 'there' per speaker"):
         train_here_test_there(HERE, dataclasses.replace(THERE, decision="speaker"))
 
 

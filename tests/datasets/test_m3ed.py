@@ -158,7 +158,7 @@ def test_a_series_in_no_list_is_left_out_and_never_trained_on(root, annotation):
     corpus = load(root)
     assert "new" not in {u.attributes["series"] for u in corpus.utterances}
     assert (
-        "1 series of 'm3ed' are in no list of splitInfo, so in no part of the protocol, and are left out (new)."
+        "1 series of 'm3ed' are in no list of splitInfo, so they belong to no part and are left out (new)."
         in corpus.warnings
     )
 
@@ -170,7 +170,7 @@ def test_a_series_listed_but_not_annotated_is_told(root):
 
 def test_a_series_in_two_lists_is_refused(root):
     (root / "splitInfo" / "movie_list_test.txt").write_text("rucikeaidewomen\nshaonianpai")
-    with pytest.raises(DatasetError, match=r"movie_list_test\.txt lists shaonianpai, which the train part has too; get"):
+    with pytest.raises(DatasetError, match=r"movie_list_test\.txt lists shaonianpai, which is also in the train part; get"):
         load(root)
 
 
@@ -179,7 +179,7 @@ def test_a_series_in_two_lists_is_refused(root):
 
 def test_counts_and_missing_audio_are_told(root):
     assert load(root).warnings == (
-        "'m3ed' has 24449 annotated utterances and 38 train, 7 val, 11 test series, here are 24 and 1 train, 1 val, 1 test.",
+        "'m3ed' has 24449 annotated utterances and 38 train, 7 val, 11 test series; found: 24 and 1 train, 1 val, 1 test.",
         "1 annotated utterances of 'm3ed' have no audio in modality_speech and are left out (A_shaonianpai_1_2).",
     )
 
@@ -197,7 +197,7 @@ def test_of_a_corpus_of_the_published_size_only_missing_audio_is_told(tmp_path):
             for i in (1, 2):
                 (tmp_path / "modality_speech" / f"{'AB'[i % 2]}_{name}_1_{i}.wav").touch()
     write_annotation(tmp_path, annotation)
-    assert "here are 112 and 38 train, 7 val, 11 test" in load(tmp_path).warnings[0]
+    assert "found: 112 and 38 train, 7 val, 11 test" in load(tmp_path).warnings[0]
     # The rest of the 24449 is generated without files: as many dialogues hold turns without audio.
     annotation["s00"]["s00_2"] = dialogue("s00_2", ["Sad"] * (24449 - 112), PEOPLE)
     write_annotation(tmp_path, annotation)
@@ -214,8 +214,8 @@ def test_a_person_without_a_name_is_one_of_the_dialogue_and_told(root, annotatio
     assert found["jimaoxin_1_1"].speaker == found["jimaoxin_1_3"].speaker == "jimaoxin/jimaoxin_1/B"
     assert found["jimaoxin_2_2"].speaker == "jimaoxin/jimaoxin_2/A"
     assert (
-        "2 speakers in annotation.json have no name and count as another in every dialogue (jimaoxin/jimaoxin_1/B, "
-        "jimaoxin/jimaoxin_2/A)." in corpus.warnings
+        "2 speakers in annotation.json have no name and count as a different speaker in every dialogue "
+        "(jimaoxin/jimaoxin_1/B, jimaoxin/jimaoxin_2/A)." in corpus.warnings
     )
 
 
@@ -249,7 +249,7 @@ def test_an_utterance_with_unreadable_times_stays_without_them(root, annotation,
     write_annotation(root, annotation)
     corpus = load(root)
     assert "start_s" not in by_name(corpus)["jimaoxin_1_3"].attributes
-    assert "1 utterances in annotation.json have unreadable times and go without (jimaoxin_1_3)." in corpus.warnings
+    assert "1 utterances in annotation.json have unreadable times, which are ignored (jimaoxin_1_3)." in corpus.warnings
 
 
 @pytest.mark.parametrize("level", ["series", "dialogue", "turns", "turn", "people"])
@@ -271,14 +271,14 @@ def test_damage_at_any_level_is_no_traceback(root, annotation, level, value):
 @pytest.mark.parametrize("text", ["", "{", '{"shaonianpai": {', "[" * 100000])
 def test_a_damaged_annotation_file_is_refused(root, text):
     (root / "annotation.json").write_text(text)
-    with pytest.raises(DatasetError, match=r"annotation\.json is no whole JSON file \(.*\); get it again\.$"):
+    with pytest.raises(DatasetError, match=r"annotation\.json is not a complete JSON file \(.*\); get it again\.$"):
         load(root)
 
 
 @pytest.mark.parametrize("value", [[], {}, 3, {"jimaoxin": 1}])
 def test_json_of_something_else_is_refused(root, value):
     write_annotation(root, value)
-    with pytest.raises(DatasetError, match="does not hold series of dialogues as the annotations of 'm3ed' do; get"):
+    with pytest.raises(DatasetError, match="does not contain series of dialogues like the annotations of 'm3ed'; get"):
         load(root)
 
 
@@ -316,5 +316,5 @@ def test_no_audio_folder_and_no_audio_in_it(root):
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'm3ed' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'm3ed'"):
         load(tmp_path / "none")

@@ -146,12 +146,12 @@ def test_a_missing_file(tmp_path):
     ["", "\n", "path,label\n1.wav,calm\n", '{"path": "1.wav", "label": "calm"}\n', "[1]\n", "5\n", "null\n", '"text"\n'],
 )
 def test_a_file_that_is_no_manifest(tmp_path, text):
-    assert refusal(read, tmp_path, text) == f"{tmp_path}/m.jsonl is no manifest of bin/prepare; make one with it."
+    assert refusal(read, tmp_path, text) == f"{tmp_path}/m.jsonl is not a manifest of bin/prepare; make one with it."
 
 
 def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "m.jsonl").write_bytes(b"RIFF\xff\xfe\x00")
-    assert "is no manifest" in refusal(read_manifest, str(tmp_path / "m.jsonl"), DATA_DIR, "toy")
+    assert "is not a manifest" in refusal(read_manifest, str(tmp_path / "m.jsonl"), DATA_DIR, "toy")
 
 
 def test_a_manifest_of_another_corpus(tmp_path):
@@ -162,7 +162,7 @@ def test_a_manifest_of_another_corpus(tmp_path):
 @pytest.mark.parametrize("version", [FORMAT + 1, 0, "1", None])
 def test_a_manifest_of_another_format(tmp_path, version):
     message = refusal(read, tmp_path, with_head(kser_manifest=version))
-    assert f"is a manifest of format {version!r}, this kser reads {FORMAT}; make it anew" in message
+    assert f"is a manifest of format {version!r}, this kser reads {FORMAT}; make it again" in message
 
 
 def test_a_newer_format_may_look_entirely_different(tmp_path):
@@ -172,7 +172,7 @@ def test_a_newer_format_may_look_entirely_different(tmp_path):
 @pytest.mark.parametrize("kept", [1, 2, 4])
 def test_a_manifest_cut_off_between_lines(tmp_path, kept):
     message = refusal(read, tmp_path, "".join(text_of().splitlines(keepends=True)[:kept]))
-    assert message == f"{tmp_path}/m.jsonl has {kept - 1} of its 4 clips; make it anew with bin/prepare."
+    assert message == f"{tmp_path}/m.jsonl has {kept - 1} of its 4 clips; make it again with bin/prepare."
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -234,7 +234,7 @@ def test_of_changed_files_the_first_is_named(found, count, first):
     message = refusal(require_content, "m.jsonl", CORPUS, list("abcd"), list(found))
     assert message == (
         f"{count} files are not those of the manifest m.jsonl (the first is {CORPUS.utterances[first].path}); restore them "
-        "or make the manifest anew with bin/prepare."
+        "or make the manifest again with bin/prepare."
     )
 
 

@@ -74,7 +74,7 @@ def test_a_complete_corpus_leaves_out_only_the_broken_clips(tmp_path, monkeypatc
     found = meld.load(str(tmp_path))
     assert Counter(u.attributes["part"] for u in found.utterances) == {"train": 9988, "dev": 1108, "test": 2610}
     assert found.warnings == (
-        "2 clips of 'meld' are broken as distributed and left out (train_dia125_utt3, dev_dia110_utt7).",
+        "2 clips of 'meld' are damaged as distributed and left out (train_dia125_utt3, dev_dia110_utt7).",
     )
 
 
@@ -167,7 +167,7 @@ def test_a_missing_table_is_told_and_its_audio_too(small):
 
 def test_a_table_of_another_size_is_told(small):
     warnings = meld.load(str(small)).warnings
-    assert warnings[0] == "'meld' has 9989 utterances in train_sent_emo.csv, here are 14."
+    assert warnings[0] == "'meld' has 9989 utterances in train_sent_emo.csv; found: 14."
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_clip_with_two_rows_counts_once(small):
     write_table(small, "dev", [row(0, 0), row(0, 0, emotion="fear")])
     (one,) = [u for u in meld.load(str(small)).utterances if u.attributes["part"] == "dev"]
     assert one.label == "neutral"
-    assert told(small)[0] == "1 rows of dev_sent_emo.csv repeat a clip; the first of each counts (dev_dia0_utt0)."
+    assert told(small)[0] == "1 rows of dev_sent_emo.csv repeat a clip; the first of each is used (dev_dia0_utt0)."
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_part_is_told_by_the_innermost_folder_named_after_it(tmp_path, folder)
 
 def test_folders_that_only_contain_the_name_of_a_part_are_no_part(small):
     touch(small, "training/dia0_utt0.wav", "latest/dia0_utt0.wav", "dia0_utt0.wav")
-    assert told(small) == ["3 audio files lie in no folder named after train, dev or test; they are left out."]
+    assert told(small) == ["3 audio files are not in a folder named after train, dev or test; they are left out."]
 
 
 def test_missing_audio_is_counted_and_named(small):
@@ -261,22 +261,22 @@ def test_audio_without_a_row_is_counted_and_named(small):
 def test_prefixed_copies_of_test_clips_are_left_out_and_told(small):
     touch(small, f"{FOLDERS['test']}/final_videos_testdia0_utt0.wav", f"{FOLDERS['test']}/final_videos_testdia0_utt1.wav")
     (warning,) = told(small)
-    assert warning.startswith("2 audio files are called final_videos_test* and taken for copies")
+    assert warning.startswith("2 audio files are called final_videos_test* and are probably copies")
     assert all("final_videos" not in u.path for u in meld.load(str(small)).utterances)
 
 
 def test_other_audio_and_repeated_names_are_told(small):
     touch(small, "train/dia0_utt0_16k.wav", "train/theme.flac", "train/again/dia0_utt0.wav", "train/._dia0_utt1.wav")
     assert sorted(told(small)) == [
-        "1 audio files repeat the name of another in the same part; they are left out.",
-        "2 audio files are not called as clips of 'meld' are (dia0_utt0); they are left out.",
+        "1 audio files have the same name as another in the same part; they are left out.",
+        "2 audio files are not named like clips of 'meld' (dia0_utt0); they are left out.",
     ]
 
 
 def test_broken_clips_are_left_out_even_where_there_is_audio(small):
     write_table(small, "dev", [row(110, 7), row(0, 0)])
     touch(small, clip("dev", 110, 7))
-    assert "1 clips of 'meld' are broken as distributed and left out (dev_dia110_utt7)." in told(small)
+    assert "1 clips of 'meld' are damaged as distributed and left out (dev_dia110_utt7)." in told(small)
     dev = [u.utterance_id for u in meld.load(str(small)).utterances if u.attributes["part"] == "dev"]
     assert dev == ["dev_dia0_utt0"]
 
@@ -301,32 +301,32 @@ def test_video_alone_is_refused_with_how_to_extract_its_audio(tmp_path):
 
 def test_tables_alone_are_refused(tmp_path):
     write_table(tmp_path, "train", [row(0, 0)])
-    with pytest.raises(DatasetError, match="^No audio of the annotated clips of 'meld' lies below .* train/dia0_utt0.wav.$"):
+    with pytest.raises(DatasetError, match="^There is no audio of annotated clips of 'meld' below .* train/dia0_utt0.wav.$"):
         meld.load(str(tmp_path))
 
 
 def test_audio_of_other_clips_alone_is_refused(tmp_path):
     write_table(tmp_path, "train", [row(0, 0)])
     touch(tmp_path, "train/dia9_utt9.wav", "dia0_utt0.wav")
-    with pytest.raises(DatasetError, match="^No audio of the annotated clips of 'meld'"):
+    with pytest.raises(DatasetError, match="^There is no audio of annotated clips of 'meld'"):
         meld.load(str(tmp_path))
 
 
 def test_broken_clips_alone_are_refused(tmp_path):
     write_table(tmp_path, "dev", [row(110, 7)])
     touch(tmp_path, clip("dev", 110, 7))
-    with pytest.raises(DatasetError, match="^All clips of 'meld' below .* are known to be broken"):
+    with pytest.raises(DatasetError, match="^All clips of 'meld' below .* are known to be damaged"):
         meld.load(str(tmp_path))
 
 
 def test_another_corpus_is_refused(tmp_path):
     touch(tmp_path, "wav/03a01Fa.wav", "labels.csv")
-    with pytest.raises(DatasetError, match=r"^No table of 'meld' \(train_sent_emo.csv, .* lies below .* its audio\.$"):
+    with pytest.raises(DatasetError, match=r"^There is no table of 'meld' \(train_sent_emo.csv, .* below .* its audio\.$"):
         meld.load(str(tmp_path))
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'meld' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'meld'"):
         meld.load(str(tmp_path / "none"))
     with pytest.raises(DatasetError, match="^Corpus 'meld' needs --data_dir"):
         meld.load("")

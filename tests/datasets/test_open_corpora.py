@@ -246,7 +246,7 @@ def test_other_names_are_left_out_with_a_warning(tmp_path, corpus, good, bad):
 def test_hidden_copies_and_other_kinds_of_files_are_no_clips(tmp_path):
     touch(tmp_path, "wav/03a01Fa.wav", "wav/._03a01Fa.wav", "lablaut/03a01Fa.lablaut", "readme.txt")
     found = emodb.load(str(tmp_path))
-    assert len(found.utterances) == 1 and not any("no name of" in warning for warning in found.warnings)
+    assert len(found.utterances) == 1 and not any("not named like" in warning for warning in found.warnings)
 
 
 # Copies that are not as published.
@@ -258,19 +258,19 @@ def test_no_corpus_is_taken_for_another(tmp_path, corpus):
         if name != corpus:
             touch(tmp_path, module.GRAMMAR.example.split()[0])
     others = len(MODULES) - 1
-    with pytest.raises(DatasetError, match=rf"^No clip of '{corpus}' \(such as .*\) lies below {tmp_path} .*\.$"):
+    with pytest.raises(DatasetError, match=rf"^There is no clip of '{corpus}' \(such as .*\) below {tmp_path} .*\.$"):
         MODULES[corpus].load(str(tmp_path))
     touch(tmp_path, MODULES[corpus].GRAMMAR.example.split()[0])
     found = MODULES[corpus].load(str(tmp_path))
     assert len(found.utterances) == 1
-    assert found.warnings[0].startswith(f"{others} audio files below the directory have no name")
+    assert found.warnings[0].startswith(f"{others} audio files below the directory are not named")
 
 
 @pytest.mark.parametrize("corpus", MODULES)
 def test_an_empty_and_a_missing_directory_are_refused(tmp_path, corpus):
-    with pytest.raises(DatasetError, match=f"^No clip of '{corpus}'"):
+    with pytest.raises(DatasetError, match=f"^There is no clip of '{corpus}'"):
         MODULES[corpus].load(str(tmp_path))
-    with pytest.raises(DatasetError, match=f"^There is no directory .*none to read corpus '{corpus}' from"):
+    with pytest.raises(DatasetError, match=f"^There is no directory .*none, from which corpus '{corpus}'"):
         MODULES[corpus].load(str(tmp_path / "none"))
     with pytest.raises(DatasetError, match=f"^Corpus '{corpus}' needs --data_dir"):
         MODULES[corpus].load("")
@@ -280,7 +280,7 @@ def test_an_empty_and_a_missing_directory_are_refused(tmp_path, corpus):
 def test_a_half_extracted_archive_is_counted(tmp_path, corpus):
     grammar = MODULES[corpus].GRAMMAR
     touch(tmp_path, grammar.example.split()[0])
-    warning = f"'{corpus}' has {grammar.num_clips} clips of {grammar.num_speakers} speakers, here are 1 of 1."
+    warning = f"'{corpus}' has {grammar.num_clips} clips of {grammar.num_speakers} speakers; found: 1 of 1."
     assert warning in MODULES[corpus].load(str(tmp_path)).warnings
 
 
@@ -290,7 +290,7 @@ def test_a_copy_of_savee_in_both_forms_has_each_clip_once(load_named):
     found = load_named("savee", both)
     assert all(u.path.startswith("ALL/") for u in found.utterances)
     assert found.fingerprint() == load_named("savee", names).fingerprint()
-    assert len(found.warnings) == 1 and found.warnings[0].startswith("480 files of 'savee' repeat the name of another")
+    assert len(found.warnings) == 1 and found.warnings[0].startswith("480 files of 'savee' have the same name as another")
 
 
 def test_the_folders_of_esd_do_not_matter(load_named):
@@ -315,8 +315,8 @@ def second_edition() -> list[str]:
 def test_emodb_2_is_filtered_to_the_535(load_named):
     found = load_named("emodb", second_edition())
     assert found.fingerprint() == load_named("emodb", complete_names("emodb")).fingerprint()
-    assert found.warnings[0] == "'emodb' has 535 clips of 10 speakers, here are 816 of 10."
-    assert found.warnings[1].startswith("281 clips are not of EmoDB's 535, as in EmoDB 2.0, and are left out (03a01")
+    assert found.warnings[0] == "'emodb' has 535 clips of 10 speakers; found: 816 of 10."
+    assert found.warnings[1].startswith("281 clips are not among EmoDB's 535 (as in EmoDB 2.0) and are left out (03a01")
     assert found.warnings[1].endswith("the option all_816 keeps them.") and len(found.warnings) == 2
 
 
@@ -324,12 +324,12 @@ def test_emodb_2_is_kept_whole_by_the_option(load_named):
     assert set(emodb.OPTIONS) == {"all_816"}
     found = load_named("emodb", second_edition(), "all_816")
     assert len(found.utterances) == 816
-    assert found.warnings == ("281 clips are not of EmoDB's 535: results do not compare with published ones.",)
+    assert found.warnings == ("281 clips are not among EmoDB's 535: results are not comparable with published ones.",)
 
 
 def test_emodb_2_asked_for_but_not_there(load_named):
     found = load_named("emodb", complete_names("emodb"), "all_816")
-    assert found.warnings == ("'emodb' has 816 clips of 10 speakers, here are 535 of 10.",)
+    assert found.warnings == ("'emodb' has 816 clips of 10 speakers; found: 535 of 10.",)
 
 
 @pytest.mark.parametrize("options", [(), ("all_816",)])
@@ -373,8 +373,8 @@ def test_half_of_a_contradicting_pair_is_left_out_too(tmp_path):
 
 def test_the_revised_shemo_is_told_from_the_original(load_named):
     first, second = load_named("shemo", shemo_names()[:2838]).warnings
-    assert first.startswith("'shemo' has 3000 clips of 87 speakers, here are 2838 of")
-    assert second.startswith("2838 clips are as many as the revised 'shemo' has")
+    assert first.startswith("'shemo' has 3000 clips of 87 speakers; found: 2838 of")
+    assert second.startswith("This is the revised 'shemo' with 2838 clips")
 
 
 def test_an_incomplete_shemo_is_not_taken_for_the_revised_one(load_named):

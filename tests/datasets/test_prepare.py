@@ -100,7 +100,7 @@ def test_the_same_audio_under_two_labels_is_left_out(corpus, paths):
     prepared = run(corpus, paths)
     assert set(prepared.excluded) == {corpus.utterances[i].utterance_id for i in (0, other)}
     (remark,) = prepared.remarks
-    assert remark.startswith("2 clips have the audio of another under a different label: ")
+    assert remark.startswith("2 clips have the same audio as another with a different label: ")
     assert len(prepared.corpus.utterances) == len(prepared.reports) == 34
     features = load_features(prepared.corpus, tiny.FEATURES, paths.cache_dir)
     whole = load_features(corpus, tiny.FEATURES, paths.cache_dir)
@@ -131,7 +131,7 @@ def test_files_that_are_not_the_genuine_ones_are_remarked(corpus, paths, monkeyp
     digests[names[4]] = "0" * 16
     prepared = run(corpus, dataclasses.replace(paths, manifest=""))
     assert prepared.remarks == (
-        f"1 of 36 files of 'tiny' are not the genuine ones ({names[4]}): they were converted, or damaged on the way.",
+        f"1 of 36 files of 'tiny' differ from the original ones ({names[4]}): they were converted or damaged.",
     )
 
 
@@ -145,7 +145,7 @@ def test_no_usable_clip_at_all(corpus, paths):
 
 def test_another_file_in_the_manifests_place_is_kept(corpus, paths):
     Path(paths.manifest).write_text("something of mine")
-    with pytest.raises(DatasetError, match="exists and holds something else"):
+    with pytest.raises(DatasetError, match="exists and is not a manifest"):
         run(corpus, paths)
     assert Path(paths.manifest).read_text() == "something of mine"
 
@@ -195,7 +195,7 @@ def test_genuine_files_of_ravdess_are_known_as_such(speech_data_dir, tmp_path):
     path = Path(prepared.corpus.utterances[1].path)
     path.write_bytes(path.read_bytes()[:-2] + b"\1\1")
     prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
-    assert f"1 of 4 files of 'ravdess' are not the genuine ones ({path.name})" in prepared.remarks[-1]
+    assert f"1 of 4 files of 'ravdess' differ from the original ones ({path.name})" in prepared.remarks[-1]
 
 
 def test_the_whole_of_ravdess_is_complete(speech_data_dir, tmp_path):

@@ -128,8 +128,8 @@ def test_a_copy_that_holds_every_folder_twice(complete, corpus):
     assert len({u.path for u in twice.utterances}) == 1440
     first = "audio_speech_actors_01-24/Actor_01/03-01-01-01-01-"
     assert twice.warnings == (
-        "1440 files of 'ravdess' repeat the name of another, as copies do that hold every folder twice; the first of each "
-        f"was taken ({first}01-01, {first}02-01, {first[:-3]}02-01-01 ...).",
+        "1440 files of 'ravdess' have the same name as another, as in copies that contain every folder twice; the "
+        f"first of each was taken ({first}01-01, {first}02-01, {first[:-3]}02-01-01 ...).",
     )
 
 
@@ -137,13 +137,13 @@ def test_wav_and_flac_of_one_name_are_one_clip(complete):
     touch(complete, ["03-01-05-02-01-02-12"], extension=".flac")
     found = ravdess.load(str(complete))
     assert len(found.utterances) == 1440
-    assert len(found.warnings) == 1 and found.warnings[0].startswith("1 files of 'ravdess' repeat the name")
+    assert len(found.warnings) == 1 and found.warnings[0].startswith("1 files of 'ravdess' have the same name")
 
 
 def test_one_missing_clip_is_named(complete):
     (complete / "Actor_12" / "03-01-05-02-01-02-12.wav").unlink()
     assert ravdess.load(str(complete)).warnings == (
-        "'ravdess' has 1440 clips of 24 speakers, here are 1439 of 24.",
+        "'ravdess' has 1440 clips of 24 speakers; found: 1439 of 24.",
         "1 clips of 'ravdess' are missing (03-01-05-02-01-02-12).",
     )
 
@@ -151,7 +151,7 @@ def test_one_missing_clip_is_named(complete):
 def test_one_missing_actor_is_counted(tmp_path):
     touch(tmp_path, [stem for stem in ravdess.expected_stems() if not stem.endswith("-07")])
     assert ravdess.load(str(tmp_path)).warnings == (
-        "'ravdess' has 1440 clips of 24 speakers, here are 1380 of 23.",
+        "'ravdess' has 1440 clips of 24 speakers; found: 1380 of 23.",
         "60 clips of 'ravdess' are missing (03-01-01-01-01-01-07, 03-01-01-01-01-02-07, 03-01-01-01-02-01-07 ...).",
     )
 
@@ -165,8 +165,8 @@ def test_a_split_whose_held_out_actors_are_missing_is_refused(tmp_path):
 def test_strong_neutral_cannot_be(complete):
     touch(complete, ["03-01-01-02-01-01-05"])
     assert ravdess.load(str(complete)).warnings == (
-        "'ravdess' has 1440 clips of 24 speakers, here are 1441 of 24.",
-        "1 names cannot be of RAVDESS (strong neutral: 03-01-01-02-01-01-05).",
+        "'ravdess' has 1440 clips of 24 speakers; found: 1441 of 24.",
+        "1 names cannot be of RAVDESS (neutral with strong intensity: 03-01-01-02-01-01-05).",
     )
 
 
@@ -196,7 +196,7 @@ def test_all_kinds_of_difference_are_told(complete):
 def test_other_audio_files_are_no_clips_and_are_told(complete, corpus, name):
     (complete / "Actor_01" / name).touch()
     found = ravdess.load(str(complete))
-    left_out = "1 audio files below the directory have no name of 'ravdess' and are left out"
+    left_out = "1 audio files below the directory are not named like those of 'ravdess' and are left out"
     assert found.warnings == (f"{left_out} (Actor_01/{name[:-4]}).",) and found.fingerprint() == corpus.fingerprint()
 
 
@@ -213,13 +213,13 @@ def test_other_files_are_no_clips(complete, corpus, name):
 def test_a_directory_without_clips(tmp_path):
     (tmp_path / "notes.txt").touch()
     (tmp_path / "other.wav").touch()
-    sentence = rf"^No clip of 'ravdess' .* lies below {tmp_path} \(there is other\); point --data_dir .*\.$"
+    sentence = rf"^There is no clip of 'ravdess' .* below {tmp_path} \(found: other\); point --data_dir .*\.$"
     with pytest.raises(DatasetError, match=sentence):
         ravdess.load(str(tmp_path))
 
 
 def test_no_directory(tmp_path):
-    with pytest.raises(DatasetError, match="^There is no directory .*none to read corpus 'ravdess' from"):
+    with pytest.raises(DatasetError, match="^There is no directory .*none, from which corpus 'ravdess'"):
         ravdess.load(str(tmp_path / "none"))
     with pytest.raises(DatasetError, match="^Corpus 'ravdess' needs --data_dir"):
         ravdess.load("")

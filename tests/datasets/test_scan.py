@@ -113,7 +113,7 @@ def test_sound_that_cannot_be_used_is_reported_with_what_it_is(tmp_path, samples
 def test_what_lasts_too_long_is_no_utterance_but_a_span_of_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "MAX_SECONDS", 0.5)
     utterance = write(tmp_path / "a.wav", np.resize(GOOD, SAMPLE_RATE_HZ))
-    assert problem_of(utterance) == "FILE lasts 1 s, an utterance at most 0.5 s; cut it up."
+    assert problem_of(utterance) == "FILE lasts 1 s, more than 0.5 s; cut it into utterances."
     assert examine(clip(tmp_path / "a.wav", (0.2, 0.7)))[0].problem == ""
     assert "lasts 1 s" in problem_of(clip(tmp_path / "a.wav", (0.2, 0.8)))
 

@@ -74,7 +74,7 @@ def test_op_unknown_to_tensorflow_lite_is_named():
 
 def test_layer_left_in_float_is_named():
     model = toy_model.one_op_model(lambda x: tf.cumsum(x, axis=-1), "running_sum")
-    with pytest.raises(KserError, match="left in float: .*running_sum"):
+    with pytest.raises(KserError, match="still float: .*running_sum"):
         convert.to_int8_tflite(model, toy_model.features(2))
 
 

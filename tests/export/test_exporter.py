@@ -111,7 +111,7 @@ def test_metadata_that_changes_the_logits_is_refused(trained, part, monkeypatch)
     monkeypatch.setattr(convert, "to_float_tflite", lambda model: float_model)
     monkeypatch.setattr(convert, "to_int8_tflite", lambda model, clips: trained.result.model_bytes)
     monkeypatch.setattr(model_file, "add_metadata", lambda model_bytes, metadata: float_model)
-    with pytest.raises(ModelFileError, match="other logits with its metadata than without; nothing was written"):
+    with pytest.raises(ModelFileError, match="different logits with its metadata than without; nothing was written"):
         export_run(trained.run, part.features, part)
 
 

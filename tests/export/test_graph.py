@@ -89,7 +89,11 @@ def _two_outputs():
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(_shared, "'twice' stands in several"), (_nested, "'inner' holds layers"), (_two_outputs, "more than one input")],
+    [
+        (_shared, "'twice' is called several times"),
+        (_nested, "'inner' contains other"),
+        (_two_outputs, "more than one input"),
+    ],
 )
 def test_what_is_no_flat_graph_is_refused(make, message):
     with pytest.raises(FoldError, match=message):

@@ -112,7 +112,7 @@ def trained_subclassed() -> keras.Model:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((None,), "Conversion to int8 takes representative data"),
+        ((None,), "Conversion to int8 needs representative data"),
         ((values(0, 8, 8, 2),), "at least one representative"),
         ((values(4, 8, 8, 3),), r"must be float32 \(n, 8, 8, 2\), not float32 \(4, 8, 8, 3\)"),
         ((values(4, 8, 8, 2), "int4"), "dtype must be one of int8, int16x8, float, not 'int4'"),

@@ -118,7 +118,7 @@ def test_another_decoding_than_encoding_is_an_error(model_bytes, monkeypatch):
         weight_compression, "cluster", lambda content, bits, cluster=weight_compression.cluster: cluster(content, 1)
     )
     monkeypatch.setattr(weight_compression, "compress", lambda content, bits: content)
-    with pytest.raises(ModelFileError, match="TFLM decodes other weights than were encoded"):
+    with pytest.raises(ModelFileError, match="TFLM decodes different weights than were encoded"):
         weight_compression.compress_and_measure(model_bytes, 4, toy_model.features(4), LABELS[:4])
 
 

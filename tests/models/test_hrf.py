@@ -126,7 +126,7 @@ def test_without_a_bias_there_is_none():
     assert [w.shape for w in layer.get_weights()] == [(INPUT_DIM, RANK), (RANK, UNITS)]
     np.testing.assert_allclose(layer(inputs(3, INPUT_DIM)), dense(inputs(3, INPUT_DIM)), rtol=1e-5, atol=1e-6)
     assert not layer.folded().use_bias and len(layer.folded().get_weights()) == 1
-    with pytest.raises(ConfigError, match="inner_bias=True and use_bias=False"):
+    with pytest.raises(ConfigError, match="inner_bias=True with use_bias=False"):
         HRFDense(UNITS, use_bias=False, inner_bias=True)
 
 

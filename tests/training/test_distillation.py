@@ -162,7 +162,11 @@ def test_a_teacher_that_is_not_what_it_was_is_told_on_resuming(train, teachers, 
     else:
         with open(run_directory.load(teachers[0]).file("weights.h5"), "rb") as other:
             weights.write_bytes(other.read())
-    words = {"overwritten": "has other weights than when", "removed": "has no weights.h5", "gone": "is gone; bring it back"}
+    words = {
+        "overwritten": "has different weights than at",
+        "removed": "has no weights.h5",
+        "gone": "is missing; restore it",
+    }
     with pytest.raises(RunError, match=words[change]):
         workflow.resume(str(tmp_path / "killed"), DataPaths(cache_dir=cache_dir), Quiet())
 
@@ -173,9 +177,9 @@ def test_a_teacher_that_is_not_what_it_was_is_told_on_resuming(train, teachers, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"split": 2}, r"has learned from speaker \w, who validates or tests here \(\d such\)"),
-        ({"validation_speakers": 2}, r"has learned from speaker \w, who validates or tests here \(1 such\)"),
-        ({"label_set": "extremes"}, "trained on other clips"),
+        ({"split": 2}, r"was trained on speaker \w of this run's validation or test part \(\d such\)"),
+        ({"validation_speakers": 2}, r"was trained on speaker \w of this run's validation or test part \(1 such\)"),
+        ({"label_set": "extremes"}, "trained with other clips"),
     ],
 )
 def test_a_run_that_may_not_teach_leaves_no_pupil(train, teachers, tmp_path, monkeypatch, settings, message):
@@ -187,7 +191,7 @@ def test_a_run_that_may_not_teach_leaves_no_pupil(train, teachers, tmp_path, mon
 
 def test_who_learned_from_the_validation_speakers_teaches_only_where_none_validate(train, teachers, tmp_path):
     last, _ = train("last", select="last", epochs=1)
-    with pytest.raises(RunError, match=r"has learned from speaker \w, who validates or tests here \(1 such\)"):
+    with pytest.raises(RunError, match=r"was trained on speaker \w of this run's validation or test part \(1 such\)"):
         train("pupil", [last.path])
     assert not (tmp_path / "pupil").exists()
     pupil, _ = train("pupil", [last.path, teachers[0]], select="last", epochs=1)
@@ -204,7 +208,7 @@ def test_where_parts_share_speakers_only_the_very_same_parts_may_teach(corpus, t
     mixed = dataclasses.replace(split, train=(*split.train, *split.test[:1]), test=split.test[1:])
     assert len(open_teachers(teachers, config, corpus, mixed)) == 2
     for other in ({"validation_speakers": 2}, {"protocol": "singly"}, {"seed": 1}, {"select": "last"}):
-        with pytest.raises(RunError, match="parts share speakers here, and its parts were others"):
+        with pytest.raises(RunError, match="parts share speakers, and its parts were different"):
             open_teachers(teachers, tiny.run_config(**other), corpus, mixed)
 
 
@@ -220,12 +224,12 @@ def test_an_unfinished_run_cannot_teach(corpus, train, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train("killed", (), KilledAtStep(3))
     assert os.path.exists(tmp_path / "killed" / "weights.h5")
-    with pytest.raises(RunError, match="cannot teach before it is finished"):
+    with pytest.raises(RunError, match="is not finished and cannot be a teacher"):
         open_on_first_split(corpus, [str(tmp_path / "killed")])
 
 
 def test_no_run_cannot_teach(train, tmp_path):
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         train("run", [str(tmp_path / "nowhere")])
     assert list(tmp_path.iterdir()) == []
 
@@ -256,7 +260,7 @@ def test_splits_left_by_a_kill_are_taught_too_on_resuming(corpus, cache_dir, tmp
 def test_a_missing_teacher_of_any_split_is_told_before_the_first(corpus, teachers, cache_dir, tmp_path, monkeypatch):
     tiny_run.use_corpus(monkeypatch, corpus)
     shutil.copytree(teachers[0], tmp_path / "first" / "split_1")
-    with pytest.raises(RunError, match="split_2 is no run directory"):
+    with pytest.raises(RunError, match="split_2 is not a run directory"):
         workflow.train_all_splits(
             str(tmp_path / "second"),
             tiny.run_config(),

@@ -156,7 +156,7 @@ def edit(run: run_directory.Run, change) -> None:
 
 @pytest.mark.parametrize("path", ["", "missing", "."])
 def test_no_run_there(path, tmp_path):
-    with pytest.raises(RunError, match="is no run directory") as error:
+    with pytest.raises(RunError, match="is not a run directory") as error:
         run_directory.load(path and str(tmp_path / path))
     assert_one_sentence(error, "config.json", "--run_dir")
 
@@ -251,7 +251,7 @@ def test_damaged_weights(trained, tmp_path, damage):
     run = copy_of(trained, tmp_path)
     path = Path(run.file("weights.h5"))
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(RunError, match="weights.h5 is damaged or of another network") as error:
+    with pytest.raises(RunError, match="weights.h5 is damaged or belongs to another network") as error:
         run_directory.load_model(run)
     assert_one_sentence(error)
 
@@ -260,7 +260,7 @@ def test_damaged_weights(trained, tmp_path, damage):
 def test_weights_of_another_network(trained, tmp_path, changes):
     run = copy_of(trained, tmp_path)
     config = dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, **changes))
-    with pytest.raises(RunError, match="weights.h5 is damaged or of another network"):
+    with pytest.raises(RunError, match="weights.h5 is damaged or belongs to another network"):
         run_directory.load_model(dataclasses.replace(run, config=config))
 
 
@@ -269,7 +269,7 @@ def test_weights_of_an_empty_h5_file(trained, tmp_path):
 
     run = copy_of(trained, tmp_path)
     h5py.File(run.file("weights.h5"), "w").close()
-    with pytest.raises(RunError, match="weights.h5 is damaged or of another network"):
+    with pytest.raises(RunError, match="weights.h5 is damaged or belongs to another network"):
         run_directory.load_model(run)
 
 

@@ -7,9 +7,9 @@
 
 namespace kser {
 
-// bin/doctor's estimate for the board and a margin; at the start the board tells how much it has used.
+// bin/doctor's estimate for the board plus a margin; at start the board reports how much it uses.
 constexpr std::size_t kArenaBytes = 53248;
-// What the microphone brings while the model runs.
+// Room for the samples that arrive while the model runs.
 constexpr std::uint32_t kRingSamples = 4096;
 
 }  // namespace kser

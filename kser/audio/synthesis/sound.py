@@ -1,7 +1,7 @@
-"""How it sounds: glottal pulses and noise through a moving vocal tract, in a small room.
+"""Sound synthesis: glottal pulses and noise through a moving vocal tract, in a small room.
 
-Glottal pulses (Rosenberg 1971), each period with its own jitter and shimmer, and aspiration noise in the open phase pass a
-cascade of formant resonators (Klatt 1980) that moves from phone to phone; fricatives and bursts are shaped noise.
+Glottal pulses (Rosenberg 1971), with jitter and shimmer per period, and aspiration noise in the open phase pass through a
+cascade of formant resonators (Klatt 1980) that changes from phone to phone; fricatives and bursts are shaped noise.
   A. E. Rosenberg, Effect of glottal pulse shape on the quality of natural vowels, J. Acoust. Soc. Am. 49(2B), 1971.
   D. H. Klatt, Software for a cascade/parallel formant synthesizer, J. Acoust. Soc. Am. 67(3), 1980.
 
@@ -17,19 +17,19 @@ import numpy as np
 from kser.audio.synthesis.voices import Segment, Voice, from_decibels
 from kser.config import SAMPLE_RATE_HZ
 
-# Overlap-add of 16 ms windows every 4 ms; the transform leaves the formants 48 ms to ring out.
+# Overlap-add of 16 ms windows every 4 ms; zero-padding lets the formants ring for 48 ms.
 _HOP, _WINDOW, _FFT = 64, 256, 1024
 _OVERSAMPLING = 3
 _FORMANT_WIDTHS_HZ = (70, 100, 140)
 _UPPER_FORMANTS_HZ = ((3500, 220), (4500, 320), (5500, 450), (6500, 600), (7500, 800))
 _HIGHEST_FORMANT_HZ = 7400
 _PEAK = 0.95
-# Levels of the noise sources beside the pulses, set by looking at spectrograms.
+# Levels of the noise sources relative to the pulses, chosen from spectrograms.
 _FRICATION, _ASPIRATION = 2.5, 10.0
 
 
 def _track(segments: list[Segment], name: str, smoothing_seconds: float) -> np.ndarray:
-    """The segments' values of `name` as steps in time, smoothed: (num_hops + 1,) or (num_hops + 1, 3)."""
+    """The segments' values of `name` as smoothed steps over time: (num_hops + 1,) or (num_hops + 1, 3)."""
     values = np.array([getattr(segment, name) for segment in segments])
     ends = np.cumsum([segment.seconds for segment in segments])
     times = np.arange(_num_hops(segments) + 1) * (_HOP / SAMPLE_RATE_HZ)
@@ -50,7 +50,7 @@ def _smooth(track: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def _at_rate(track: np.ndarray, oversampling: int = 1) -> np.ndarray:
-    """A track (num_hops + 1,) at every sample: (num_hops * 64 * oversampling,)."""
+    """A track (num_hops + 1,) interpolated to every sample: (num_hops * 64 * oversampling,)."""
     hops = len(track) - 1
     return np.interp(np.arange(hops * _HOP * oversampling) / (_HOP * oversampling), np.arange(hops + 1), track)
 
@@ -75,9 +75,9 @@ def _glottal_source(voice: Voice, segments: list[Segment], rng: np.random.Genera
 
 
 def _glottal_cycles(voice: Voice, f0_hz: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """How many cycles have passed at every sample, (num_samples,), and each cycle's shimmer gain, (num_cycles,).
+    """Number of cycles passed at every sample (num_samples,), and each cycle's shimmer gain (num_cycles,).
 
-    Jitter: every period is `1 + jitter * normal` times as long as F0 asks for.
+    Jitter: every period is `1 + jitter * normal` times 1 / F0 long.
     """
     cycles = np.cumsum(f0_hz) / (SAMPLE_RATE_HZ * _OVERSAMPLING)
     num_cycles = int(cycles[-1] * 1.1) + 3
@@ -88,7 +88,7 @@ def _glottal_cycles(voice: Voice, f0_hz: np.ndarray, rng: np.random.Generator) -
 
 
 def _rosenberg(phase: np.ndarray, open_quotient: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rosenberg's trigonometric pulse at `phase` in [0, 1): flow in [0, 1] and its derivative by phase.
+    """Rosenberg's trigonometric pulse at `phase` in [0, 1): flow in [0, 1] and its derivative with respect to phase.
 
     Opens over two thirds of the open phase, 0.5 - 0.5 cos(pi p), and closes over one third, cos(pi p / 2).
     """
@@ -102,7 +102,7 @@ def _rosenberg(phase: np.ndarray, open_quotient: float) -> tuple[np.ndarray, np.
 
 
 def _decimate(oversampled: np.ndarray, tilt_db_per_octave: float) -> np.ndarray:
-    """To 16 kHz without the aliases of the pulses' corners, tilted from 400 Hz upwards: (N,)."""
+    """Resamples to 16 kHz without aliases of the pulses' corners; adds the spectral tilt above 400 Hz: (N,)."""
     num_samples = len(oversampled) // _OVERSAMPLING
     length = _fast_length(num_samples)
     spectrum = np.fft.rfft(oversampled, length * _OVERSAMPLING)[: length // 2 + 1] / _OVERSAMPLING
@@ -111,7 +111,7 @@ def _decimate(oversampled: np.ndarray, tilt_db_per_octave: float) -> np.ndarray:
 
 
 def _fast_length(num_samples: int) -> int:
-    """The next length with small prime factors only, at most an eighth longer."""
+    """The next length with small prime factors only, for a fast FFT; at most an eighth longer."""
     step = 1 << max(num_samples.bit_length() - 4, 0)
     return -(-num_samples // step) * step
 
@@ -129,7 +129,7 @@ def _overlap_add(spectra: np.ndarray) -> np.ndarray:
     total = np.zeros((len(spectra) + _FFT // _HOP, _HOP))
     for part in range(_FFT // _HOP):
         total[part : part + len(spectra)] += parts[:, part]
-    overlap = _WINDOW / (2 * _HOP)  # what shifted Hann windows add up to
+    overlap = _WINDOW / (2 * _HOP)  # the sum of the shifted Hann windows
     return total.ravel()[_WINDOW // 2 :] / overlap
 
 
@@ -138,7 +138,7 @@ def _tract(voice: Voice, segments: list[Segment]) -> np.ndarray:
     formants = _track(segments, "formants_hz", 0.06)
     damping = np.ones(_FFT // 2 + 1, np.complex64)
     for frequency, width in _UPPER_FORMANTS_HZ:
-        # A short tract has fewer formants below 8 kHz; forcing them in would pile them up there.
+        # A short vocal tract has fewer formants below 8 kHz; the rest are left out.
         if voice.formant_scale * frequency < _HIGHEST_FORMANT_HZ:
             damping = damping * _damping(voice.formant_scale * frequency, width)
     for index, width in enumerate(_FORMANT_WIDTHS_HZ):
@@ -162,11 +162,11 @@ def _noise_band(segments: list[Segment]) -> np.ndarray:
     return 1 / (1 + ((frequencies - centre) / width) ** 2)
 
 
-# How it is recorded.
+# Recording.
 
 
 def record(speech: np.ndarray, level_dbfs: float, rng: np.random.Generator) -> np.ndarray:
-    """In a small room, at `level_dbfs` RMS over the whole clip, through a microphone with noise of its own: (N,)."""
+    """The sound recorded in a small room at `level_dbfs` RMS over the whole clip, with microphone noise: (N,)."""
     heard = _reverberate(speech, rng)
     heard = heard * (from_decibels(level_dbfs) / np.sqrt(np.mean(heard**2)))
     heard = heard + _microphone_noise(len(heard), rng)

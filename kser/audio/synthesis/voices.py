@@ -1,7 +1,7 @@
-"""What is said, and in which voice: speakers, emotions and phones, and the sentences that are drawn of them.
+"""Speakers, emotions and phones, and random sentences made of them.
 
-What an emotion does to level and range of F0, rate, energy, spectral tilt, formants, articulation and voice quality has
-the direction these reviews agree on; the sizes are ours. How strongly it shows varies with the speaker and the take.
+An emotion changes level and range of F0, rate, energy, spectral tilt, formants, articulation and voice quality in the
+direction these reviews agree on; the sizes are ours. Its strength varies with the speaker and the take.
   K. R. Scherer, Vocal communication of emotion: A review of research paradigms, Speech Communication 40, 2003.
   P. N. Juslin, P. Laukka, Communication of emotions in vocal expression and music performance: Different channels, same
     code?, Psychological Bulletin 129(5), 2003.
@@ -22,7 +22,7 @@ _TRACT_CM = 17.5
 
 @dataclass(frozen=True)
 class Speaker:
-    """A voice at rest. `jitter` is the standard deviation of a period relative to its length."""
+    """A neutral voice. `jitter` is the standard deviation of a period relative to its length."""
 
     f0_hz: float
     tract_cm: float
@@ -37,7 +37,7 @@ class Speaker:
 
 @dataclass(frozen=True)
 class Emotion:
-    """What an emotion at full strength adds to the neutral voice; `rate`, `jitter` ... are relative (0.2: 20 % more).
+    """The change from the neutral voice by an emotion at full strength; `rate`, `jitter` ... are relative (0.2: 20 % more).
 
     `formants` shifts all of them (a smile shortens the tract), `articulation` widens the vowel space, `contour` is the
     rise of F0 over the utterance and `accent_db` the extra loudness of stressed syllables.
@@ -61,7 +61,7 @@ class Emotion:
 
 @dataclass(frozen=True)
 class Phone:
-    """Formants of a 17.5 cm tract, how loud voice and noise are (linear), the noise's band, and the share of time."""
+    """A phone: formants of a 17.5 cm tract, linear gains of voice and noise, the noise's band, and its share of time."""
 
     formants_hz: tuple[float, float, float] = (500, 1500, 2500)
     voice: float = 0.0
@@ -154,7 +154,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class Segment:
-    """A phone as spoken: formants scaled, gains with stress, F0 relative to the voice's."""
+    """A phone as spoken: scaled formants, gains with stress, F0 relative to the voice's."""
 
     seconds: float
     formants_hz: np.ndarray
@@ -197,7 +197,7 @@ def from_decibels(decibels):
 
 
 def draw_segments(voice: Voice, num_syllables: int, rng: np.random.Generator) -> list[Segment]:
-    """Silence, syllables of one onset and one vowel each, silence."""
+    """Silence, syllables (one onset and one vowel each), silence."""
     stressed = rng.random(num_syllables) < 0.45
     stressed[rng.integers(num_syllables)] = True
     segments = [_silence(voice, rng)]

@@ -1,1 +1,1 @@
-"""The largest network that fits a board."""
+"""Search for the largest network that fits a board."""

@@ -1,12 +1,12 @@
-"""Networks with what is predicted of them, and the choice among them.
+"""Candidate networks with predicted figures, and the choice among them.
 
-A network's graph is outlined from its settings, rewritten as for deployment, and lowered to the ops of its .tflite, whose
-figures kser.boards tells as it does for a converted model. benchmarks/search.py holds the predictions against conversions.
+A network's graph is derived from its settings, rewritten as for deployment, and lowered to the ops of its .tflite, whose
+figures kser.boards computes as for a converted model. benchmarks/search.py compares the predictions with conversions.
 
-How well a network will recognize is not predicted. Its capacity stands in for that: the geometric mean of its parameters and
-its multiply-accumulates. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames
-and depth are given up last: as long as a network of the parameters and layers of `micro` fits, none of less is chosen, and
-none at a coarser hop than it needs.
+The accuracy of a network is not predicted. Its capacity, the geometric mean of parameters and multiply-accumulates, is used
+instead. Parameters alone would favour the fewest frames, multiply-accumulates alone the widest stem. Frames and depth are
+reduced last: if a network with at least the parameters and layers of `micro` fits, no smaller one is chosen, and no coarser
+hop than needed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from kser.export.rewrites import DEPLOY_PASSES
 from kser.models.presets import PRESETS
 from kser.tflite.op_graph import multiply_accumulates, tensors_of
 
-# kser's metadata in a .tflite: settings, labels and origin, and for each mel band a mean and a deviation.
+# Bytes of kser's metadata in a .tflite: settings, labels, origin, and mean and deviation for each mel band.
 METADATA_BYTES, MEL_METADATA_BYTES = 990, 40
 
 
 def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tuple[Findings, int]:
-    """What examining the converted network would find, and the parameters it is deployed with.
+    """The findings that the converted network would have, and its number of parameters.
 
     Raises:
       KserError: the settings make no network, or none that converts to int8.
@@ -54,7 +54,7 @@ def predict(model: ModelConfig, features: FeatureConfig, num_classes: int) -> tu
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network with its deployed parameters and its figures on the board; `load`: the largest share of the budget."""
+    """A network with its deployed parameters and its figures on the board; `load` is the largest share of a budget used."""
 
     model: ModelConfig
     features: FeatureConfig
@@ -72,21 +72,21 @@ class Candidate:
 
     @property
     def preset(self) -> str:
-        """The name of the preset with these sizes, if there is one."""
+        """The name of the preset with these sizes, if any."""
         sizes = dataclasses.replace(self.model, dropout=0.0)
         presets = ((name, dataclasses.replace(config, dropout=0.0)) for (_, name), config in PRESETS.items())
         return next((name for name, config in presets if config == sizes), "")
 
 
 def choose(candidates: Sequence[Candidate], parameters: int, layers: int) -> Candidate:
-    """The one of most capacity at the finest hop where one has so many parameters and layers, or of all if none has."""
+    """The network with the highest capacity at the finest hop that has one with these parameters and layers, else of all."""
     whole = [c for c in candidates if c.parameters >= parameters and depth(c.model) >= layers]
     hop_ms = min((c.features.hop_ms for c in whole), default=None)
     return max((c for c in whole if c.features.hop_ms == hop_ms) if whole else candidates, key=lambda c: c.capacity)
 
 
 def frontier(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those that no other of the same backbone and hop reaches in capacity with no more time and RAM; largest first."""
+    """The Pareto frontier per backbone and hop in capacity, time and RAM; largest first."""
     kept: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (-c.capacity, _costs(c))):
         same = (c for c in kept if _kind(c) == _kind(candidate))
@@ -104,7 +104,7 @@ def _costs(candidate: Candidate) -> tuple[float, int]:
 
 
 def describe(candidate: Candidate) -> str:
-    """A network by its sizes, in words."""
+    """A network's sizes as text."""
     model, frames = candidate.model, candidate.features.num_frames
     layers = ",".join(map(str, model.stage_layers)) if model.backbone == "speechformer" else model.num_layers
     sizes = f"hidden_dim {model.hidden_dim}, ffn_dim {model.ffn_dim}, layers {layers}"

@@ -11,7 +11,7 @@ from kser.models.presets import preset
 
 BASE_PRESET = "micro"
 
-# Heads keep the width they have in the preset; sizes rise, so that what is too large ends a search upwards.
+# Heads keep the width of the preset; sizes ascend, so that a search can stop at the first that is too large.
 HOPS_MS = (10.0, 16.0, 20.0)
 WIDTHS = {"conformer": (16, 24, 32, 48, 64, 96), "speechformer": (12, 24, 36, 48)}
 FFN_FACTORS = {"conformer": (2.0, 4.0), "speechformer": (0.5, 1.0)}
@@ -22,12 +22,12 @@ STAGE_WIDENINGS = ((1, 1, 1), (1, 2, 1))
 
 
 def base_config(backbone: str, settings: Mapping) -> ModelConfig:
-    """The preset that the sizes are derived from, with the given settings."""
+    """The preset from which the sizes are derived, with the given settings."""
     return dataclasses.replace(preset(backbone, BASE_PRESET), **settings)
 
 
 def grid(backbone: str, settings: Mapping = {}) -> Iterator[list[ModelConfig]]:  # noqa: B006 (never changed)
-    """Families of sizes of one backbone; in each a network that is no smaller in any size than another comes after it."""
+    """Families of sizes of one backbone, each ordered so that larger networks come later."""
     base = base_config(backbone, settings)
     if backbone == "speechformer":
         shared, depths = [{"stage_widening": widening} for widening in STAGE_WIDENINGS], STAGE_LAYERS
@@ -49,12 +49,12 @@ def _sized(base: ModelConfig, width: int, ffn_factor: float, others: Mapping) ->
 
 
 def depth(model: ModelConfig) -> int:
-    """Layers of all stages."""
+    """Total number of layers of all stages."""
     return sum(model.stage_layers) if model.backbone == "speechformer" else model.num_layers
 
 
 def no_smaller(model: ModelConfig, other: ModelConfig) -> bool:
-    """Whether no size of `model` is smaller than that of `other`."""
+    """Whether every size of `model` is at least that of `other`."""
     return all(a >= b for a, b in zip(_sizes(model), _sizes(other), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The int8 ops that TensorFlow Lite's converter makes of each kind of layer."""
+"""The int8 ops into which TensorFlow Lite's converter turns each kind of layer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kser.tflite.op_graph import Tensor
 
 
 def output_shape(layer: Layer, shapes: Sequence[Shape]) -> Shape:
-    """The shape of a layer's first output for a single clip, from those of its inputs; likewise before the rewrites."""
+    """The shape of a layer's first output for a single clip, from those of its inputs; also before the rewrites."""
     if layer.kind == "BatchNormalization":
         return shapes[0]
     return append_ops(OpBuilder(), layer, [Tensor(shape) for shape in shapes])[0].shape
 
 
 def append_ops(b: OpBuilder, layer: Layer, inputs: Sequence[Tensor], reshaped: bool = False) -> tuple[Tensor, ...]:
-    """Appends the ops of a layer, which reads what a Reshape layer has `reshaped`; returns its outputs."""
+    """Appends the ops of a layer; `reshaped`: its input comes from a Reshape layer. Returns its outputs."""
     if layer.kind not in LOWERINGS:
         raise KserError(f"Layer '{layer.name}' is a {layer.kind}, whose ops kser.boards.search.layer_ops does not know.")
     b.input_is_reshaped = reshaped
@@ -29,7 +29,7 @@ def append_ops(b: OpBuilder, layer: Layer, inputs: Sequence[Tensor], reshaped: b
 
 
 def _activation_of(layer: Layer) -> str:
-    """The name of a layer's activation, which for own functions is part of what they are serialized as."""
+    """The name of a layer's activation; for kser's own functions it is inside the serialized description."""
     return str(layer.config.get("activation") or "linear")
 
 
@@ -41,7 +41,7 @@ def _dense(b: OpBuilder, layer: Layer, x: Tensor) -> Tensor:
     if not b.input_is_reshaped:
         y = b.op("FULLY_CONNECTED", f"{layer.name}/Tensordot", (x, weights, bias), shape)
         return b.activation(layer.name, y, _activation_of(layer))
-    # The reshape before it merges with that to the rows of a matrix, and none is left where the last axis stays.
+    # A reshape before it merges with the reshape to matrix rows; if the last axis stays, none is left.
     rows, source = math.prod(x.shape[:-1]), b.reshaped_from(x)
     if source.shape[-1] != x.shape[-1]:
         source = b.reshape(f"{layer.name}/Tensordot/Reshape", source, (rows, x.shape[-1]))
@@ -81,7 +81,7 @@ def _windows(layer: Layer, size: Shape, kernel: Shape) -> Shape:
 
 
 def _add(b: OpBuilder, layer: Layer, x: Tensor, y: Tensor) -> Tensor:
-    # An ADD broadcasts the rows of a matrix by itself.
+    # ADD broadcasts over the rows of a matrix.
     matrix = b.reshaped_from(y)
     y = matrix if matrix.shape == y.shape[-2:] else y
     return b.op("ADD", f"{layer.name}/add", (x, y), x.shape)

@@ -1,8 +1,8 @@
-"""The int8 ops a deployed network becomes, told from its graph without converting it.
+"""The int8 ops of a deployed network, predicted from its graph without converting it.
 
-kser.boards.search.layer_ops has the ops TensorFlow Lite's converter makes of each kind of layer; what it does across layers
-(a norm's factors taken into a kernel, the order of the ops) is here. tests/boards/search/test_search.py compares the result,
-op by op, with networks that were really converted.
+kser.boards.search.layer_ops has the ops for each kind of layer; this module has what TensorFlow Lite's converter does across
+layers (merging a norm's factors into a kernel, the order of the ops). tests/boards/search/test_search.py compares the
+result, op by op, with converted networks.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from kser.boards.search.op_builder import OpBuilder
 from kser.export.graph import Graph, Ref
 from kser.tflite.op_graph import Node, Tensor, tensors_of
 
-# Bytes of a .tflite beside its constants: the frame, the entry of an activation with its op, that of a constant, one more
+# Bytes of a .tflite besides its constants: the frame, the entry of an activation with its op, that of a constant, one more
 # scale, and the names of the six operations that an L2 norm was made of.
 FILE_FRAME, ACTIVATION_ENTRY, CONSTANT_ENTRY, SCALE_ENTRY, L2_NAMES = 2206, 254, 9.5, 12.5, 352
 
 
 def lower(graph: Graph) -> tuple[Node, ...]:
-    """The ops of a deployed network for a single clip in the order they run in, quantized after training, int8 throughout.
+    """The ops of a deployed network for a single clip, in execution order, after post-training quantization to int8.
 
-    A tensor is one object wherever it is read, as in `op_graph.graph_nodes`.
+    All readers of a tensor share one object, as in `op_graph.graph_nodes`.
 
     Raises:
-      KserError: a layer that does not convert, or of a kind that no backbone has after the fold.
+      KserError: a layer does not convert, or is of a kind that no folded backbone has.
     """
     builder = OpBuilder()
     reshaped: set[Ref] = set()
@@ -44,9 +44,9 @@ def lower(graph: Graph) -> tuple[Node, ...]:
 
 
 def file_bytes(nodes: Sequence[Node]) -> int:
-    """Bytes of the .tflite without metadata: constants on 16-byte boundaries, tables and names as they are on average.
+    """Bytes of the .tflite without metadata: constants aligned to 16 bytes, and average sizes of tables and names.
 
-    The averages were fitted to converted networks of random sizes; benchmarks/README.md tells how close they come to others.
+    The averages were fitted to converted networks of random sizes; benchmarks/README.md has the error for other networks.
     """
     tensors = tensors_of(nodes)
     constants = [t for t in tensors if t.constant]
@@ -57,8 +57,8 @@ def file_bytes(nodes: Sequence[Node]) -> int:
 
 
 def _in_order(nodes: Sequence[Node], source: Tensor) -> list[Node]:
-    """Ops as the converter orders them: depth first from the input, readers of a tensor from the last name to the first,
-    each op before all that were left before it."""
+    """Ops in the converter's order: depth first from the input, readers of a tensor by descending name, each op before those
+    postponed earlier."""
     readers: dict[int, list[Node]] = {}
     for node in sorted(nodes, key=lambda node: node.outputs[0].name, reverse=True):
         for x in node.inputs:
@@ -81,7 +81,7 @@ def _in_order(nodes: Sequence[Node], source: Tensor) -> list[Node]:
 
 
 def _needed(nodes: Sequence[Node], output: Tensor) -> list[Node]:
-    """The ops that lead to the output."""
+    """The ops that the output depends on."""
     wanted, kept = {id(output)}, []
     for node in reversed(nodes):
         if any(id(y) in wanted for y in node.outputs):
@@ -91,8 +91,8 @@ def _needed(nodes: Sequence[Node], output: Tensor) -> list[Node]:
 
 
 def _without_affine(nodes: Sequence[Node]) -> list[Node]:
-    """FULLY_CONNECTED ops read what a norm's gamma and beta are applied to: the converter takes those into the kernel, even
-    where others read the product as well."""
+    """Merges a norm's gamma and beta into the FULLY_CONNECTED ops that read it, as the converter does, even if other ops
+    read the product too."""
     producers = {id(y): node for node in nodes for y in node.outputs}
 
     def source(x: Tensor) -> Tensor:
@@ -106,5 +106,5 @@ def _without_affine(nodes: Sequence[Node]) -> list[Node]:
 
 
 def _is_affine(node: Node) -> bool:
-    """Whether it multiplies with or adds a constant of each channel's own."""
+    """Whether the op multiplies by or adds a constant per channel."""
     return node.op in ("MUL", "ADD") and node.inputs[1].constant and len(node.inputs[1].shape) == 1

@@ -10,7 +10,7 @@ Shape = tuple[int, ...]
 
 
 class OpBuilder:
-    """Collects ops; equal shape and index constants are one tensor, as the converter makes them."""
+    """Collects ops; equal shape and index constants share one tensor, as in the converter."""
 
     def __init__(self):
         self.input_is_reshaped = False
@@ -19,8 +19,8 @@ class OpBuilder:
         self._producers: dict[int, Node] = {}
 
     def op(self, op: str, name: str, inputs: Sequence[Tensor], *shapes: Shape, **options):
-        """Appends an op; returns its output, or several."""
-        # Ranges are measured, so hardly two tensors have one scale: the tables of kernels are not shared.
+        """Appends an op; returns its output or outputs."""
+        # Measured scales hardly ever coincide, so the tables of kernels are not shared.
         scale = float(len(self.nodes) + 1)
         outputs = tuple(Tensor(shape, name=f"{name}:{i}" if i else name, scale=scale) for i, shape in enumerate(shapes))
         self.nodes.append(Node(op, tuple(inputs), outputs, **options))
@@ -32,28 +32,28 @@ class OpBuilder:
         return self.shared((len(values),) if shape is None else shape, "int32", values, num_scales=0)
 
     def shared(self, shape: Shape, dtype: str, content, num_scales: int = 1) -> Tensor:
-        """A constant that is in the file once, however many ops read it."""
+        """A constant that is stored once, however many ops read it."""
         key = (shape, dtype, content)
         if key not in self._constants:
             self._constants[key] = Tensor(shape, dtype, str(content), constant=True, num_scales=num_scales)
         return self._constants[key]
 
     def weights(self, name: str, shape: Shape, dtype: str = "int8", num_scales: int = 1) -> Tensor:
-        """A constant of one layer's own."""
+        """A constant of a single layer."""
         return Tensor(shape, dtype, name, constant=True, num_scales=num_scales)
 
     def reshaped_from(self, x: Tensor) -> Tensor:
-        """What a RESHAPE made `x` of; `x` itself if none did."""
+        """The input of the RESHAPE that made `x`; `x` itself if there is none."""
         node = self._producers.get(id(x))
         return node.inputs[0] if node is not None and node.op == "RESHAPE" else x
 
     def reshape(self, name: str, x: Tensor, shape: Shape) -> Tensor:
-        """One RESHAPE, if any, in place of one after another."""
+        """A RESHAPE that replaces successive ones; none if the shape is the same."""
         x = self.reshaped_from(x)
         return x if x.shape == shape else self.op("RESHAPE", name, (x, self.indices(*shape)), shape)
 
     def transpose(self, name: str, x: Tensor, order: Sequence[int]) -> Tensor:
-        """A TRANSPOSE, or where it moves nothing but axes of length 1, a RESHAPE."""
+        """A TRANSPOSE, or a RESHAPE if it only moves axes of length 1."""
         shape = tuple(x.shape[axis] for axis in order)
         moved = [axis for axis in order if x.shape[axis] > 1]
         if moved == sorted(moved):

@@ -1,7 +1,7 @@
-"""The graph of a network from its settings alone, in a fraction of the time it takes to build the Keras model.
+"""The graph of a network from its settings alone, in a fraction of the time needed to build the Keras model.
 
-The backbones' own functions make it, but on tensors that are shapes: TensorFlow's tracing of each layer, which takes nearly
-all the time of a build, is left out, and weights are zeros.
+The backbones' own functions make it, but on shapes instead of tensors: this avoids TensorFlow's tracing of each layer, which
+takes nearly all the time of a build. Weights are zeros.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INPUT_NAME = "log_mel"
 
 
 def outline(config: ModelConfig, features: FeatureConfig, num_classes: int) -> Graph:
-    """The graph of the network after the fold: what `graph.read_graph` gives of the plain model but for the weights' values.
+    """The graph of the folded network: equal to `graph.read_graph` of the plain model except for the weights' values.
 
     Raises:
       ConfigError: the settings make no network.
@@ -35,14 +35,14 @@ def outline(config: ModelConfig, features: FeatureConfig, num_classes: int) -> G
 
 @dataclass(frozen=True)
 class _Outline:
-    """What a layer needs to know of a tensor to be applied to it: its shape, (None, ...), and where it comes from."""
+    """A stand-in for a tensor: its shape (None, ...) and its origin."""
 
     shape: tuple[int | None, ...]
     ref: Ref
 
 
 class _OutlineBuilder(Builder):
-    """Takes down a node for each layer in place of calling it."""
+    """Records a node for each layer instead of calling it."""
 
     def __init__(self, config: ModelConfig, features: FeatureConfig, seed: int):
         super().__init__(config, features, seed)

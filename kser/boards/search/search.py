@@ -1,6 +1,6 @@
-"""Which network fits a board? Sizes of the backbones with arena, time and flash of each, none of them trained or converted.
+"""Searches sizes of the backbones that fit a board, by predicted arena, time and flash; nothing is trained or converted.
 
-kser.boards.search.candidates tells what is predicted of a network and which one is chosen.
+kser.boards.search.candidates has the predictions and the choice.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from kser.models.presets import BACKBONES
 
 @dataclass(frozen=True)
 class Budget:
-    """What a network may take of a board.
+    """The part of a board's memory and time that a network may use.
 
     Attributes:
-      ram_bytes: for arena, ring, front end and stack; at most what leaves the board's RAM fit by bin/doctor's measure.
-      latency_ms: for an inference, in the middle of its estimate.
-      decision_ms: between two decisions; front end and inference take at most TIGHT_TIME of it.
+      ram_bytes: for arena, ring, front end and stack; at most the RAM with which bin/doctor's verdict is still "fits".
+      latency_ms: for one inference, by the middle of its estimate.
+      decision_ms: time between two decisions; front end and inference take at most TIGHT_TIME of it.
     """
 
     board: Board
@@ -39,7 +39,7 @@ class Budget:
     decision_ms: float
 
     def shares(self, figures: Figures) -> dict[str, float]:
-        """How much of each part of the budget a network takes; up to 1 it fits."""
+        """The share of each part of the budget that a network uses; it fits if all are at most 1."""
         return {
             "RAM": figures.ram_bytes / self.ram_bytes,
             "flash": figures.flash_bytes / (TIGHT_MEMORY * figures.free_flash_bytes),
@@ -50,7 +50,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Fit:
-    """What a search found: those of the candidates tried that lie on the frontier (see `frontier`), and the best."""
+    """The result of a search: the candidates on the Pareto frontier (see `frontier`), and the best one."""
 
     budget: Budget
     tried: int
@@ -59,10 +59,10 @@ class Fit:
 
 
 def make_budget(board_name: str, ram_kb: float | None, latency_ms: float | None, decision_ms: float) -> Budget:
-    """A budget in the units of the flags; None is what the board and the time between decisions allow.
+    """A budget in the units of the flags; None: what the board and the time between decisions allow.
 
     Raises:
-      ConfigError: there is no such board, or a part of the budget is not positive or beyond what the others allow.
+      ConfigError: there is no such board, or a part of the budget is not positive or exceeds what the others allow.
     """
     board = find_board(board_name)
     for name, value in (("ram_kb", ram_kb), ("latency_ms", latency_ms), ("decision_ms", decision_ms)):
@@ -87,14 +87,14 @@ def search(
     jobs: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fit:
-    """Tries the sizes of the backbones, up to where they are too large, and keeps the best.
+    """Tries sizes of the backbones until they are too large, and keeps the best.
 
     Args:
-      backbones: the order is that of preference: the best network is one of the first backbone that fits at all.
-      features: the front end, but for the hop.
-      model_settings: settings of ModelConfig to have in place of the preset's.
-      jobs: processes.
-      progress: told how many of the families of networks are done.
+      backbones: in order of preference: the first backbone with a network that fits is chosen.
+      features: the front end; the search varies the hop.
+      model_settings: settings of ModelConfig that replace those of the preset.
+      jobs: number of processes.
+      progress: called with the number of families of networks done, and of all.
 
     Raises:
       ConfigError: nothing fits, or the board has no kernels for any of the backbones.
@@ -119,7 +119,7 @@ def search(
 def _runnable(
     board: Board, backbones: Sequence[str], features: FeatureConfig, settings: Mapping, num_classes: int
 ) -> list[str]:
-    """The backbones whose ops the board's library has."""
+    """The backbones whose ops the board's library supports."""
     problems = {name: _missing_kernels(board, base_config(name, settings), features, num_classes) for name in backbones}
     runnable = [name for name, problem in problems.items() if problem is None]
     if not runnable:
@@ -129,7 +129,7 @@ def _runnable(
 
 
 def _missing_kernels(board: Board, model: ModelConfig, features: FeatureConfig, num_classes: int) -> Problem | None:
-    """The first reason, beside memory and time, why a network does not run on the board."""
+    """The first reason, other than memory and time, why a network does not run on the board."""
     roomy = dataclasses.replace(board, ram_bytes=1 << 40, flash_bytes=1 << 40, clock_mhz=1e6)
     diagnosis = diagnose(predict(model, features, num_classes)[0], roomy)
     return diagnosis.problems[0] if diagnosis.verdict == DOES_NOT_RUN else None
@@ -140,7 +140,7 @@ def _missing_kernels(board: Board, model: ModelConfig, features: FeatureConfig, 
 
 @dataclass(frozen=True)
 class Family:
-    """Networks that differ in width and depth only, the smaller ones first."""
+    """Networks that differ only in width and depth, smaller ones first."""
 
     budget: Budget
     models: tuple[ModelConfig, ...]
@@ -158,8 +158,8 @@ def _explore_all(families: Sequence[Family], jobs: int, progress: Callable[[int,
 
 
 def explore(family: Family) -> list[Candidate]:
-    """The candidates of a family, none that is no smaller in any size than one that is too large already: arena, time and
-    flash rise with width and depth."""
+    """The candidates of a family. Networks at least as large in every size as one that does not fit are skipped, because
+    arena, time and flash grow with width and depth."""
     found: list[Candidate] = []
     for model in family.models:
         too_large = (c.model for c in found if not c.fits)
@@ -177,7 +177,7 @@ def _candidate(family: Family, model: ModelConfig) -> Candidate:
 
 @contextlib.contextmanager
 def _workers(jobs: int) -> Iterator[Callable[[Callable, Iterable], Iterable]]:
-    """A `map` over so many processes; they are forks, which need no import, and none of them runs TensorFlow."""
+    """A `map` over so many processes; they are forks, so nothing is imported again, and they do not run TensorFlow."""
     if jobs == 1:
         yield map
         return
@@ -186,18 +186,18 @@ def _workers(jobs: int) -> Iterator[Callable[[Callable, Iterable], Iterable]]:
 
 
 def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent terminates them
 
 
 def _nothing_fits(budget: Budget, tried: Sequence[Candidate]) -> str:
-    """The sentence that tells what comes nearest, and what of the budget it breaks."""
+    """The error message: the network closest to the budget, and the limits it exceeds."""
     nearest = min(tried, key=lambda c: c.load)
     figures = nearest.figures
     needs = {
         "RAM": f"{figures.ram_bytes / KIB:.1f} kB of RAM of the {budget.ram_bytes / KIB:.1f} allowed",
         "flash": f"{figures.flash_bytes / KIB:.0f} kB of flash of {figures.free_flash_bytes / KIB:.0f}",
-        "inference": f"{figures.inference_ms.middle:.0f} ms for an inference of the {budget.latency_ms:.0f} allowed",
+        "inference": f"{figures.inference_ms.middle:.0f} ms per inference of the {budget.latency_ms:.0f} allowed",
         "real time": f"{figures.real_time_factor.middle:.0%} of the {budget.decision_ms:g} ms between two decisions",
     }
     broken = [needs[name] for name, share in budget.shares(figures).items() if share > 1]
-    return f"No network fits {budget.board.title}: the nearest, {describe(nearest)}, takes {' and '.join(broken)}."
+    return f"No network fits {budget.board.title}: the closest one, {describe(nearest)}, takes {' and '.join(broken)}."

@@ -1,8 +1,8 @@
-"""Exact rewrites of a network into the form that costs a microcontroller least; of a folded one, or before the fold.
+"""Exact rewrites of a network, before or after the fold, that make it cheaper on a microcontroller.
 
-`DEPLOY_PASSES` maps a name to a pure function of a graph; each pass knows layers by their kind only, and leaves alone what
-it cannot rewrite exactly. In the order given here each makes room for the next. Every node of a graph costs arena
-and time, whatever it computes; benchmarks/deploy_passes.py measures what each pass saves.
+`DEPLOY_PASSES` maps a name to a pure function of a graph. A pass looks only at the kinds of layers, and leaves unchanged
+what it cannot rewrite exactly. The order matters: each pass enables the next. Every node of a graph costs arena and time,
+whatever it computes; benchmarks/deploy_passes.py measures what each pass saves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kser.models.inference import predict_logits
 
 # Float32 rounding of a few dozen layers whose kernels were scaled, on logits of order 10.
 MAX_REWRITE_DIFFERENCE = 1e-4
-# An L2 norm has the norm's epsilon as a bound of the mean square, not added to it: a relative 1e-5 / 2 at variance 1.
+# An L2 norm uses epsilon as lower bound of the mean square, not as a summand: a relative 1e-5 / 2 at variance 1.
 MAX_L2_NORM_DIFFERENCE = 1e-3
 DEPLOY_PASSES: dict[str, Callable[[Graph], Graph]] = {
     "batch_norm": fold_batch_norms,
@@ -37,7 +37,7 @@ BOUNDS = {"centre": MAX_L2_NORM_DIFFERENCE}
 
 @dataclass(frozen=True)
 class PassProof:
-    """What one pass changed: the graph's size, and the logits on real clips against the network before it."""
+    """The effect of one pass: the graph's size, and the difference of the logits on real clips to those before it."""
 
     name: str
     layers_before: int
@@ -57,21 +57,21 @@ class Deployed:
 
 
 def require_passes(names: Sequence[str]) -> None:
-    """Raises ConfigError for a name that is no pass."""
+    """Raises ConfigError for an unknown pass."""
     unknown = [name for name in names if name not in DEPLOY_PASSES]
     if unknown:
         raise ConfigError(f"There is no deploy pass '{unknown[0]}'; known: {', '.join(DEPLOY_PASSES)}.")
 
 
 def deploy_model(model: keras.Model, features: np.ndarray, names: Sequence[str] = tuple(DEPLOY_PASSES)) -> Deployed:
-    """Rewrites a folded network by the passes named, in the order of DEPLOY_PASSES, and proves each of them.
+    """Rewrites a folded network by the given passes, in the order of DEPLOY_PASSES, and checks each one.
 
     Args:
       features: (n, num_frames, num_mels) normalized clips to compare the logits on.
 
     Raises:
       ConfigError: there is no pass of that name.
-      FoldError: a bound is broken, or the model is no flat graph.
+      FoldError: a pass exceeds its bound, or the model is not a flat graph.
     """
     require_passes(names)
     graph, proofs = read_graph(model), []

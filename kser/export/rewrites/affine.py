@@ -1,4 +1,4 @@
-"""Factors and offsets of norms, BatchNorms and constants into the Dense layers and convolutions beside them."""
+"""Merges factors and offsets of norms, BatchNorms and constants into neighbouring Dense layers and convolutions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kser.models.norms import L2Norm
 
 
 def fold_batch_norms(graph: Graph) -> Graph:
-    """BatchNorm is `a x + c` per channel: into the linear layer before it, else into the Dense layers after it."""
+    """Merges a BatchNorm, `a x + c` per channel, into the linear layer before it or else the Dense layers after it."""
     for node in graph:
         if node.kind == "BatchNormalization":
             graph = _fold_batch_norm_back(graph, node) or _fold_batch_norm_forth(graph, node) or graph
@@ -35,7 +35,7 @@ def _fold_batch_norm_back(graph: Graph, node: Node) -> Graph | None:
     if graph.sole_consumer(source.name) is None:
         return None
     factor, offset = _batch_norm_factors(node)
-    # The channels are a depthwise kernel's third axis, and the last one of all others.
+    # Channels are the third axis of a depthwise kernel, and the last axis of all others.
     kernel = source.weights[0] * (factor[:, None] if source.kind == "DepthwiseConv2D" else factor)
     bias = source.weights[1] * factor if source.config["use_bias"] else 0.0
     linear = source.with_config(use_bias=True).with_weights(kernel, bias + offset)
@@ -48,7 +48,7 @@ def _fold_batch_norm_forth(graph: Graph, node: Node) -> Graph | None:
 
 
 def affine_into_readers(graph: Graph, node: Node, factor, offset, then: Callable[[Graph], Graph]) -> Graph | None:
-    """`factor x + offset` into the Dense layers that read `node`, if nothing else does; `then` finishes the result."""
+    """Merges `factor x + offset` into the Dense layers that read `node`, if nothing else does; `then` edits the result."""
     readers = _dense_readers(graph, node.name)
     if not readers:
         return None
@@ -58,7 +58,7 @@ def affine_into_readers(graph: Graph, node: Node, factor, offset, then: Callable
 
 
 def _dense_readers(graph: Graph, name: str) -> list[Node]:
-    """The Dense layers that read `name`, itself or its mean over time; none if anything else reads it."""
+    """The Dense layers that read `name` or its mean over time; none if anything else reads it."""
     readers = []
     for node in graph.consumers(name):
         while node is not None and node.kind == "GlobalAveragePooling2D":
@@ -69,8 +69,8 @@ def _dense_readers(graph: Graph, name: str) -> list[Node]:
 
 
 def fold_constants(graph: Graph) -> Graph:
-    """Constant factors into kernels: the half step of a feed-forward network, and attention's 1 / sqrt(d), half of its
-    logarithm into the queries and half into the keys, so that neither outgrows the other's range."""
+    """Merges constant factors into kernels: the half step of a feed-forward network, and attention's 1 / sqrt(d), as its
+    square root into both queries and keys, so that their ranges stay alike."""
     for node in graph:
         if node.kind == "Scale":
             graph = _scaled(graph, node.inputs[0], node.config["factor"], graph.without(node.name)) or graph
@@ -83,7 +83,7 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def _scaled(graph: Graph, ref: Ref, factor: float, then: Graph) -> Graph | None:
-    """`then` with the Dense layer scaled that `ref` comes from, by way of layers that only move numbers."""
+    """`then` with the Dense layer scaled that computes `ref`, through layers that only move values."""
     node = graph.producer(ref)
     while node is not None and graph.sole_consumer(node.name) is not None:
         if node.is_linear(*DENSE_KINDS):
@@ -95,7 +95,7 @@ def _scaled(graph: Graph, ref: Ref, factor: float, then: Graph) -> Graph | None:
 
 
 def fold_norm_affine(graph: Graph) -> Graph:
-    """A norm's gamma and beta into the Dense layers that read it; an RMS norm then is one L2 normalization."""
+    """Merges a norm's gamma and beta into the Dense layers that read it; an RMS norm becomes one L2 normalization."""
     for node in graph:
         if node.kind == "RMSNorm":
             dim = len(node.weights[0])

@@ -1,4 +1,4 @@
-"""LayerNorms as RMS norms, by centring what they read."""
+"""Turns LayerNorms into RMS norms by centring their input."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kser.models.norms import L2Norm, RMSNorm
 
 
 def centre_residual(graph: Graph) -> Graph:
-    """Makes LayerNorms RMS norms by centring what they read: where all that is written to a residual stream can be centred
-    and all that reads it is a LayerNorm, which does not see the difference, the mean it would subtract is zero."""
+    """Turns LayerNorms into RMS norms. If everything written to a residual stream can be centred, and everything that reads
+    it is a LayerNorm, which ignores the mean, then the mean that the LayerNorms subtract is zero."""
     streams = {_stream(graph, node.inputs[0]) for node in graph if node.kind == "LayerNorm"} - {None}
     streams = [s for s in streams if all(_can_be_centred(graph, name) for name in s.writers)]
     for name in sorted({name for stream in streams for name in stream.writers}):
@@ -31,8 +31,7 @@ def centre_residual(graph: Graph) -> Graph:
 
 @dataclass(frozen=True)
 class Stream:
-    """Tensors joined by additions, by the names of the nodes that write to them, add them up, and read them, which are
-    LayerNorms all."""
+    """A residual stream: names of the nodes that write to it, of the additions, and of the readers, all LayerNorms."""
 
     writers: frozenset[str]
     inside: frozenset[str]
@@ -43,7 +42,7 @@ _ADDING = ("Add", "AddPositions")
 
 
 def _stream(graph: Graph, start: Ref) -> Stream | None:
-    """The stream the tensor `start` belongs to; None where something else than LayerNorms reads it."""
+    """The residual stream of the tensor `start`; None if anything but LayerNorms reads it."""
     pending, seen, writers, inside, norms = [start[0]], set(), set(), set(), set()
     while pending:
         name = pending.pop()
@@ -70,8 +69,8 @@ def _can_be_centred(graph: Graph, name: str) -> bool:
 
 
 def _centred_norm(graph: Graph, node: Node) -> Graph:
-    """A LayerNorm that writes to the stream: gamma, beta and the centring of the result are one Dense after it, a fraction
-    of what MUL, ADD, MEAN and SUB would take."""
+    """A LayerNorm that writes to the stream: gamma, beta and the centring become one Dense after it, which is much cheaper
+    than MUL, ADD, MEAN and SUB."""
     dim = graph.width(node)
     gamma, beta = node.weights if node.config["affine"] else (np.ones(dim), np.zeros(dim))
     kernel = np.diag(gamma) - gamma[:, None] / dim
@@ -83,7 +82,7 @@ def _centred_norm(graph: Graph, node: Node) -> Graph:
 
 
 def _rms(graph: Graph, node: Node) -> Graph:
-    """A LayerNorm of centred input as an L2 normalization, its sqrt(dim) in the Dense layers that read it."""
+    """A LayerNorm with centred input as an L2 normalization, with sqrt(dim) merged into the Dense layers that read it."""
     dim, config = graph.width(node), {"epsilon": node.config["epsilon"], "name": node.name}
     if node.config["affine"]:
         gamma, beta = node.weights

@@ -1,7 +1,7 @@
-"""Maps before and after a Dense layer, done to its kernel, or to the factors of an HRFDense.
+"""Merges affine maps before and after a Dense layer into its kernel, or into the factors of an HRFDense.
 
-A map before the layer changes the first factor, a map after it the last, so that a rewritten HRFDense is still one and
-folds to the very Dense that the rewrites would have made of the folded one.
+A map before the layer changes the first factor, a map after it the last. So a rewritten HRFDense is still an HRFDense, and
+folding it gives the same Dense as rewriting after the fold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kser.export.graph import Node
 
 
 def with_affine_input(node: Node, factor: np.ndarray, offset: np.ndarray) -> Node:
-    """The layer that does to `x` what `node` does to `factor x + offset`, both (d_in,)."""
+    """The layer that computes of `x` what `node` computes of `factor x + offset`; both are (d_in,)."""
     if node.kind == "Dense":
         kernel = node.weights[0]
         bias = offset @ kernel + (node.weights[1] if node.config["use_bias"] else 0.0)
@@ -33,7 +33,7 @@ def with_scaled_output(node: Node, factor: float) -> Node:
 
 
 def with_centred_output(node: Node) -> Node:
-    """The layer whose outputs are those of `node`, which has no activation, less their mean."""
+    """The layer whose outputs are those of `node`, which has no activation, minus their mean."""
     return _with_mapped_output(node, lambda w: w - w.mean(axis=-1, keepdims=True))
 
 

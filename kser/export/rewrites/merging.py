@@ -1,4 +1,4 @@
-"""Fewer nodes for the same numbers: one Dense for three projections, a convolution for a Dense on a flattened image."""
+"""Fewer nodes, same function: one Dense for three projections, a convolution for a Dense on a flattened image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kser.models.layers import Split
 
 
 def flatten_by_convolution(graph: Graph) -> Graph:
-    """A Dense on the flattened rows of an image as the convolution it is: the image is not copied to be flattened."""
+    """A Dense on the flattened rows of an image as the equal convolution, which needs no flattened copy of the image."""
     for node in graph:
         dense = graph.sole_consumer(node.name) if node.kind == "Reshape" else None
         source = graph.producer(node.inputs[0])
@@ -36,10 +36,10 @@ def _row_convolution(graph: Graph, source: Node, reshape: Node, dense: Node) -> 
 
 
 def fuse_projections(graph: Graph) -> Graph:
-    """Queries, keys and values of a token by one Dense, its heads split and ordered once and then given out.
+    """One Dense for queries, keys and values, whose output is split into heads once and then divided among the three.
 
-    Attention over windows is left alone: it stands where tokens are many, and there three projections held at a time cost
-    more arena than three nodes of each kind.
+    Local attention is left unchanged: it is used with many tokens, where three projections in memory at a time cost more
+    arena than three nodes of each kind.
     """
     for node in graph:
         if node.kind == "AttentionProduct":
@@ -61,7 +61,7 @@ def _fused_with_values(graph: Graph, queries_and_keys: list[tuple[Node, Node, No
 
 
 def _head_nodes(graph: Graph, ref: Ref) -> tuple[Node, Node, Node] | None:
-    """Dense, Reshape and Permute that make heads of tokens, if that is what `ref` comes from."""
+    """Dense, Reshape and Permute that split tokens into heads, if they compute `ref`."""
     permute = graph.producer(ref)
     if permute is None or permute.kind != "Permute" or tuple(permute.config["dims"]) != (2, 1, 3):
         return None

@@ -118,13 +118,13 @@ def test_unfit_budgets_are_told(arguments, message):
     "ram_kb, latency_ms, words",
     [
         (5, None, ("kB of RAM of the 5.0 allowed",)),
-        (None, 2, ("ms for an inference of the 2 allowed",)),
+        (None, 2, ("ms per inference of the 2 allowed",)),
         (5, 2, ("of the 5.0 allowed and ", "of the 2 allowed.")),
     ],
 )
 def test_what_comes_nearest_is_told(ram_kb, latency_ms, words):
     budget = search.make_budget("esp32", ram_kb, latency_ms, 500.0)
-    with pytest.raises(ConfigError, match="^No network fits ESP32: the nearest, convtransformer with hidden_dim") as error:
+    with pytest.raises(ConfigError, match="^No network fits ESP32: the closest one, convtransformer") as error:
         search.search(budget, ("convtransformer",), hops_ms=HOP)
     assert all(word in str(error.value) for word in words)
 
