@@ -38,8 +38,9 @@ Status Application::LoadModel() {
   if (status != Status::kAllocationFailed) return status;
   const auto loads = [this](std::uint8_t* arena, std::size_t bytes) {
     const bool loaded = classifier_.SetUp(kModelData, ops_, arena, bytes) == Status::kOk;
+    const std::size_t used = loaded ? classifier_.arena_used_bytes() : 0;
     classifier_.Release();
-    return loaded;
+    return used;
   };
   arena_tried_bytes_ = kArenaBytes;
   arena_needed_bytes_ = FindArenaBytes(kArenaBytes + kArenaBytes / 16, loads, &arena_tried_bytes_);

@@ -30,23 +30,22 @@ class HeapArena {
   std::size_t size_ = 0;
 };
 
-// The smallest arena, to a 64th, that a model loads in.
+// How large an arena a model needs, a 64th included, or 0 where the heap has no block that it loads in.
 //
-// Tries arenas of the heap from `bytes` on, each a quarter larger than the last. 0 where the heap ends first; `largest` is
-// the last one tried.
+// One attempt, in the largest block that the heap has from `least` up to four times that: TensorFlow Lite Micro does not
+// survive every arena that is too small, so none is tried that may be. `tried` is that block's size.
 //
-// load: called with an arena and its size, whether the model loads in it; nothing may use the arena afterwards.
+// load: called with an arena and its size, returns the bytes in use, or 0 where the model does not load; nothing may use the
+// arena afterwards.
 template <typename Load>
-std::size_t FindArenaBytes(std::size_t bytes, const Load& load, std::size_t* largest) {
+std::size_t FindArenaBytes(std::size_t least, const Load& load, std::size_t* tried) {
   HeapArena arena;
-  for (; arena.Allocate(bytes); bytes += bytes / 4) {
-    *largest = bytes;
-    if (!load(arena.data(), bytes)) continue;
-    const auto smaller = [](std::size_t size) { return (size - size / 64) & ~(kArenaAlignment - 1); };
-    while (load(arena.data(), smaller(bytes))) bytes = smaller(bytes);
-    return bytes;
-  }
-  return 0;
+  std::size_t bytes = 4 * least;
+  while (bytes >= least && !arena.Allocate(bytes)) bytes -= bytes / 16;
+  if (bytes < least) return 0;
+  *tried = bytes;
+  const std::size_t used = load(arena.data(), bytes);
+  return (used + used / 64 + kArenaAlignment - 1) & ~(kArenaAlignment - 1);
 }
 
 }  // namespace kser
