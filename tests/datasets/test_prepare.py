@@ -206,5 +206,5 @@ def test_the_whole_of_ravdess_is_complete(speech_data_dir, tmp_path):
     # One actor's take is in the published corpus twice, under two names.
     assert prepared.notes == (
         "Recordings that occur more than once: 03-01-03-01-02-01-07 = 03-01-03-01-02-02-07; training refuses splits that "
-        "part them.",
+        "separate them.",
     )
