@@ -153,8 +153,8 @@ def other_tensors(**changes):
         ({"features": {"pitch": 1}}, sources.description(CONFIG), "damaged kser metadata"),
         ({"normalization": {"mean": [0], "std": [1]}}, sources.description(CONFIG), "damaged kser metadata"),
         ({"smoothing": {"decision_ms": -1}}, sources.description(CONFIG), "damaged kser metadata"),
-        ({"labels": ["a", "b"]}, sources.description(CONFIG), "of another model"),
-        ({}, other_tensors(shape=(1, 3, 20)), "of another model"),
+        ({"labels": ["a", "b"]}, sources.description(CONFIG), "another model"),
+        ({}, other_tensors(shape=(1, 3, 20)), "another model"),
         ({}, other_tensors(dtype="float32"), "convert to int8"),
     ],
 )
