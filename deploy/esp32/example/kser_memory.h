@@ -7,8 +7,8 @@
 
 namespace kser {
 
-// bin/doctor's estimate for the board and a margin; at the start the board tells how much it has used.
-constexpr std::size_t kArenaBytes = 53248;
+// What bin/doctor counts for the board and a margin; at the start the board tells how much it has used.
+constexpr std::size_t kArenaBytes = 71744;
 // What the microphone brings while the model runs.
 constexpr std::uint32_t kRingSamples = 4096;
 

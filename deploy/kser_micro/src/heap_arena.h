@@ -30,23 +30,26 @@ class HeapArena {
   std::size_t size_ = 0;
 };
 
-// The smallest arena, to a 64th, that a model loads in.
+// The smallest arena, to a 64th, that a model loads in, where `bytes` were too few; 0 where the heap has no room for it.
 //
-// Tries arenas of the heap from `bytes` on, each a quarter larger than the last. 0 where the heap ends first; `largest` is
-// the last one tried.
+// The first try is a large arena: where one is far too small, TensorFlow Lite Micro crashes in its kernels' Prepare.
 //
-// load: called with an arena and its size, whether the model loads in it; nothing may use the arena afterwards.
+// load: called with an arena and its size; the bytes that the model then uses, 0 where it does not load. Nothing may use the
+// arena afterwards.
+// largest: the largest arena tried.
 template <typename Load>
 std::size_t FindArenaBytes(std::size_t bytes, const Load& load, std::size_t* largest) {
   HeapArena arena;
-  for (; arena.Allocate(bytes); bytes += bytes / 4) {
-    *largest = bytes;
-    if (!load(arena.data(), bytes)) continue;
-    const auto smaller = [](std::size_t size) { return (size - size / 64) & ~(kArenaAlignment - 1); };
-    while (load(arena.data(), smaller(bytes))) bytes = smaller(bytes);
-    return bytes;
-  }
-  return 0;
+  std::size_t size = 4 * bytes;
+  while (size > bytes && !arena.Allocate(size)) size -= size / 8;
+  if (size <= bytes) return 0;
+  *largest = size;
+  const std::size_t used = load(arena.data(), size);
+  if (used == 0) return 0;
+  // Planning can take more than is used in the end.
+  std::size_t needed = (used + kArenaAlignment - 1) & ~(kArenaAlignment - 1);
+  while (needed < size && load(arena.data(), needed) == 0) needed += (needed / 64 + kArenaAlignment) & ~(kArenaAlignment - 1);
+  return needed < size ? needed : size;
 }
 
 }  // namespace kser
