@@ -256,7 +256,7 @@ def front_end_instructions(config: FeatureConfig, fpu: bool = True) -> float:
 
 # The interpreter's and the application's own members, the op resolver, a block of the microphone's driver and what the C
 # library keeps, of the example linked for a Cortex-M4F.
-SKETCH_BYTES = 2400
+SKETCH_BYTES = 1450
 
 
 def sketch_ram_bytes(config: FeatureConfig) -> int:

@@ -146,7 +146,7 @@ RING_SLACK_MS = 64
 SMALLEST_RING = 2048
 SAMPLE_BYTES = 2
 # Of the example on an emulated Cortex-M4F, from main through an inference.
-STACK_BYTES = 1600
+STACK_BYTES = 1300
 
 
 def _arena_bytes(findings: Findings, board: Board) -> int | None:

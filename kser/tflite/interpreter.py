@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from tflite_micro import runtime as tflm
 
-from kser.errors import ConfigError, ModelFileError
+from kser.errors import ConfigError, KserError, ModelFileError
 from kser.tflite.model_file import items, parse
 from kser.tflite.op_graph import ModelDescription, Tensor, describe, graph_inputs, op_name, printable, tensor_of
 
@@ -240,7 +240,8 @@ def _arena_usage(tflm_interpreter) -> ArenaUsage:
         used = dict(re.findall(r"Arena allocation (total|head|tail) (\d+) bytes", log()))
         eval_tensors = re.search(r"'TfLiteEvalTensor data' used .* for (\d+) ", log())
     if len(used) < 3 or not eval_tensors:
-        raise RuntimeError("it does not report its allocations")
+        where = tempfile.gettempdir()
+        raise KserError(f"Cannot write TensorFlow Lite Micro's report of its arena to {where}; free some space there.")
     return ArenaUsage(eval_tensors=int(eval_tensors[1]), **{part: int(size) for part, size in used.items()})
 
 

@@ -115,7 +115,7 @@ def trained_subclassed() -> keras.Model:
         ((None,), "Conversion to int8 needs representative data"),
         ((values(0, 8, 8, 2),), "at least one representative"),
         ((values(4, 8, 8, 3),), r"must be float32 \(n, 8, 8, 2\), not float32 \(4, 8, 8, 3\)"),
-        ((values(4, 8, 8, 2), "int4"), "dtype must be one of int8, int16x8, float, not 'int4'"),
+        ((values(4, 8, 8, 2), "int4"), "dtype must be one of int8, int16x8, float32, not 'int4'"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):

@@ -16,6 +16,7 @@ from kser.config import FeatureConfig
 from kser.export.convert import to_int8_tflite
 from kser.export.rewrites import deploy_model
 from kser.models.presets import BACKBONES, build_model, preset
+from kser.tflite import interpreter, model_file, op_graph
 from tests.micro import kernels_host as host
 from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
 
@@ -145,7 +146,7 @@ MODELS = {
 
 def inputs_of(model_bytes: bytes, random, num_runs: int = 4) -> np.ndarray:
     """Of every int8 value once, evenly drawn, of few values, and of the ends only."""
-    graph = host.tflite.parse(model_bytes).subgraphs[0]
+    graph = model_file.parse(model_bytes).subgraphs[0]
     size = sum(int(np.prod(graph.tensors[i].shape)) for i in graph.inputs)
     draws = [
         np.resize(random.permutation(256), size) - 128,
@@ -319,8 +320,8 @@ def int8_model(backbone: str, clips: np.ndarray) -> bytes:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_networks_give_the_librarys_and_the_wheels_logits(tflm, speech, backbone):
     model_bytes = int8_model(backbone, speech)
-    description = host.tflite.describe(model_bytes)
-    inputs = host.tflite.quantize(speech, description.inputs[0]).reshape(NUM_CLIPS, -1)
+    description = op_graph.describe(model_bytes)
+    inputs = interpreter.quantize(speech, description.inputs[0]).reshape(NUM_CLIPS, -1)
     own, library = tflm.run(model_bytes, inputs), tflm.run(model_bytes, inputs, ["BATCH_MATMUL"])
     np.testing.assert_array_equal(own.outputs, library.outputs)
     # The library multiplies the scales of a FULLY_CONNECTED in float32, the wheel in double: rarely a value is another.

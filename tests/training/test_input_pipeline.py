@@ -48,7 +48,8 @@ def split_of(number: int):
 
 
 def run_config(remove_level: bool = False, **train) -> RunConfig:
-    return RunConfig(features=dataclasses.replace(CONFIG, remove_level=remove_level), train=TrainConfig(**train))
+    features = dataclasses.replace(CONFIG, remove_level=remove_level)
+    return RunConfig(features=features, augment=AUGMENT_OFF, train=TrainConfig(**train))
 
 
 @pytest.mark.parametrize("remove_level", [False, True])

@@ -36,14 +36,14 @@ bool Application::SetUp() {
 Status Application::LoadModel() {
   Status status = LoadModelIn(kArenaBytes);
   if (status != Status::kAllocationFailed) return status;
-  const auto loads = [this](std::uint8_t* arena, std::size_t bytes) {
-    const bool loaded = classifier_.SetUp(kModelData, ops_, arena, bytes) == Status::kOk;
-    const std::size_t used = loaded ? classifier_.arena_used_bytes() : 0;
+  const auto used_bytes = [this](std::uint8_t* arena, std::size_t bytes) {
+    const bool loads = classifier_.SetUp(kModelData, ops_, arena, bytes) == Status::kOk;
+    const std::size_t used = loads ? classifier_.arena_used_bytes() : 0;
     classifier_.Release();
     return used;
   };
   arena_tried_bytes_ = kArenaBytes;
-  arena_needed_bytes_ = FindArenaBytes(kArenaBytes + kArenaBytes / 16, loads, &arena_tried_bytes_);
+  arena_needed_bytes_ = FindArenaBytes(kArenaBytes, used_bytes, &arena_tried_bytes_);
   return KSER_ARENA_AUTO && arena_needed_bytes_ != 0 ? LoadModelIn(arena_needed_bytes_) : status;
 }
 

@@ -30,22 +30,26 @@ class HeapArena {
   std::size_t size_ = 0;
 };
 
-// How large an arena a model needs, a 64th included, or 0 where the heap has no block that it loads in.
+// The smallest arena, to a 64th, that a model loads in, where `bytes` were too few; 0 where the heap has no room for it.
 //
-// One attempt, in the largest block that the heap has from `least` up to four times that: TensorFlow Lite Micro does not
-// survive every arena that is too small, so none is tried that may be. `tried` is that block's size.
+// The first try is a large arena: where one is far too small, TensorFlow Lite Micro crashes in its kernels' Prepare.
 //
-// load: called with an arena and its size, returns the bytes in use, or 0 where the model does not load; nothing may use the
+// load: called with an arena and its size; the bytes that the model then uses, 0 where it does not load. Nothing may use the
 // arena afterwards.
+// largest: the largest arena tried.
 template <typename Load>
-std::size_t FindArenaBytes(std::size_t least, const Load& load, std::size_t* tried) {
+std::size_t FindArenaBytes(std::size_t bytes, const Load& load, std::size_t* largest) {
   HeapArena arena;
-  std::size_t bytes = 4 * least;
-  while (bytes >= least && !arena.Allocate(bytes)) bytes -= bytes / 16;
-  if (bytes < least) return 0;
-  *tried = bytes;
-  const std::size_t used = load(arena.data(), bytes);
-  return (used + used / 64 + kArenaAlignment - 1) & ~(kArenaAlignment - 1);
+  std::size_t size = 4 * bytes;
+  while (size > bytes && !arena.Allocate(size)) size -= size / 8;
+  if (size <= bytes) return 0;
+  *largest = size;
+  const std::size_t used = load(arena.data(), size);
+  if (used == 0) return 0;
+  // Planning can take more than is used in the end.
+  std::size_t needed = (used + kArenaAlignment - 1) & ~(kArenaAlignment - 1);
+  while (needed < size && load(arena.data(), needed) == 0) needed += (needed / 64 + kArenaAlignment) & ~(kArenaAlignment - 1);
+  return needed < size ? needed : size;
 }
 
 }  // namespace kser
