@@ -29,7 +29,7 @@ from kser.training import run_data, run_directory
 from kser.training.evaluation import evaluate_predictions, read_predictions
 from kser.training.metrics import METRICS
 from kser.training.run_data import load_run_data
-from kser.workflow import Deployment, convert
+from kser.workflow import Deployment
 from tests import tiny, tiny_run
 from tests.limits import files_at_most
 from tests.tiny_run import NUM_REPRESENTATIVE, Quiet
@@ -535,7 +535,7 @@ def test_a_full_disk_leaves_all_files_as_they_were(spoilt, monkeypatch, num_byte
     """Whichever of the files is the first that does not fit."""
     before = contents(spoilt.path)
     other = dataclasses.replace(spoilt.result, report={"another": "conversion"}, float_model=b"another model")
-    monkeypatch.setattr(convert, "export_run", lambda *_: other)
+    monkeypatch.setattr("kser.workflow.convert.export_run", lambda *_: other)
     assert num_bytes < max(len(before[name]) for name in CONVERTED)
     with files_at_most(num_bytes), pytest.raises(KserError, match=r"^Cannot write .*(: File too large\.$|free some)"):
         convert(spoilt)
@@ -549,7 +549,7 @@ def test_representative_clips_are_of_the_training_part_and_drawn_by_the_seed(tra
         seen.append(representative)
         return trained.result
 
-    monkeypatch.setattr(convert, "export_run", export)
+    monkeypatch.setattr("kser.workflow.convert.export_run", export)
     for count in (3, 3, 1000):
         workflow.fold_and_convert(spoilt.path, spoilt.paths, QuantizationConfig(representative_clips=count))
     training = trained.run_data().part(trained.run, "train").features
