@@ -209,7 +209,7 @@ def test_a_corpus_that_may_not_be_read(train, tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may read everything")
     (tmp_path / "data").mkdir(mode=0)
-    assert_told(train(f"--data_dir={tmp_path}/data"), "may not be read")
+    assert_told(train(f"--data_dir={tmp_path}/data"), "cannot be read")
 
 
 def test_a_corpus_without_clips(train, tmp_path):

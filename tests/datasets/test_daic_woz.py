@@ -418,7 +418,7 @@ def test_a_session_without_a_turn_is_told(root):
         ((TRAIN_HEADER, "x,0,0,0,0,0"), "^Line 2 of .* has no participant such as 303; get it again"),
         ((TRAIN_HEADER, "303,0,0,0,0,0", "303,0,0,0,0,0"), "has participant 303, who was listed before"),
         ((TRAIN_HEADER, "303,0,0,0,0,0", "382,0,0,0,0,0"), "has participant 382, who was listed before"),
-        ((TRAIN_HEADER, f"303,0,{'x' * 200000}"), "is no table"),
+        ((TRAIN_HEADER, f"303,0,{'x' * 200000}"), "is not a table"),
     ],
 )
 def test_a_damaged_table_is_refused(root, lines, message):

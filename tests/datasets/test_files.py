@@ -57,7 +57,7 @@ def test_a_directory_below_that_may_not_be_read_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)  # root may read everything
     with pytest.raises(
-        DatasetError, match=rf"^The directory {tmp_path}/a may not be read \(Permission denied\); check .*\.$"
+        DatasetError, match=rf"^The directory {tmp_path}/a cannot be read \(Permission denied\); check .*\.$"
     ):
         list(find_audio(str(tmp_path)))
 
@@ -84,7 +84,7 @@ def test_a_missing_directory_and_a_file_in_its_place(tmp_path):
 
 def test_a_directory_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
-    with pytest.raises(DatasetError, match=rf"^The directory {tmp_path} may not be read"):
+    with pytest.raises(DatasetError, match=rf"^The directory {tmp_path} cannot be read"):
         require_directory(str(tmp_path), "ravdess")
 
 
@@ -136,7 +136,7 @@ def test_no_clip_at_all(tmp_path):
     sentence = rf"^There is no clip of 'letters' \(such as a1.wav\) below {tmp_path}"
     with pytest.raises(DatasetError, match=sentence + "; point --data_dir at the corpus as distributed.$"):
         letters(tmp_path)
-    with pytest.raises(DatasetError, match=sentence + r" \(there is c/c1\); point --data_dir"):
+    with pytest.raises(DatasetError, match=sentence + r" \(found: c/c1\); point --data_dir"):
         letters(tmp_path, "c/c1.wav")
     with pytest.raises(DatasetError, match="^There is no directory .*, from which corpus 'letters'"):
         parse_names(str(tmp_path / "none"), LETTERS)
