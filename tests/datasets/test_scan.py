@@ -149,7 +149,7 @@ def test_a_span_is_as_long_as_it_says_and_the_size_is_that_of_the_file(tmp_path)
 
 def test_a_span_behind_the_end(tmp_path):
     write(tmp_path / "a.wav")
-    assert "has nothing from 5 to 6 s" in problem_of(clip(tmp_path / "a.wav", (5, 6)))
+    assert "nothing from 5 to 6 s" in problem_of(clip(tmp_path / "a.wav", (5, 6)))
 
 
 # Features.
