@@ -169,7 +169,7 @@ def test_a_corpus_that_is_absent_is_said_to_be_needed(trained, kind, use, tmp_pa
 
     source = dataclasses.replace(SOURCES["tiny"], load=read)
     monkeypatch.setitem(SOURCES, "tiny", source)
-    message = rf"^There is no directory {absent} .* --quantize={kind} {use} the run's own corpus\.$"
+    message = rf"^There is no directory {absent}\. --quantize={kind} {use} the run's own corpus\.$"
     with pytest.raises(DatasetError, match=message):
         workflow.fold_and_convert(trained.path, DataPaths(str(absent)), QuantizationConfig(kind))
 
