@@ -25,7 +25,7 @@ SMALL = {
     "speechformer": {"stage_layers": (1, 1, 1, 1), "hidden_dim": 8, "ffn_dim": 6},
 }
 NETWORKS = [
-    ("conformer", {"norm": "layer", "num_layers": 2}),
+    ("conformer", {"norm": "layer"}),
     ("conformer", {"norm": "rms", "pooling": "statistics", "activation": "hard_swish"}),
     ("convtransformer", {"norm": "layer", "pooling": "mean"}),
     ("convtransformer", {"norm": "layer", "norm_position": "post"}),

@@ -24,8 +24,9 @@ LABELS = ("low", "middle", "high")
 SPEAKERS = ("a", "b", "c", "d")
 PROTOCOLS = {"singly": speakers_held_out((speaker,) for speaker in SPEAKERS)}
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=32)
+# The backbone with the fewest layers: what a test of training or conversion waits for is the building of graphs.
 MODEL = ModelConfig(
-    num_layers=1, num_heads=2, hidden_dim=8, ffn_dim=12, kernel_size=3, stem_channels=(4, 4), hrf=HRFConfig(expansion=2)
+    "convtransformer", num_layers=1, num_heads=2, hidden_dim=8, ffn_dim=12, stem_channels=(4, 4), hrf=HRFConfig(expansion=2)
 )
 
 # Some of everything that needs no further reading of the recordings.
