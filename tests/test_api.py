@@ -171,7 +171,8 @@ def test_a_run_and_the_api_train_to_the_same_bits(folder, tmp_path):
     train, validation, test = kser.load_split(
         corpus, features=tiny.FEATURES, augment=config.augment.augment, select="validation", validation_speakers=1
     )
-    model = kser.create_model("conformer_micro", 3, hrf=config.model.hrf, features=tiny.FEATURES, **SIZES)
+    sizes = {name: value for name, value in SIZES.items() if name != "kernel_size"}
+    model = kser.create_model("convtransformer_micro", 3, hrf=config.model.hrf, features=tiny.FEATURES, **sizes)
     train_settings = {**dataclasses.asdict(config.train)}
     rows = kser.fit(model, train, validation, verbose=False, **train_settings)
     assert rows == run_directory.read_history(run, 2)

@@ -22,7 +22,10 @@ from kser.datasets.corpus import Corpus, Utterance, speakers_held_out
 
 LABELS = ("low", "middle", "high")
 SPEAKERS = ("a", "b", "c", "d")
-PROTOCOLS = {"singly": speakers_held_out((speaker,) for speaker in SPEAKERS)}
+PROTOCOLS = {
+    "singly": speakers_held_out((speaker,) for speaker in SPEAKERS),
+    "pairs": speakers_held_out((SPEAKERS[:2], SPEAKERS[2:])),
+}
 FEATURES = FeatureConfig(clip_seconds=0.6, num_mels=16, hop_ms=32)
 # The backbone with the fewest layers: what a test of training or conversion waits for is the building of graphs.
 MODEL = ModelConfig(

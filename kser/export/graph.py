@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser.errors import FoldError
+from kser.models.inference import BATCH_CLIPS
 
 # A tensor: the name of the node that computes it, and the index of the output.
 Ref = tuple[str, int]
@@ -185,15 +186,26 @@ def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Calla
       around: wraps a node's layer, built and with its weights; the result is called instead of the layer.
     """
     inputs = keras.Input(graph.input_shape, name=graph.input_name)
+    return keras.Model(inputs, _applied(graph, inputs, around), name=graph.name)
+
+
+def graph_logits(graph: Graph, features: np.ndarray) -> np.ndarray:
+    """(n, ...) float32 inputs to the output of `build_graph(graph)`, without the cost of making a Keras model."""
+    batches = [features[i : i + BATCH_CLIPS] for i in range(0, len(features), BATCH_CLIPS)]
+    return np.concatenate([_applied(graph, tf.constant(batch, tf.float32)).numpy() for batch in batches])
+
+
+def _applied(graph: Graph, inputs, around: Callable = lambda node, layer: layer):
+    """The graph's output for a Keras input or for values."""
     tensors = {(graph.input_name, 0): inputs}
     for node in graph:
         layer = keras.layers.deserialize(node.spec)
         arguments = [tensors[ref] for ref in node.inputs]
         arguments = arguments[0] if len(arguments) == 1 else arguments
         if not layer.built:  # a description may contain the input shape; the layer is then built already
-            layer.build(tf.nest.map_structure(lambda tensor: tensor.shape, arguments))
+            layer.build(tf.nest.map_structure(lambda tensor: tf.TensorShape([None, *tensor.shape[1:]]), arguments))
         layer.set_weights([w.astype(np.float32) for w in node.weights])
         outputs = around(node, layer)(arguments)
         for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
             tensors[node.name, i] = output
-    return keras.Model(inputs, tensors[graph.output], name=graph.name)
+    return tensors[graph.output]

@@ -66,7 +66,8 @@ def quantize_aware(graph: Graph, ranges: Ranges, axes: dict[str, int | None]) ->
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config, name_prefix="")
 
     graph = graph.replaced(*(node.with_config(form="product") for node in graph if node.kind == "HRFDense"))
-    model = build_graph(with_input_node(graph), around)
+    # AutoGraph would translate the wrapper's Python code, for seconds, and find nothing that has to be.
+    model = tf.autograph.experimental.do_not_convert(build_graph)(with_input_node(graph), around)
     for layer in model.layers:
         if layer.name in ranges and getattr(layer, "_output_quantizer_vars", None):
             low, high = ranges[layer.name]

@@ -11,6 +11,8 @@ BATCH_CLIPS = 128
 
 def predict_logits(model: keras.Model, features: np.ndarray) -> np.ndarray:
     """(n, num_frames, num_mels) normalized log-mel to (n, num_classes) float32 logits, in inference mode."""
+    if len(features) <= BATCH_CLIPS:  # tracing would take longer than this one call
+        return model(tf.constant(features, tf.float32), training=False).numpy()
     call = _compiled(model)
     batches = [call(tf.constant(features[i : i + BATCH_CLIPS])).numpy() for i in range(0, len(features), BATCH_CLIPS)]
     return np.concatenate(batches)

@@ -30,10 +30,11 @@ MAX_ARENA_BYTES = {"micro": 48_000, "light": 96_000}
 # SpeechFormer's first stage attends to every frame of the clip.
 MAX_SPEECHFORMER_ARENA_BYTES = 128_000
 FFN_NAMES = ("block_0_ffn1_first", "block_0_ffn1_second", "block_0_ffn2_first", "block_0_ffn2_second")
+CONFORMER = dataclasses.replace(tiny.MODEL, backbone="conformer", kernel_size=3)
 
 
 def tiny_model(seed: int = 0, **changes) -> keras.Model:
-    return build_model(dataclasses.replace(tiny.MODEL, **changes), tiny.FEATURES, NUM_CLASSES, seed)
+    return build_model(dataclasses.replace(CONFORMER, **changes), tiny.FEATURES, NUM_CLASSES, seed)
 
 
 def clips(num_clips: int, features: FeatureConfig = tiny.FEATURES) -> np.ndarray:
@@ -110,7 +111,7 @@ def test_norm_is_the_chosen_one(norm, kind):
 
 def test_attention_pooling_of_equal_scores_is_the_mean():
     mean, attention = tiny_model(pooling="mean"), tiny_model(pooling="attention")
-    attention.get_layer("pool_score").set_weights([np.zeros((tiny.MODEL.hidden_dim, 1)), np.zeros(1)])
+    attention.get_layer("pool_score").set_weights([np.zeros((CONFORMER.hidden_dim, 1)), np.zeros(1)])
     np.testing.assert_allclose(attention(clips(2)), mean(clips(2)), rtol=1e-4, atol=1e-5)
 
 
@@ -131,8 +132,8 @@ def test_layers_of_one_shape_start_differently():
 
 
 def test_expansion_0_is_the_plain_network_bit_for_bit():
-    config = dataclasses.replace(tiny.MODEL, hrf=HRFConfig(expansion=0, where=("first",), init="glorot", inner_bias=True))
-    neutral, bare = (build_model(c, tiny.FEATURES, NUM_CLASSES, seed=5) for c in (config, plain(tiny.MODEL)))
+    config = dataclasses.replace(CONFORMER, hrf=HRFConfig(expansion=0, where=("first",), init="glorot", inner_bias=True))
+    neutral, bare = (build_model(c, tiny.FEATURES, NUM_CLASSES, seed=5) for c in (config, plain(CONFORMER)))
     assert [type(layer) for layer in neutral.layers] == [type(layer) for layer in bare.layers]
     assert {type(neutral.get_layer(name)) for name in FFN_NAMES} == {keras.layers.Dense}
     for a, b in zip(neutral.get_weights(), bare.get_weights(), strict=True):
