@@ -109,7 +109,7 @@ def test_a_fold_keeps_names_and_shapes_and_leaves_plain_layers_only(model, folde
     assert [layer.name for layer in folded.layers] == [layer.name for layer in model.layers]
     assert [type(layer) for layer in folded.layers] == [type(layer) for layer in plain_model.layers]
     assert [w.shape for w in folded.get_weights()] == [w.shape for w in plain_model.get_weights()]
-    assert foldable_layers(folded) == [] and len(foldable_layers(model)) == 4
+    assert foldable_layers(folded) == [] and len(foldable_layers(model)) == 2
     assert folded.input_shape == model.input_shape and folded.output_shape == model.output_shape
 
 
@@ -155,7 +155,7 @@ def change(model: keras.Model, name: str, index: int, delta) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "index", "delta"),
-    [("classifier", 1, 1e-3), ("block_0_ffn1_first", 1, 0.1), ("block_0_ffn2_second", 0, 0.01), ("block_0_norm", 0, 0.01)],
+    [("classifier", 1, 1e-3), ("block_0_ffn_first", 1, 0.1), ("block_0_ffn_second", 0, 0.01), ("block_0_ffn_norm", 0, 0.01)],
 )
 def test_a_changed_weight_breaks_the_proof(model, folded, plain_model, layer, index, delta):
     change(folded, layer, index, delta)
@@ -166,7 +166,7 @@ def test_a_changed_weight_breaks_the_proof(model, folded, plain_model, layer, in
 def test_a_fold_that_forgets_the_inner_bias_is_refused(model, monkeypatch):
     right = HRFDense.folded_weights
     monkeypatch.setattr(HRFDense, "folded_weights", lambda layer: [right(layer)[0], layer.get_weights()[-1]])
-    with pytest.raises(FoldError, match="Cannot fold block_0_ffn1_first"):
+    with pytest.raises(FoldError, match="Cannot fold block_0_ffn_first"):
         fold_model(model)
 
 
@@ -195,15 +195,15 @@ def test_every_folded_layer_is_in_the_proof(model, folded, plain_model):
 
 def test_a_kernel_off_by_more_than_rounding_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
     monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", np.inf)
-    change(folded, "block_0_ffn1_first", 0, 1e-6)
-    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn1_first differs by .*Nothing was written"):
+    change(folded, "block_0_ffn_first", 0, 1e-6)
+    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn_first differs by .*Nothing was written"):
         prove(model, folded, plain_model, clips(2))
 
 
 def test_a_corrupt_bias_breaks_the_proof_by_itself(model, folded, plain_model, monkeypatch):
     monkeypatch.setattr(fold, "MAX_FOLD_DIFFERENCE", np.inf)
-    change(folded, "block_0_ffn2_second", 1, 1e-5)
-    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn2_second differs"):
+    change(folded, "block_0_ffn_second", 1, 1e-5)
+    with pytest.raises(FoldError, match="the kernel or bias of block_0_ffn_second differs"):
         prove(model, folded, plain_model, clips(2))
 
 
@@ -213,7 +213,7 @@ def test_a_nonlinearity_between_the_factors_is_refused(monkeypatch):
         return layer.activation(tf.tensordot(inner, layer.factors[1], 1) + layer.bias)
 
     monkeypatch.setattr(HRFDense, "call", call)
-    with pytest.raises(FoldError, match="Cannot fold block_0_ffn1_first"):
+    with pytest.raises(FoldError, match="Cannot fold block_0_ffn_first"):
         fold_model(tiny_model(HRFConfig(4)))
 
 
