@@ -71,6 +71,7 @@ def test_a_users_model_runs_in_tflm(make, dtype):
 
 def test_the_whole_path_of_a_users_cnn():
     """Built, trained a few steps, folded to the same outputs, converted to int8 and run in TFLM."""
+    keras.utils.set_random_seed(1)
     model = trained(cnn(kernel_regularizer="l2"))
     folded, x = fold_model(model), values(64, 8, 8, 2)
     y = model(x).numpy()
