@@ -156,19 +156,50 @@ void MeasureProduct() {
   MeasureElementwise("MUL", parameters, kser::Product);
 }
 
+std::int8_t transposed[kMaxElements];
+kser::Pair workspace[1024];
+std::int32_t bias[512];
+
 void MeasureMatrices(const char* shape, int rows, int columns, int depth) {
-  kser::MatrixProductParameters parameters;
-  kser::MakeMatrixProduct(kInput, kOther, {0.2f, 11}, depth, &parameters);
+  kser::MatrixProductParameters parameters = kser::MakeMatrixProduct(kInput, kOther, {0.2f, 11}, {11, -128, 127});
   const std::uint32_t work = static_cast<std::uint32_t>(rows) * columns * depth;
+  const kser::RightMatrix right = {input_b, nullptr, columns, depth};
   std::uint32_t instructions =
-      Measure([&] { kser::MatrixProduct(parameters, input_a, input_b, rows, columns, depth, output); });
+      Measure([&] { kser::MatrixProduct(parameters, input_a, rows, right, workspace, output); });
   Report("BATCH_MATMUL", shape, work, instructions, Checksum(output, rows * columns));
-  static std::int8_t transposed[kMaxElements];
+  const kser::RightMatrix columns_of_right = {transposed, nullptr, columns, depth};
   instructions = Measure([&] {
     kser::Transpose(input_b, depth, columns, transposed);
-    kser::MatrixProduct(parameters, input_a, transposed, rows, columns, depth, output);
+    kser::MatrixProduct(parameters, input_a, rows, columns_of_right, workspace, output);
   });
   Report("BATCH_MATMUL_without_adj_y", shape, work, instructions, Checksum(output, rows * columns));
+}
+
+void MeasureDense(const char* shape, int rows, int columns, int depth) {
+  const kser::RightMatrix right = {input_b, bias, columns, depth};
+  for (const bool relu : {false, true}) {
+    const std::int32_t low = relu ? -5 : -128;
+    const auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, low, 127});
+    const std::uint32_t work = static_cast<std::uint32_t>(rows) * columns * depth;
+    const std::uint32_t instructions =
+        Measure([&] { kser::MatrixProduct(parameters, input_a, rows, right, workspace, output); });
+    Report(relu ? "FULLY_CONNECTED_with_ReLU" : "FULLY_CONNECTED", shape, work, instructions, Checksum(output, rows * columns));
+  }
+}
+
+// Of 3 x 3 filters with a scale each, stride 2, padded by a row and a column at the end of an even size.
+void MeasureConvolution(const char* shape, int height, int width, int channels, int filters) {
+  const kser::Convolution c = {1,        height, width,    channels, 3,  3, 1, 1, 2, 2, height % 2, width % 2,
+                               static_cast<std::int8_t>(kInput.zero_point), (height + 1) / 2, (width + 1) / 2};
+  static kser::QuantizedMultiplier factors[64];
+  for (int i = 0; i < filters; ++i) factors[i] = kser::ColumnFactor(kInput.scale, kOther.scale * (1 + i), 0.2f);
+  auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, -5, 127});
+  parameters.factors = factors;
+  const kser::RightMatrix right = {input_b, bias, filters, 9 * channels};
+  const int elements = c.output_height * c.output_width * filters;
+  const std::uint32_t instructions =
+      Measure([&] { kser::Convolve(parameters, c, input_a, right, workspace, output); });
+  Report("CONV_2D", shape, static_cast<std::uint32_t>(elements) * right.depth, instructions, Checksum(output, elements));
 }
 
 // Four instructions a round.
@@ -208,4 +239,12 @@ int main() {
   MeasureMatrices("13x12x17", 13, 12, 17);
   MeasureMatrices("62x62x32", 62, 62, 32);
   MeasureMatrices("62x16x62", 62, 16, 62);
+  for (int i = 0; i < 512; ++i) bias[i] = input_a[i] * 16;
+  MeasureDense("50x32x32", 50, 32, 32);
+  MeasureDense("62x64x64", 62, 64, 64);
+  MeasureDense("50x128x32", 50, 128, 32);
+  MeasureDense("50x32x128", 50, 32, 128);
+  MeasureDense("13x17x30", 13, 17, 30);
+  MeasureConvolution("247x40x1,8", 247, 40, 1, 8);
+  MeasureConvolution("62x20x8,16", 62, 20, 8, 16);
 }

@@ -23,6 +23,7 @@ from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
 pytestmark = pytest.mark.skipif(host.missing_tool() is not None, reason=str(host.missing_tool()))
 
 NUM_MODELS = 60
+INT8_TYPE = schema.TensorType.INT8
 ACTIVATION = schema.ActivationFunctionType
 ACTIVATIONS = (ACTIVATION.NONE, ACTIVATION.NONE, ACTIVATION.RELU, ACTIVATION.RELU6, ACTIVATION.RELU_N1_TO_1)
 
@@ -193,6 +194,76 @@ def test_batch_matmul_gives_the_wheels_bits(tflm, adj_y):
         model_bytes = matmul(random, adj_y)
         inputs = inputs_of(model_bytes, random)
         np.testing.assert_array_equal(tflm.run(model_bytes, inputs).outputs, host.run_wheel(model_bytes, inputs))
+
+
+# --- FULLY_CONNECTED and CONV_2D, whose weights have a scale for each channel or one for all
+
+
+def weights(random, shape, per_channel: bool, zero_points=(0,)) -> Spec:
+    """Constants; some channels are much weaker than others, or of zeros."""
+    values = random.integers(-127, 128, shape)
+    values[random.integers(shape[0])] *= random.integers(2)
+    scales = tuple(scale(random, -12, -2) for _ in range(shape[0] if per_channel else 1))
+    return Spec(tuple(shape), scales, int(random.choice(zero_points)), tuple(values.ravel().tolist()), INT8_TYPE)
+
+
+def bias(random, source: Spec, matrix: Spec) -> Spec:
+    """Small, of the size of sums, or so large that a sum leaves what the fast multiplication bears."""
+    largest, channels = int(random.choice([1, 1 << 12, 1 << 18, 1 << 28, 3 << 29])), matrix.shape[0]
+    scales = tuple(source.scale * np.array(matrix.scale))
+    return Spec((channels,), scales, values=tuple(random.integers(-largest, largest, channels).tolist()))
+
+
+def scaled_output(random, source: Spec, weight: Spec, depth: int, shape) -> Spec:
+    """From far below to far above what sums of the products come to."""
+    factor = source.scale * max(weight.scale) * depth**0.5
+    return Spec(tuple(shape), factor * scale(random, -3, 12), zero_point(random))
+
+
+def fully_connected(random, per_channel: bool) -> bytes:
+    lead = shape_of(random, int(random.integers(1, 4)), 7)
+    channels, depth = (int(size) for size in random.integers(1, 70, 2))
+    source = spec(random, [*lead, depth], -8, -2)
+    matrix = weights(random, (channels, depth), per_channel, (0,) if per_channel else (0, 0, -7, 127))
+    target = scaled_output(random, source, matrix, depth, [*lead, channels])
+    inputs = [source, matrix, *([bias(random, source, matrix)] if random.integers(4) else [])]
+    activation = int(random.choice(ACTIVATIONS))
+    return one_op("FULLY_CONNECTED", inputs, target, options("FullyConnected", fusedActivationFunction=activation))
+
+
+def conv_2d(random, per_channel: bool) -> bytes:
+    """Strides, dilations, and filters that are larger than the image where they are padded."""
+    same = bool(random.integers(2))
+    stride, dilation, kernel = (random.integers(1, most, 2) for most in (4, 3 if random.integers(3) else 2, 5))
+    reach = (kernel - 1) * dilation + 1
+    size = random.integers(1, 12, 2) if same else reach + random.integers(0, 8, 2)
+    channels, filters = int(random.choice([1, 1, 2, 3, 4, 8, 11])), int(random.integers(1, 20))
+    places = -(-size // stride) if same else (size - reach) // stride + 1
+    batches = int(random.integers(1, 3))
+    source = spec(random, [batches, *map(int, size), channels], -8, -2)
+    matrix = weights(random, (filters, *map(int, kernel), channels), per_channel)
+    target = scaled_output(random, source, matrix, int(np.prod(kernel)) * channels, [batches, *map(int, places), filters])
+    names = ("strideH", "strideW", "dilationHFactor", "dilationWFactor")
+    choices = dict(zip(names, map(int, (*stride, *dilation)), strict=True))
+    padding = schema.Padding.SAME if same else schema.Padding.VALID
+    activation = int(random.choice(ACTIVATIONS))
+    inputs = [source, matrix, bias(random, source, matrix)]
+    return one_op("CONV_2D", inputs, target, options("Conv2D", padding=padding, fusedActivationFunction=activation, **choices))
+
+
+@pytest.mark.parametrize("make", [fully_connected, conv_2d])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_weights_give_the_bits_of_the_reference_kernels(tflm, make, per_channel):
+    """Of LiteRT's; of the library's TFLM too, which has no scale for each channel of a FULLY_CONNECTED."""
+    random = np.random.default_rng(per_channel)
+    op = make.__name__.upper()
+    for _ in range(3 * NUM_MODELS):
+        model_bytes = make(random, per_channel)
+        inputs = inputs_of(model_bytes, random)
+        own = tflm.run(model_bytes, inputs, [op])
+        np.testing.assert_array_equal(own.outputs, host.run_litert(model_bytes, inputs))
+        if not (per_channel and op == "FULLY_CONNECTED"):
+            np.testing.assert_array_equal(own.outputs, tflm.run(model_bytes, inputs, []).outputs)
 
 
 # --- Tables

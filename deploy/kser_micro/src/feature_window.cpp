@@ -1,3 +1,5 @@
+#include "kernels/optimize.h"
+
 #include "feature_window.h"
 
 #include "fast_math.h"

@@ -94,19 +94,67 @@ bool MakeProduct(const Quantization& a, const Quantization& b, const Quantizatio
 void Product(const ProductParameters& parameters, const Broadcast& broadcast, const std::int8_t* a,
              const std::int8_t* b, std::int8_t* output);
 
-// left (rows, depth) times the transposed of right (columns, depth).
+// left (rows, depth) times the transposed of right (columns, depth), plus a bias for each column: FULLY_CONNECTED, BATCH_MATMUL
+// and, of the windows that a filter sees, CONV_2D.
 struct MatrixProductParameters {
-  Pair left_offsets;
-  Pair right_offsets;
-  std::int32_t doubling;
-  Rescale output;
-  std::int32_t output_zero_point;
+  const QuantizedMultiplier* factors;  // one for each column, or nullptr: `factor` for all
+  QuantizedMultiplier factor;
+  std::int16_t left_offset;
+  std::int16_t right_offset;
+  std::int8_t zero_point;
+  std::int8_t low;
+  std::int8_t high;
+  bool exact;  // something is beyond the fast multiplication
 };
-// false if sums of `depth` products would leave 32 bits.
-bool MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output, int depth,
-                       MatrixProductParameters* parameters);
-void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, const std::int8_t* right,
-                   int rows, int columns, int depth, std::int8_t* output);
+MatrixProductParameters MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output,
+                                          const OutputRange& range);
+// Of a column whose scale is its own. TensorFlow Lite multiplies such in double, the scales above in float.
+QuantizedMultiplier ColumnFactor(float left_scale, float column_scale, float output_scale);
+
+// The largest sum of `depth` products and a bias.
+std::int64_t LargestSum(int depth, std::int64_t largest_bias);
+// Whether such a sum, shifted left where the factor's exponent is above 0, is within 32 bits.
+bool FitsInt32(std::int64_t largest_sum, QuantizedMultiplier factor);
+// Whether the fast multiplication holds for such a sum and for the parameters' range.
+bool IsFast(const MatrixProductParameters& parameters, QuantizedMultiplier factor, std::int64_t largest_sum);
+
+// Where rows of the left matrix wait for the columns, two at a time: in words.
+constexpr int WorkspaceSize(int depth) { return (depth + 3) / 4 * 4; }
+
+struct RightMatrix {
+  const std::int8_t* values;
+  const std::int32_t* bias;  // nullptr: none
+  int columns;
+  int depth;
+};
+void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, int rows, const RightMatrix& right,
+                   Pair* workspace, std::int8_t* output);
+
+// Images (batches, height, width, channels) under filters (output channels, height, width, channels): products of the filters
+// with what they see at each place.
+struct Convolution {
+  int batches;
+  int height;
+  int width;
+  int channels;
+  int filter_height;
+  int filter_width;
+  // From a value under the filter to the next (dilation), and from a place to the next.
+  int step_y;
+  int step_x;
+  int stride_y;
+  int stride_x;
+  // Rows above and columns left of the image at the first place, and their value: the input's zero point.
+  int top;
+  int left;
+  std::int8_t padding;
+  int output_height;
+  int output_width;
+};
+// In words: a product's, and what is seen at a few places.
+int ConvolutionWorkspaceSize(int depth);
+void Convolve(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
+              const RightMatrix& filters, Pair* workspace, std::int8_t* output);
 
 // output (columns, rows) = the transposed of input (rows, columns).
 void Transpose(const std::int8_t* input, int rows, int columns, std::int8_t* output);

@@ -1,21 +1,9 @@
 // ADD, SUB and MUL.
-#include <cmath>
-
 #include "arithmetic.h"
 #include "registrations.h"
 
 namespace kser {
 namespace {
-
-struct ElementwiseOptions {
-  ActivationFunctionType activation;
-};
-
-template <typename Options, typename Allocator>
-TfLiteStatus KeepActivation(const Options* options, Allocator* allocator, void** builtin_data) {
-  const auto activation = options != nullptr ? options->fused_activation_function() : ActivationFunctionType_NONE;
-  return KeepOptions(ElementwiseOptions{activation}, allocator, builtin_data);
-}
 
 template <typename Op, typename Reporter, typename Allocator>
 TfLiteStatus ParseAddOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
@@ -30,23 +18,6 @@ TfLiteStatus ParseSubOptions(const Op* op, Reporter*, Allocator* allocator, void
 template <typename Op, typename Reporter, typename Allocator>
 TfLiteStatus ParseMulOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
   return KeepActivation(op->builtin_options_as_MulOptions(), allocator, builtin_data);
-}
-
-// The quantized bounds of an activation fused into an op.
-OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output) {
-  const auto quantized = [&](float value) {
-    return Clamp(output.zero_point + static_cast<std::int32_t>(std::round(value / output.scale)), kInt8Min, kInt8Max);
-  };
-  switch (activation) {
-    case ActivationFunctionType_RELU:
-      return {output.zero_point, quantized(0.0f), kInt8Max};
-    case ActivationFunctionType_RELU6:
-      return {output.zero_point, quantized(0.0f), quantized(6.0f)};
-    case ActivationFunctionType_RELU_N1_TO_1:
-      return {output.zero_point, quantized(-1.0f), quantized(1.0f)};
-    default:
-      return {output.zero_point, kInt8Min, kInt8Max};
-  }
 }
 
 bool MakeParameters(SumKind kind, const Quantization& a, const Quantization& b, const Quantization& output,
@@ -85,7 +56,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name,
   const TensorInfo output = OutputInfo(context, node, 0);
   if (!AreInt8(a, b) || !AreInt8(a, output)) return Refuse(name, "inputs and output must be int8 tensors.");
   if (!FitsOutput(a, b, output)) return Refuse(name, "the shapes do not broadcast to the output's.");
-  const auto& options = *static_cast<const ElementwiseOptions*>(node->builtin_data);
+  const auto& options = *static_cast<const ActivationOption*>(node->builtin_data);
   const OutputRange range = RangeOf(options.activation, output.quantization);
   auto* const parameters = static_cast<Parameters*>(node->user_data);
   return MakeParameters(kind, a.quantization, b.quantization, output.quantization, range, parameters)

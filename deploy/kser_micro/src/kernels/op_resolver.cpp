@@ -46,6 +46,14 @@ const Kernel* FindKernel(tflite::BuiltinOperator op) {
     case tflite::BuiltinOperator_BATCH_MATMUL:
       return &kBatchMatMul;
 #endif
+#if KSER_KERNEL_FULLY_CONNECTED
+    case tflite::BuiltinOperator_FULLY_CONNECTED:
+      return &kFullyConnected;
+#endif
+#if KSER_KERNEL_CONV_2D
+    case tflite::BuiltinOperator_CONV_2D:
+      return &kConv2D;
+#endif
     default:
       return nullptr;
   }

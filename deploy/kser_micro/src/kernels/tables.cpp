@@ -1,3 +1,5 @@
+#include "optimize.h"
+
 #include "tables.h"
 
 #include <cmath>

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "quantize.h"
+#include "arithmetic.h"
 #include "tensorflow/lite/micro/kernels/kernel_util.h"
 #include "tensorflow/lite/micro/micro_log.h"
 #include "tensorflow/lite/micro/micro_op_resolver.h"
@@ -46,6 +46,9 @@ struct TensorInfo {
   int rank;
   int dims[kMaxRank];
   const void* constant;  // the values, if they are in the model
+  // Of each channel, in the model; nullptr where the whole tensor has one scale.
+  const float* scales;
+  int num_scales;
 };
 TensorInfo InputInfo(TfLiteContext* context, const TfLiteNode* node, int index);
 TensorInfo OutputInfo(TfLiteContext* context, const TfLiteNode* node, int index);
@@ -62,12 +65,22 @@ inline void FillUp(const TfLiteEvalTensor* tensor, int size, int* filled) {
   FillUp(tensor->dims->data, tensor->dims->size, size, filled);
 }
 
+// The values of an activation fused into an op, quantized.
+OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output);
+
 // Says what a kernel cannot do. Returns kTfLiteError.
 TfLiteStatus Refuse(const char* op, const char* reason);
 
 template <typename Data>
 void* AllocateData(TfLiteContext* context, const char*, size_t) {
   return context->AllocatePersistentBuffer(context, sizeof(Data));
+}
+
+// nullptr where an optional input is left out.
+template <typename Value = std::int8_t>
+const Value* OptionalInputData(const TfLiteContext* context, const TfLiteNode* node, int index) {
+  if (index >= node->inputs->size || node->inputs->data[index] < 0) return nullptr;
+  return tflite::micro::GetTensorData<Value>(tflite::micro::GetEvalInput(context, node, index));
 }
 
 inline const std::int8_t* InputData(const TfLiteContext* context, const TfLiteNode* node, int index) {
