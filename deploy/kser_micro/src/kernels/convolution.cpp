@@ -149,10 +149,24 @@ void MultiplyWindows(const MatrixProductParameters& p, const RightMatrix& filter
   }
 }
 
-int WindowCount(int depth) {
-  constexpr int kWindowBytes = 1024;
-  const int fitting = kWindowBytes / WorkspaceSize(depth) / 2 * 2;
-  return fitting < 2 ? 2 : fitting > kBlockColumns ? kBlockColumns : fitting;
+// Few values under a filter: then its scale takes longer than its products, unless it is got once for many places. Otherwise
+// two windows are the rows and the filters the columns.
+bool IsShallow(int depth) { return depth <= 32; }
+
+int WindowCount(int depth) { return IsShallow(depth) ? kBlockColumns : 2; }
+
+using MultiplyFunction = void (*)(const MatrixProductParameters&, const RightMatrix&, const std::int8_t*, int, Pair*,
+                                  std::int8_t*);
+
+MultiplyFunction ChooseMultiply(const MatrixProductParameters& p, int depth) {
+  if (!IsShallow(depth)) {
+    return [](const MatrixProductParameters& parameters, const RightMatrix& filters, const std::int8_t* windows, int count,
+              Pair* workspace, std::int8_t* output) {
+      MatrixProduct(parameters, windows, count, filters, workspace, output);
+    };
+  }
+  if (p.exact) return MultiplyWindows<ExactScale>;
+  return p.low != kInt8Min ? MultiplyWindows<FastScale<true>> : MultiplyWindows<FastScale<false>>;
 }
 
 }  // namespace
@@ -163,18 +177,15 @@ int ConvolutionWorkspaceSize(int depth) {
 
 void Convolve(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
               const RightMatrix& filters, Pair* workspace, std::int8_t* output) {
-  const auto multiply = parameters.exact              ? MultiplyWindows<ExactScale>
-                        : parameters.low != kInt8Min ? MultiplyWindows<FastScale<true>>
-                                                     : MultiplyWindows<FastScale<false>>;
+  const MultiplyFunction multiply = ChooseMultiply(parameters, filters.depth);
   auto* const windows = reinterpret_cast<std::int8_t*>(workspace + WorkspaceSize(filters.depth));
   const int most = WindowCount(filters.depth);
-  Windows places(convolution, input, Pitch(filters.depth));
-  for (int left = convolution.batches * convolution.output_height * convolution.output_width; left > 0;) {
+  Windows places(convolution, input, IsShallow(filters.depth) ? Pitch(filters.depth) : filters.depth);
+  for (int left = convolution.batches * convolution.output_height * convolution.output_width; left > 0; left -= most) {
     const int count = left < most ? left : most;
     places.Copy(count, windows);
     multiply(parameters, filters, windows, count, workspace, output);
     output += count * filters.columns;
-    left -= count;
   }
 }
 
