@@ -94,12 +94,16 @@ void MeasureLookups() {
   measure("TANH");
   kser::FillHardSwish(kInput, kOutput, table);
   measure("HARD_SWISH");
+  kser::FillSwish(kInput, kOutput, table);
+  measure("LOGISTIC_and_MUL");
 }
 
 void MeasureSoftmax(const char* shape, int rows, int depth) {
   std::int32_t table[kTableSize];
-  kser::FillExponentials(kInput.scale, 1.0f, table);
-  const std::uint32_t instructions = Measure([&] { kser::Softmax(table, input_a, rows, depth, output); });
+  const std::uint32_t instructions = Measure([&] {
+    kser::FillExponentials(kInput.scale, 1.0f, table);
+    kser::Softmax(table, input_a, rows, depth, output);
+  });
   Report("SOFTMAX", shape, rows * depth, instructions, Checksum(output, rows * depth));
 }
 

@@ -290,6 +290,65 @@ def test_nodes_of_equal_quantization_share_a_table(tflm):
     assert 256 <= arenas[1] - arenas[0] <= 256 + 64 and arenas[2] == arenas[0]
 
 
+# --- Nodes that do their work in one
+
+SWISH_OPS = ("LOGISTIC", "MUL", "ADD")
+
+
+def swish(random, kind: str) -> bytes:
+    """x, its LOGISTIC and their product; or what looks like it and is none."""
+    shape = tuple(shape_of(random))
+    x, gate = spec(random, shape, -7, -1), Spec(shape, 1 / 256, -128)
+    y, last = (spec(random, shape, -8, 0) for _ in range(2))
+    product = options("Mul", fusedActivationFunction=ACTIVATION.RELU if kind == "with ReLU" else ACTIVATION.NONE)
+    logistic = ("LOGISTIC", [0], 1, None)
+    if kind == "gate times value":
+        return host.model_of([logistic, ("MUL", [1, 0], 2, product)], [x, gate, y], 1)
+    if kind == "gate read by another":
+        nodes = [logistic, ("MUL", [0, 1], 2, product), ("ADD", [1, 2], 3, options("Add"))]
+        return host.model_of(nodes, [x, gate, y, last], 1)
+    if kind == "of the square":
+        return host.model_of([logistic, ("MUL", [1, 1], 2, product)], [x, gate, y], 1)
+    if kind == "of another value":
+        nodes = [("ADD", [0, 0], 2, options("Add")), logistic, ("MUL", [2, 1], 3, product)]
+        return host.model_of(nodes, [x, gate, y, last], 1)
+    return host.model_of([logistic, ("MUL", [0, 1], 2, product)], [x, gate, y], 1)
+
+
+SWISHES = ("value times gate", "gate times value", "with ReLU", "gate read by another", "of the square", "of another value")
+
+
+@pytest.mark.parametrize("kind", SWISHES)
+def test_a_swish_and_what_looks_like_it_give_the_bits_of_the_single_nodes(tflm, kind):
+    random = np.random.default_rng(3)
+    for _ in range(NUM_MODELS // 4):
+        model_bytes = swish(random, kind)
+        inputs = inputs_of(model_bytes, random)
+        own = tflm.run(model_bytes, inputs, SWISH_OPS)
+        np.testing.assert_array_equal(own.outputs, tflm.run(model_bytes, inputs, []).outputs)
+        np.testing.assert_array_equal(own.outputs, host.run_wheel(model_bytes, inputs))
+
+
+@pytest.mark.parametrize("kind, tensors", [("value times gate", 2), ("with ReLU", 3)])
+def test_the_gate_of_a_swish_takes_no_memory(tflm, kind, tensors):
+    large = Spec((1, 64, 1024), 0.05)
+    product = options("Mul", fusedActivationFunction=ACTIVATION.RELU if kind == "with ReLU" else ACTIVATION.NONE)
+    specs = [large, Spec(large.shape, 1 / 256, -128), Spec(large.shape, 0.04)]
+    model_bytes = host.model_of([("LOGISTIC", [0], 1, None), ("MUL", [0, 1], 2, product)], specs, 1)
+    arena = tflm.run(model_bytes, np.zeros((1, large.elements)), SWISH_OPS).arena_bytes
+    assert tensors * large.elements < arena < tensors * large.elements + 4096
+
+
+def test_a_gate_that_is_an_output_stays(tflm):
+    shape = (2, 31)
+    specs = [Spec(shape, 0.04, -3), Spec(shape, 0.03, 5), Spec(shape, 1 / 256, -128)]
+    nodes = [("LOGISTIC", [0], 2, None), ("MUL", [0, 2], 1, options("Mul"))]
+    model_bytes = host.model_of(nodes, specs, 1)
+    inputs = inputs_of(model_bytes, np.random.default_rng(0))
+    own = tflm.run(model_bytes, inputs, SWISH_OPS)
+    np.testing.assert_array_equal(own.outputs, host.run_wheel(model_bytes, inputs))
+
+
 # --- What the kernels refuse
 
 INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType.INT16)

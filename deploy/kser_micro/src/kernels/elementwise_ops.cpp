@@ -1,6 +1,7 @@
 // ADD, SUB and MUL.
-#include "arithmetic.h"
+#include "graph.h"
 #include "registrations.h"
+#include "shared_table.h"
 
 namespace kser {
 namespace {
@@ -64,6 +65,13 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name,
              : Refuse(name, "the output's scale is too small for those of the inputs.");
 }
 
+// MUL, or with a table the function of one input that it and the LOGISTIC before it are.
+struct MulData {
+  ProductParameters parameters;
+  const std::int8_t* swish;
+  int value;
+};
+
 template <typename Parameters>
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   int shape_a[kMaxAxes];
@@ -85,8 +93,44 @@ TfLiteStatus PrepareSub(TfLiteContext* context, TfLiteNode* node) {
   return Prepare<SumParameters>(context, node, "SUB", SumKind::kSub);
 }
 
+void* InitMul(TfLiteContext* context, const char* buffer, size_t length) {
+  ForgetTables();
+  return AllocateData<MulData>(context, buffer, length);
+}
+
+bool IsSwish(TfLiteContext* context, const TfLiteNode* node, int value, int gate) {
+  return IsSwishGate(node->inputs->data[value], node->inputs->data[gate]) &&
+         InputInfo(context, node, gate).quantization == kUnitQuantization;
+}
+
+TfLiteStatus PrepareSwish(TfLiteContext* context, TfLiteNode* node, int value) {
+  const TensorInfo input = InputInfo(context, node, value);
+  const TensorInfo output = OutputInfo(context, node, 0);
+  if (!AreInt8(input, output) || ElementCount(input) != ElementCount(output)) {
+    return Refuse("MUL", "input and output of a swish must be int8 tensors of one size.");
+  }
+  MulData* const data = static_cast<MulData*>(node->user_data);
+  data->value = value;
+  data->swish = FindOrFillTable(context, Function::kSwish, input.quantization, output.quantization);
+  return data->swish != nullptr ? kTfLiteOk : Refuse("MUL", "the arena or the output's scale is too small.");
+}
+
 TfLiteStatus PrepareMul(TfLiteContext* context, TfLiteNode* node) {
+  if (IsSwish(context, node, 0, 1)) return PrepareSwish(context, node, 0);
+  if (IsSwish(context, node, 1, 0)) return PrepareSwish(context, node, 1);
+  static_cast<MulData*>(node->user_data)->swish = nullptr;
   return Prepare<ProductParameters>(context, node, "MUL", 0);
+}
+
+TfLiteStatus InvokeMul(TfLiteContext* context, TfLiteNode* node) {
+  const MulData& data = *static_cast<const MulData*>(node->user_data);
+  if (data.swish == nullptr) return Invoke<ProductParameters>(context, node);
+  int shape[kMaxAxes];
+  FillUp(tflite::micro::GetEvalInput(context, node, data.value), kMaxAxes, shape);
+  int elements = 1;
+  for (const int size : shape) elements *= size;
+  Lookup(data.swish, InputData(context, node, data.value), elements, OutputData(context, node));
+  return kTfLiteOk;
 }
 
 }  // namespace
@@ -96,7 +140,6 @@ constexpr Kernel kAdd = {
 constexpr Kernel kSub = {
     MakeRegistration(BuiltinOperator_SUB, AllocateData<SumParameters>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
 constexpr Kernel kMul = {
-    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductParameters>, PrepareMul, Invoke<ProductParameters>),
-    ParseMulOptions};
+    MakeRegistration(BuiltinOperator_MUL, InitMul, PrepareMul, InvokeMul), ParseMulOptions};
 
 }  // namespace kser

@@ -1,5 +1,6 @@
 #include "op_resolver.h"
 
+#include "graph.h"
 #include "switches.h"
 
 namespace kser {
@@ -59,7 +60,9 @@ const Kernel* FindKernel(tflite::BuiltinOperator op) {
   }
 }
 
+// An interpreter finds all ops of its model before it prepares the first node.
 const Registration* KernelOpResolver::FindOp(tflite::BuiltinOperator op) const {
+  SetGraph(model_);
   const Kernel* const kernel = FindKernel(op);
   return kernel != nullptr ? &kernel->registration : library_.FindOp(op);
 }

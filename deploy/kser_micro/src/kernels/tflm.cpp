@@ -56,6 +56,12 @@ void FillUp(const int* dims, int rank, int size, int* filled) {
   for (int axis = 0; axis < size; ++axis) filled[axis] = axis < ones ? 1 : dims[axis - ones];
 }
 
+void LeaveOut(TfLiteEvalTensor* tensor) {
+  // A TfLiteIntArray of one axis without elements.
+  alignas(TfLiteIntArray) static const int kNothing[] = {1, 0};
+  tensor->dims = reinterpret_cast<TfLiteIntArray*>(const_cast<int*>(kNothing));
+}
+
 OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output) {
   const auto quantized = [&](float value) {
     return Clamp(output.zero_point + static_cast<std::int32_t>(std::round(value / output.scale)), kInt8Min, kInt8Max);

@@ -68,6 +68,9 @@ inline void FillUp(const TfLiteEvalTensor* tensor, int size, int* filled) {
 // The values of an activation fused into an op, quantized.
 OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output);
 
+// Takes no memory for a tensor that nobody writes or reads; while nodes are prepared.
+void LeaveOut(TfLiteEvalTensor* tensor);
+
 // Says what a kernel cannot do. Returns kTfLiteError.
 TfLiteStatus Refuse(const char* op, const char* reason);
 
