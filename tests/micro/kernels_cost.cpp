@@ -199,6 +199,7 @@ void MeasureConvolution(const char* shape, int height, int width, int channels, 
   for (int i = 0; i < filters; ++i) factors[i] = kser::ColumnFactor(kInput.scale, kOther.scale * (1 + i), 0.2f);
   auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, -5, 127});
   parameters.factors = factors;
+  parameters.each_its_own = true;
   const kser::RightMatrix right = {input_b, bias, filters, 9 * channels};
   const int elements = c.output_height * c.output_width * filters;
   const std::uint32_t instructions =

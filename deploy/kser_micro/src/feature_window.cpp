@@ -1,5 +1,3 @@
-#include "kernels/optimize.h"
-
 #include "feature_window.h"
 
 #include "fast_math.h"

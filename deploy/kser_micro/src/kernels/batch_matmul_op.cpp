@@ -10,10 +10,10 @@ constexpr int kMatrixAxes = 2;
 
 struct MatMulData {
   MatrixProductParameters parameters;
-  bool adj_y;
   // The product's workspace and behind it, without adj_y, where the right operand is transposed to, one matrix at a time.
   int scratch;
 };
+static_assert(sizeof(void*) > 4 || sizeof(MatMulData) <= 16, "a piece of the arena");
 
 // The two matrices of a batch, and the batches that are multiplied.
 struct Shapes {
@@ -69,11 +69,10 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   parameters = MakeMatrixProduct(left.quantization, right.quantization, output.quantization,
                                  {output.quantization.zero_point, kInt8Min, kInt8Max});
   const std::int64_t largest_sum = LargestSum(shapes.depth, 0);
-  if (!FitsInt32(largest_sum, parameters.factor)) {
+  if (!FitsInt32(largest_sum, parameters.FactorOf(0))) {
     return Refuse(kName, "the output's scale is too small for those of the inputs.");
   }
-  parameters.exact = !IsFast(parameters, parameters.factor, largest_sum);
-  data->adj_y = options.adj_y;
+  parameters.exact = !IsFast(parameters.range, parameters.FactorOf(0), largest_sum);
   const int transposed = options.adj_y ? 0 : shapes.columns * shapes.depth;
   const size_t bytes = WorkspaceSize(shapes.depth) * sizeof(Pair) + transposed;
   return context->RequestScratchBufferInArena(context, bytes, &data->scratch);
@@ -107,15 +106,16 @@ void MultiplyBatches(Operands* operands, int axis, const std::int8_t* left, cons
 
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   const MatMulData& data = *static_cast<const MatMulData*>(node->user_data);
+  const bool adj_y = static_cast<const MatMulOptions*>(node->builtin_data)->adj_y;
   int left_shape[kFilledAxes];
   int right_shape[kFilledAxes];
   FillUp(tflite::micro::GetEvalInput(context, node, 0), kFilledAxes, left_shape);
   FillUp(tflite::micro::GetEvalInput(context, node, 1), kFilledAxes, right_shape);
   Shapes shapes;
-  if (!MakeShapes(left_shape, right_shape, data.adj_y, &shapes)) return kTfLiteError;
+  if (!MakeShapes(left_shape, right_shape, adj_y, &shapes)) return kTfLiteError;
   Pair* const workspace = static_cast<Pair*>(context->GetScratchBuffer(context, data.scratch));
   Pair* const behind = workspace + WorkspaceSize(shapes.depth);
-  Operands operands = {data.parameters, shapes, workspace, data.adj_y ? nullptr : reinterpret_cast<std::int8_t*>(behind),
+  Operands operands = {data.parameters, shapes, workspace, adj_y ? nullptr : reinterpret_cast<std::int8_t*>(behind),
                        OutputData(context, node)};
   MultiplyBatches(&operands, 0, InputData(context, node, 0), InputData(context, node, 1));
   return kTfLiteOk;

@@ -126,10 +126,6 @@ std::int32_t StartOf(std::int32_t offset, const RightMatrix& filters, int filter
   return bias + offset * SumOfValues(filters.values + filter * filters.depth, filters.depth, 0);
 }
 
-QuantizedMultiplier FactorOf(const MatrixProductParameters& p, int filter) {
-  return p.factors != nullptr ? p.factors[filter] : p.factor;
-}
-
 // From a window to the next: so far that each ends in whole lanes. What is there is multiplied by zeros.
 int Pitch(int depth) { return (depth + kLanes - 1) / kLanes * kLanes; }
 
@@ -143,9 +139,9 @@ void MultiplyWindows(const MatrixProductParameters& p, const RightMatrix& filter
     const int b = a + 1 < filters.columns ? a + 1 : a;
     StoredRows rows = StoreTwoRows(0, filters.values + a * depth, filters.values + b * depth, depth, workspace);
     rows.depth = Pitch(depth);
-    rows.start = {StartOf(p.left_offset, filters, a), StartOf(p.left_offset, filters, b)};
+    rows.start = {StartOf(-p.left_zero_point, filters, a), StartOf(-p.left_zero_point, filters, b)};
     MultiplyColumns(rows, windows, count, sums);
-    Finish(sums, count, Scale(p, FactorOf(p, a)), Scale(p, FactorOf(p, b)), filters.columns, output + a, output + b);
+    Finish(sums, count, Scale(p.range, p.FactorOf(a)), Scale(p.range, p.FactorOf(b)), filters.columns, output + a, output + b);
   }
 }
 
@@ -166,7 +162,7 @@ MultiplyFunction ChooseMultiply(const MatrixProductParameters& p, int depth) {
     };
   }
   if (p.exact) return MultiplyWindows<ExactScale>;
-  return p.low != kInt8Min ? MultiplyWindows<FastScale<true>> : MultiplyWindows<FastScale<false>>;
+  return p.range.low != kInt8Min ? MultiplyWindows<FastScale<true>> : MultiplyWindows<FastScale<false>>;
 }
 
 }  // namespace

@@ -11,23 +11,25 @@ struct ConvolutionData {
   MatrixProductParameters parameters;
   int scratch;
 };
+static_assert(sizeof(void*) > 4 || sizeof(ConvolutionData) <= 16, "a piece of the arena");
 
 struct ConvolutionOptions {
   ActivationFunctionType activation;
   bool same;
-  int stride_y;
-  int stride_x;
-  int step_y;
-  int step_x;
+  std::int16_t stride_y;
+  std::int16_t stride_x;
+  std::int16_t step_y;
+  std::int16_t step_x;
 };
 
 template <typename Op, typename Reporter, typename Allocator>
 TfLiteStatus ParseConvolutionOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
   const auto* const options = op->builtin_options_as_Conv2DOptions();
   if (options == nullptr) return Refuse(kName, "the options are missing.");
-  const ConvolutionOptions kept = {options->fused_activation_function(), options->padding() == Padding_SAME,
-                                   options->stride_h(),                  options->stride_w(),
-                                   options->dilation_h_factor(),         options->dilation_w_factor()};
+  const auto narrow = [](std::int32_t value) { return static_cast<std::int16_t>(value); };
+  const ConvolutionOptions kept = {options->fused_activation_function(),   options->padding() == Padding_SAME,
+                                   narrow(options->stride_h()),            narrow(options->stride_w()),
+                                   narrow(options->dilation_h_factor()),   narrow(options->dilation_w_factor())};
   return KeepOptions(kept, allocator, builtin_data);
 }
 
@@ -73,7 +75,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   const Quantization weights = {op.weights.quantization.scale, 0};
   data->parameters = MakeMatrixProduct(op.input.quantization, weights, op.output.quantization,
                                        RangeOf(options.activation, op.output.quantization));
-  data->parameters.factor = ColumnFactor(op.input.quantization.scale, weights.scale, op.output.quantization.scale);
+  data->parameters.SetFactor(
+      ColumnFactor(op.input.quantization.scale, weights.scale, op.output.quantization.scale));
   if (MakeFactors(context, op, &data->parameters) != kTfLiteOk) return kTfLiteError;
   const size_t bytes = ConvolutionWorkspaceSize(op.depth) * sizeof(Pair);
   return context->RequestScratchBufferInArena(context, bytes, &data->scratch);
@@ -86,7 +89,7 @@ TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   FillUp(tflite::micro::GetEvalInput(context, node, 0), kAxes, input);
   FillUp(tflite::micro::GetEvalInput(context, node, 1), kAxes, filter);
   Convolution convolution = MakeConvolution(*static_cast<const ConvolutionOptions*>(node->builtin_data), input, filter);
-  convolution.padding = static_cast<std::int8_t>(-data.parameters.left_offset);
+  convolution.padding = data.parameters.left_zero_point;
   const RightMatrix filters = {InputData(context, node, 1), OptionalInputData<std::int32_t>(context, node, 2), filter[0],
                                filter[1] * filter[2] * filter[3]};
   Convolve(data.parameters, convolution, InputData(context, node, 0), filters,

@@ -69,8 +69,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name,
 struct MulData {
   ProductParameters parameters;
   const std::int8_t* swish;
-  int value;
 };
+static_assert(sizeof(void*) > 4 || sizeof(MulData) <= 16, "a piece of the arena");
 
 template <typename Parameters>
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
@@ -110,7 +110,6 @@ TfLiteStatus PrepareSwish(TfLiteContext* context, TfLiteNode* node, int value) {
     return Refuse("MUL", "input and output of a swish must be int8 tensors of one size.");
   }
   MulData* const data = static_cast<MulData*>(node->user_data);
-  data->value = value;
   data->swish = FindOrFillTable(context, Function::kSwish, input.quantization, output.quantization);
   return data->swish != nullptr ? kTfLiteOk : Refuse("MUL", "the arena or the output's scale is too small.");
 }
@@ -125,11 +124,10 @@ TfLiteStatus PrepareMul(TfLiteContext* context, TfLiteNode* node) {
 TfLiteStatus InvokeMul(TfLiteContext* context, TfLiteNode* node) {
   const MulData& data = *static_cast<const MulData*>(node->user_data);
   if (data.swish == nullptr) return Invoke<ProductParameters>(context, node);
-  int shape[kMaxAxes];
-  FillUp(tflite::micro::GetEvalInput(context, node, data.value), kMaxAxes, shape);
-  int elements = 1;
-  for (const int size : shape) elements *= size;
-  Lookup(data.swish, InputData(context, node, data.value), elements, OutputData(context, node));
+  // The gate has no elements.
+  const int value = ElementCount(tflite::micro::GetEvalInput(context, node, 0)) > 0 ? 0 : 1;
+  const int elements = ElementCount(tflite::micro::GetEvalInput(context, node, value));
+  Lookup(data.swish, InputData(context, node, value), elements, OutputData(context, node));
   return kTfLiteOk;
 }
 

@@ -11,6 +11,7 @@ struct FullyConnectedData {
   MatrixProductParameters parameters;
   int scratch;
 };
+static_assert(sizeof(void*) > 4 || sizeof(FullyConnectedData) <= 16, "a piece of the arena");
 
 struct DenseOptions {
   ActivationFunctionType activation;
@@ -51,12 +52,9 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
 
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   const auto& data = *static_cast<const FullyConnectedData*>(node->user_data);
-  int input_shape[kMaxRank];
   int weight_shape[kWeightAxes];
-  FillUp(tflite::micro::GetEvalInput(context, node, 0), kMaxRank, input_shape);
   FillUp(tflite::micro::GetEvalInput(context, node, 1), kWeightAxes, weight_shape);
-  int elements = 1;
-  for (const int size : input_shape) elements *= size;
+  const int elements = ElementCount(tflite::micro::GetEvalInput(context, node, 0));
   const RightMatrix weights = {InputData(context, node, 1), OptionalInputData<std::int32_t>(context, node, 2),
                                weight_shape[0], weight_shape[1]};
   MatrixProduct(data.parameters, InputData(context, node, 0), elements / weights.depth, weights,

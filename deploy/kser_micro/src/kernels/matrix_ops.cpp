@@ -42,17 +42,18 @@ const char* WhyNot(const WeightedOp& op) {
 
 TfLiteStatus MakeFactors(TfLiteContext* context, const WeightedOp& op, MatrixProductParameters* parameters) {
   const std::int64_t largest_sum = LargestSum(op.depth, LargestOf(op.bias));
-  parameters->exact = !IsFast(*parameters, parameters->factor, largest_sum);
+  parameters->exact = !IsFast(parameters->range, parameters->FactorOf(0), largest_sum);
   if (op.weights.scales == nullptr) return kTfLiteOk;
   const size_t bytes = op.channels * sizeof(QuantizedMultiplier);
   auto* const factors = static_cast<QuantizedMultiplier*>(context->AllocatePersistentBuffer(context, bytes));
   if (factors == nullptr) return kTfLiteError;
   parameters->factors = factors;
+  parameters->each_its_own = true;
   parameters->exact = false;
   for (int channel = 0; channel < op.channels; ++channel) {
     factors[channel] =
         ColumnFactor(op.input.quantization.scale, op.weights.scales[channel], op.output.quantization.scale);
-    if (!IsFast(*parameters, factors[channel], largest_sum)) parameters->exact = true;
+    if (!IsFast(parameters->range, factors[channel], largest_sum)) parameters->exact = true;
   }
   return kTfLiteOk;
 }

@@ -22,9 +22,9 @@ KSER_NOINLINE void Finish(const MatrixProductParameters& parameters, const Sums*
   const int step = bias != nullptr ? 1 : 0;
   if (bias == nullptr) bias = &kNoBias;
   const QuantizedMultiplier* factors = kEachItsOwn ? parameters.factors + begin : nullptr;
-  Scale scale(parameters, parameters.factor);
+  Scale scale(parameters.range, parameters.FactorOf(begin));
   for (const Sums* const end = sums + count; sums != end; ++sums, bias += step) {
-    if (kEachItsOwn) scale = Scale(parameters, *factors++);
+    if (kEachItsOwn) scale = Scale(parameters.range, *factors++);
     const std::int32_t sum_b = sums->b + *bias;
     *output.a++ = scale(sums->a + *bias);
     *output.b++ = scale(sum_b);
@@ -34,8 +34,8 @@ KSER_NOINLINE void Finish(const MatrixProductParameters& parameters, const Sums*
 using FinishFunction = void (*)(const MatrixProductParameters&, const Sums*, int, int, const std::int32_t*, Outputs);
 
 FinishFunction ChooseFinish(const MatrixProductParameters& p) {
-  const bool relu = p.low != kInt8Min;
-  if (p.factors == nullptr) {
+  const bool relu = p.range.low != kInt8Min;
+  if (!p.each_its_own) {
     return p.exact ? Finish<ExactScale, false> : relu ? Finish<FastScale<true>, false> : Finish<FastScale<false>, false>;
   }
   return p.exact ? Finish<ExactScale, true> : relu ? Finish<FastScale<true>, true> : Finish<FastScale<false>, true>;
@@ -47,14 +47,12 @@ MatrixProductParameters MakeMatrixProduct(const Quantization& left, const Quanti
                                           const OutputRange& range) {
   // In float and double as GetQuantizedConvolutionMultipler.
   const double product = static_cast<double>(left.scale * right.scale);
-  return {nullptr,
-          QuantizeMultiplier(product / static_cast<double>(output.scale)),
-          static_cast<std::int16_t>(-left.zero_point),
-          static_cast<std::int16_t>(-right.zero_point),
-          static_cast<std::int8_t>(output.zero_point),
-          static_cast<std::int8_t>(range.low),
-          static_cast<std::int8_t>(range.high),
-          false};
+  MatrixProductParameters parameters = {};
+  parameters.SetFactor(QuantizeMultiplier(product / static_cast<double>(output.scale)));
+  parameters.left_zero_point = static_cast<std::int8_t>(left.zero_point);
+  parameters.right_zero_point = static_cast<std::int8_t>(right.zero_point);
+  parameters.range = range;
+  return parameters;
 }
 
 QuantizedMultiplier ColumnFactor(float left_scale, float column_scale, float output_scale) {
@@ -71,9 +69,10 @@ bool FitsInt32(std::int64_t largest_sum, QuantizedMultiplier factor) {
   return factor.exponent <= 15 && largest_sum < std::int64_t{1} << (31 - (factor.exponent > 0 ? factor.exponent : 0));
 }
 
-bool IsFast(const MatrixProductParameters& p, QuantizedMultiplier factor, std::int64_t largest_sum) {
+bool IsFast(const OutputRange& range, QuantizedMultiplier factor, std::int64_t largest_sum) {
   const bool normal = factor.mantissa != 0 && factor.exponent <= 0 && factor.exponent > -30;
-  return normal && largest_sum <= kLargestFastSum && (p.low == kInt8Min || p.low == p.zero_point) && p.high == kInt8Max;
+  return normal && largest_sum <= kLargestFastSum && (range.low == kInt8Min || range.low == range.zero_point) &&
+         range.high == kInt8Max;
 }
 
 void MatrixProduct(const MatrixProductParameters& p, const std::int8_t* left, int rows, const RightMatrix& right,
@@ -84,10 +83,11 @@ void MatrixProduct(const MatrixProductParameters& p, const std::int8_t* left, in
     // The last of an odd number of rows is computed twice.
     const int next = row + 1 < rows ? 1 : 0;
     const std::int8_t* const left_b = left + next * right.depth;
-    StoredRows stored = StoreTwoRows(p.left_offset, left, left_b, right.depth, workspace);
-    if (p.right_offset != 0) {
-      stored.start = {p.right_offset * SumOfValues(left, right.depth, p.left_offset * right.depth),
-                      p.right_offset * SumOfValues(left_b, right.depth, p.left_offset * right.depth)};
+    StoredRows stored = StoreTwoRows(-p.left_zero_point, left, left_b, right.depth, workspace);
+    if (p.right_zero_point != 0) {
+      const std::int32_t offsets = -p.left_zero_point * right.depth;
+      stored.start = {-p.right_zero_point * SumOfValues(left, right.depth, offsets),
+                      -p.right_zero_point * SumOfValues(left_b, right.depth, offsets)};
     }
     for (int begin = 0; begin < right.columns; begin += kBlockColumns) {
       const int count = right.columns - begin < kBlockColumns ? right.columns - begin : kBlockColumns;

@@ -10,8 +10,8 @@ namespace kser {
 template <bool kReLU>
 class FastScale {
  public:
-  FastScale(const MatrixProductParameters& parameters, QuantizedMultiplier factor)
-      : zero_point_(parameters.zero_point),
+  FastScale(const OutputRange& range, QuantizedMultiplier factor)
+      : zero_point_(range.zero_point),
         mantissa_(factor.mantissa),
         half_(std::int32_t{1} << -factor.exponent),
         right_shift_(1 - factor.exponent) {}
@@ -31,8 +31,7 @@ class FastScale {
 
 class ExactScale {
  public:
-  ExactScale(const MatrixProductParameters& parameters, QuantizedMultiplier factor)
-      : factor_(factor), range_{parameters.zero_point, parameters.low, parameters.high} {}
+  ExactScale(const OutputRange& range, QuantizedMultiplier factor) : factor_(factor), range_(range) {}
 
   std::int8_t operator()(std::int32_t sum) const {
     return static_cast<std::int8_t>(Clamp(Multiply(sum, factor_) + range_.zero_point, range_.low, range_.high));

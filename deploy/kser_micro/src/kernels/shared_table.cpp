@@ -4,7 +4,7 @@ namespace kser {
 namespace {
 
 struct SharedTable {
-  const SharedTable* next;
+  SharedTable* next;
   float input_scale;
   float output_scale;
   std::int8_t input_zero_point;
@@ -16,7 +16,7 @@ struct SharedTable {
 // The tables of the model that is being loaded. TensorFlow Lite Micro initializes all nodes of a model before it prepares
 // the first one, so whatever is here when a node is initialized belongs to another interpreter's arena. Two interpreters
 // must not allocate their tensors at the same time.
-const SharedTable* tables = nullptr;
+SharedTable* tables = nullptr;
 
 bool IsOf(const SharedTable& table, Function function, const Quantization& input, const Quantization& output) {
   return table.function == function && table.input_scale == input.scale && table.input_zero_point == input.zero_point &&
@@ -43,9 +43,9 @@ bool Fill(Function function, const Quantization& input, const Quantization& outp
 
 void ForgetTables() { tables = nullptr; }
 
-const std::int8_t* FindOrFillTable(TfLiteContext* context, Function function, const Quantization& input,
-                                   const Quantization& output) {
-  for (const SharedTable* table = tables; table != nullptr; table = table->next) {
+std::int8_t* FindOrFillTable(TfLiteContext* context, Function function, const Quantization& input,
+                             const Quantization& output) {
+  for (SharedTable* table = tables; table != nullptr; table = table->next) {
     if (IsOf(*table, function, input, output)) return table->values;
   }
   auto* const table = static_cast<SharedTable*>(context->AllocatePersistentBuffer(context, sizeof(SharedTable)));

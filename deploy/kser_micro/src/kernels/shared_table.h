@@ -12,8 +12,8 @@ enum class Function : std::int8_t { kLogistic, kTanh, kHardSwish, kSwish };
 void ForgetTables();
 
 // kTableSize values; nullptr if the arena is too small or a scale is not for the function.
-const std::int8_t* FindOrFillTable(TfLiteContext* context, Function function, const Quantization& input,
-                                   const Quantization& output);
+std::int8_t* FindOrFillTable(TfLiteContext* context, Function function, const Quantization& input,
+                             const Quantization& output);
 
 }  // namespace kser
 

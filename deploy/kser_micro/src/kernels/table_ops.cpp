@@ -6,14 +6,10 @@
 namespace kser {
 namespace {
 
-struct LookupData {
-  const std::int8_t* table;
-  int elements;
-};
-
-void* Init(TfLiteContext* context, const char* buffer, size_t length) {
+// A node's data is its table, none where MUL does its work.
+void* Init(TfLiteContext*, const char*, size_t) {
   ForgetTables();
-  return AllocateData<LookupData>(context, buffer, length);
+  return nullptr;
 }
 
 // Of an op from one int8 tensor to one of the same size.
@@ -23,13 +19,11 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   const char* const name = kNames[static_cast<int>(kFunction)];
   const TensorInfo input = InputInfo(context, node, 0);
   const TensorInfo output = OutputInfo(context, node, 0);
-  const int elements = ElementCount(input);
-  if (!AreInt8(input, output) || elements != ElementCount(output)) {
+  if (!AreInt8(input, output) || ElementCount(input) != ElementCount(output)) {
     return Refuse(name, "input and output must be int8 tensors of one size.");
   }
-  const std::int8_t* const table = FindOrFillTable(context, kFunction, input.quantization, output.quantization);
-  *static_cast<LookupData*>(node->user_data) = {table, elements};
-  return table != nullptr ? kTfLiteOk : Refuse(name, "the arena is too small for a table, or a scale for the op.");
+  node->user_data = FindOrFillTable(context, kFunction, input.quantization, output.quantization);
+  return node->user_data != nullptr ? kTfLiteOk : Refuse(name, "the arena is too small for a table, or a scale for the op.");
 }
 
 TfLiteStatus PrepareLogistic(TfLiteContext* context, TfLiteNode* node) {
@@ -38,15 +32,15 @@ TfLiteStatus PrepareLogistic(TfLiteContext* context, TfLiteNode* node) {
     return Prepare<Function::kLogistic>(context, node);
   }
   // MUL takes the values of both ops from a table of its own.
-  *static_cast<LookupData*>(node->user_data) = {nullptr, 0};
   LeaveOut(tflite::micro::GetEvalOutput(context, node, 0));
   return kTfLiteOk;
 }
 
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
-  const LookupData& data = *static_cast<const LookupData*>(node->user_data);
-  if (data.table == nullptr) return kTfLiteOk;
-  Lookup(data.table, InputData(context, node, 0), data.elements, OutputData(context, node));
+  const auto* const table = static_cast<const std::int8_t*>(node->user_data);
+  if (table == nullptr) return kTfLiteOk;
+  Lookup(table, InputData(context, node, 0), ElementCount(tflite::micro::GetEvalInput(context, node, 0)),
+         OutputData(context, node));
   return kTfLiteOk;
 }
 

@@ -29,6 +29,12 @@ TensorInfo TakeInfo(TfLiteContext* context, TfLiteTensor* tensor) {
   return info;
 }
 
+int Product(const int* dims, int rank) {
+  int count = 1;
+  for (int axis = 0; axis < rank; ++axis) count *= dims[axis];
+  return count;
+}
+
 }  // namespace
 
 TensorInfo InputInfo(TfLiteContext* context, const TfLiteNode* node, int index) {
@@ -45,11 +51,8 @@ bool AreInt8(const TensorInfo& a, const TensorInfo& b) {
   return a.exists && b.exists && a.type == kTfLiteInt8 && b.type == kTfLiteInt8;
 }
 
-int ElementCount(const TensorInfo& tensor) {
-  int count = 1;
-  for (int axis = 0; axis < tensor.rank; ++axis) count *= tensor.dims[axis];
-  return count;
-}
+int ElementCount(const TensorInfo& tensor) { return Product(tensor.dims, tensor.rank); }
+int ElementCount(const TfLiteEvalTensor* tensor) { return Product(tensor->dims->data, tensor->dims->size); }
 
 void FillUp(const int* dims, int rank, int size, int* filled) {
   const int ones = size - rank;

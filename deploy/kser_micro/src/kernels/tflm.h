@@ -56,6 +56,7 @@ TensorInfo OutputInfo(TfLiteContext* context, const TfLiteNode* node, int index)
 // Both are int8 tensors of at most kMaxRank axes.
 bool AreInt8(const TensorInfo& a, const TensorInfo& b);
 int ElementCount(const TensorInfo& tensor);
+int ElementCount(const TfLiteEvalTensor* tensor);
 
 // A shape of `rank` axes filled up with ones from the left, to `size` axes.
 void FillUp(const int* dims, int rank, int size, int* filled);
