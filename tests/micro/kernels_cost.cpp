@@ -207,6 +207,28 @@ void MeasureConvolution(const char* shape, int height, int width, int channels, 
   Report("CONV_2D", shape, static_cast<std::uint32_t>(elements) * right.depth, instructions, Checksum(output, elements));
 }
 
+// Along 62 places, padded so that they stay as many.
+void MeasureDepthwise(const char* shape, int channels, int taps) {
+  const kser::Convolution c = {1, 1, 62, channels, 1, taps, 1, 1, 1, 1, 0, taps / 2, static_cast<std::int8_t>(kInput.zero_point),
+                               1, 62};
+  static kser::QuantizedMultiplier factors[64];
+  for (int i = 0; i < channels; ++i) factors[i] = kser::ColumnFactor(kInput.scale, kOther.scale * (1 + i), 0.2f);
+  auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, -128, 127});
+  parameters.factors = factors;
+  parameters.each_its_own = true;
+  auto* const half_words = reinterpret_cast<std::int16_t*>(workspace);
+  const std::uint32_t instructions =
+      Measure([&] { kser::ConvolveDepthwise(parameters, c, input_a, input_b, bias, half_words, output); });
+  Report("DEPTHWISE_CONV_2D", shape, 62 * channels * taps, instructions, Checksum(output, 62 * channels));
+}
+
+// Two rows before and one after 62 of 64 values.
+void MeasurePad() {
+  const kser::Padding padding = {{0, 0, 0, 0, 2, 0}, {1, 1, 1, 1, 62, 64}, {0, 0, 0, 0, 1, 0}};
+  const std::uint32_t instructions = Measure([&] { kser::Pad(padding, -5, input_a, output); });
+  Report("PAD", "62x64", 65 * 64, instructions, Checksum(output, 65 * 64));
+}
+
 // Four instructions a round.
 void CheckClock() {
   constexpr std::uint32_t kRounds = 10000;
@@ -252,4 +274,7 @@ int main() {
   MeasureDense("13x17x30", 13, 17, 30);
   MeasureConvolution("247x40x1,8", 247, 40, 1, 8);
   MeasureConvolution("62x20x8,16", 62, 20, 8, 16);
+  MeasureDepthwise("62x64:15", 64, 15);
+  MeasureDepthwise("62x31:7", 31, 7);
+  MeasurePad();
 }

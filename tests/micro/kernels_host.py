@@ -30,7 +30,7 @@ CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 # Those with kernels of kser's; all but the last are in the library as well.
 OWN_OPS = (
     *("LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX", "L2_NORMALIZATION", "MEAN", "ADD", "SUB", "MUL"),
-    *("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL"),
+    *("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "BATCH_MATMUL"),
 )
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion")
@@ -163,13 +163,14 @@ def run_litert(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor: int8 with a scale, or one for each channel of its first axis; or int32. `values` are the model's own."""
+    """A tensor: int8 with a scale, or one for each channel along an axis; or int32. `values` are the model's own."""
 
     shape: tuple[int, ...]
     scale: float | tuple[float, ...] = 1.0
     zero_point: int = 0
     values: tuple[int, ...] | None = None
     dtype: int | None = None
+    axis: int = 0
 
     @property
     def type(self) -> int:
@@ -229,5 +230,6 @@ def _tensor(model: schema.ModelT, spec: Spec) -> schema.TensorT:
         model.buffers.append(buffer)
     tensor.quantization = schema.QuantizationParametersT()
     tensor.quantization.scale = np.atleast_1d(np.array(spec.scale, np.float32))
+    tensor.quantization.quantizedDimension = spec.axis
     tensor.quantization.zeroPoint = np.full(np.size(spec.scale), spec.zero_point, np.int64)
     return tensor

@@ -11,8 +11,8 @@ HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[1] / "deploy" / "kser_micro" / "src" / "kernels"
 # The arithmetic, without what makes ops of TFLM out of it.
 SOURCES = [
-    *(KERNELS / f"{name}.cpp" for name in ("convolution", "elementwise", "l2_normalization", "lookup", "matrix_product")),
-    *(KERNELS / f"{name}.cpp" for name in ("mean", "quantize", "softmax", "tables", "two_rows")),
+    *(KERNELS / f"{name}.cpp" for name in ("convolution", "depthwise", "elementwise", "l2_normalization", "lookup")),
+    *(KERNELS / f"{name}.cpp" for name in ("matrix_product", "mean", "pad", "quantize", "softmax", "tables", "two_rows")),
 ]
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", f"-I{KERNELS}")
 BARE = (

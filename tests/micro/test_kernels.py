@@ -132,6 +132,15 @@ def of_product(random, a: float, b: float) -> float:
     return a * b * scale(random, -6, 12)
 
 
+def pad(random) -> bytes:
+    shape = shape_of(random)
+    pairs = random.integers(0, 4, (len(shape), 2)) * random.integers(0, 2, (len(shape), 2))
+    source = spec(random, shape)
+    target = Spec(tuple(map(int, shape + pairs.sum(1))), source.scale, source.zero_point)
+    paddings = Spec(pairs.shape, values=tuple(pairs.ravel().tolist()))
+    return one_op("PAD", [source, paddings], target, options("Pad"))
+
+
 MODELS = {
     "LOGISTIC": lookup("LOGISTIC", 1 / 256, -128),
     "TANH": lookup("TANH", 1 / 128, 0),
@@ -142,6 +151,7 @@ MODELS = {
     "ADD": elementwise("ADD", "Add", of_sum),
     "SUB": elementwise("SUB", "Sub", of_sum),
     "MUL": elementwise("MUL", "Mul", of_product),
+    "PAD": pad,
 }
 
 
@@ -199,17 +209,17 @@ def test_batch_matmul_gives_the_wheels_bits(tflm, adj_y):
 # --- FULLY_CONNECTED and CONV_2D, whose weights have a scale for each channel or one for all
 
 
-def weights(random, shape, per_channel: bool, zero_points=(0,)) -> Spec:
-    """Constants; some channels are much weaker than others, or of zeros."""
+def weights(random, shape, per_channel: bool, zero_points=(0,), axis: int = 0) -> Spec:
+    """Constants; some channels, along that axis, are much weaker than others, or of zeros."""
     values = random.integers(-127, 128, shape)
-    values[random.integers(shape[0])] *= random.integers(2)
-    scales = tuple(scale(random, -12, -2) for _ in range(shape[0] if per_channel else 1))
-    return Spec(tuple(shape), scales, int(random.choice(zero_points)), tuple(values.ravel().tolist()), INT8_TYPE)
+    np.moveaxis(values, axis, 0)[random.integers(shape[axis])] *= random.integers(2)
+    scales = tuple(scale(random, -12, -2) for _ in range(shape[axis] if per_channel else 1))
+    return Spec(tuple(shape), scales, int(random.choice(zero_points)), tuple(values.ravel().tolist()), INT8_TYPE, axis)
 
 
-def bias(random, source: Spec, matrix: Spec) -> Spec:
+def bias(random, source: Spec, matrix: Spec, channels: int) -> Spec:
     """Small, of the size of sums, or so large that a sum leaves what the fast multiplication bears."""
-    largest, channels = int(random.choice([1, 1 << 12, 1 << 18, 1 << 28, 3 << 29])), matrix.shape[0]
+    largest = int(random.choice([1, 1 << 12, 1 << 18, 1 << 28, 3 << 29]))
     scales = tuple(source.scale * np.array(matrix.scale))
     return Spec((channels,), scales, values=tuple(random.integers(-largest, largest, channels).tolist()))
 
@@ -226,32 +236,46 @@ def fully_connected(random, per_channel: bool) -> bytes:
     source = spec(random, [*lead, depth], -8, -2)
     matrix = weights(random, (channels, depth), per_channel, (0,) if per_channel else (0, 0, -7, 127))
     target = scaled_output(random, source, matrix, depth, [*lead, channels])
-    inputs = [source, matrix, *([bias(random, source, matrix)] if random.integers(4) else [])]
+    inputs = [source, matrix, *([bias(random, source, matrix, channels)] if random.integers(4) else [])]
     activation = int(random.choice(ACTIVATIONS))
     return one_op("FULLY_CONNECTED", inputs, target, options("FullyConnected", fusedActivationFunction=activation))
 
 
 def conv_2d(random, per_channel: bool) -> bytes:
-    """Strides, dilations, and filters that are larger than the image where they are padded."""
-    same = bool(random.integers(2))
-    stride, dilation, kernel = (random.integers(1, most, 2) for most in (4, 3 if random.integers(3) else 2, 5))
-    reach = (kernel - 1) * dilation + 1
-    size = random.integers(1, 12, 2) if same else reach + random.integers(0, 8, 2)
+    """Of any stride and dilation; filters may be larger than an image that is padded."""
     channels, filters = int(random.choice([1, 1, 2, 3, 4, 8, 11])), int(random.integers(1, 20))
+    return convolution(random, "CONV_2D", (channels, filters), per_channel, *random.integers(1, 5, 2), False)
+
+
+def depthwise_conv_2d(random, per_channel: bool) -> bytes:
+    """Often along one axis, as the backbones have it."""
+    channels, along = int(random.integers(1, 20)), bool(random.integers(3))
+    kernel = (1, random.integers(1, 20)) if along else random.integers(1, 5, 2)
+    return convolution(random, "DEPTHWISE_CONV_2D", (channels, channels), per_channel, *kernel, along)
+
+
+def convolution(random, op: str, channels, per_channel: bool, height: int, width: int, along: bool) -> bytes:
+    same, kernel = bool(random.integers(2)), np.array([height, width])
+    stride, dilation = (np.array([1, 1]) if along else random.integers(1, most, 2) for most in (4, 3))
+    reach = (kernel - 1) * dilation + 1
+    size = random.integers(1, 24, 2) if same else reach + random.integers(0, 8, 2)
     places = -(-size // stride) if same else (size - reach) // stride + 1
-    batches = int(random.integers(1, 3))
-    source = spec(random, [batches, *map(int, size), channels], -8, -2)
-    matrix = weights(random, (filters, *map(int, kernel), channels), per_channel)
-    target = scaled_output(random, source, matrix, int(np.prod(kernel)) * channels, [batches, *map(int, places), filters])
+    lead = [int(random.integers(1, 3))]
+    source = spec(random, [*lead, *map(int, size), channels[0]], -8, -2)
+    depthwise = op == "DEPTHWISE_CONV_2D"
+    shape = (1, *map(int, kernel), channels[1]) if depthwise else (channels[1], *map(int, kernel), channels[0])
+    matrix = weights(random, shape, per_channel, axis=3 if depthwise else 0)
+    depth = int(np.prod(kernel)) * (1 if depthwise else channels[0])
+    target = scaled_output(random, source, matrix, depth, [*lead, *map(int, places), channels[1]])
     names = ("strideH", "strideW", "dilationHFactor", "dilationWFactor")
-    choices = dict(zip(names, map(int, (*stride, *dilation)), strict=True))
-    padding = schema.Padding.SAME if same else schema.Padding.VALID
-    activation = int(random.choice(ACTIVATIONS))
-    inputs = [source, matrix, bias(random, source, matrix)]
-    return one_op("CONV_2D", inputs, target, options("Conv2D", padding=padding, fusedActivationFunction=activation, **choices))
+    choices = dict(zip(names, map(int, (*stride, *dilation)), strict=True)) | ({"depthMultiplier": 1} if depthwise else {})
+    choices["padding"] = schema.Padding.SAME if same else schema.Padding.VALID
+    choices["fusedActivationFunction"] = int(random.choice(ACTIVATIONS))
+    kind = options("DepthwiseConv2D" if depthwise else "Conv2D", **choices)
+    return one_op(op, [source, matrix, bias(random, source, matrix, channels[1])], target, kind)
 
 
-@pytest.mark.parametrize("make", [fully_connected, conv_2d])
+@pytest.mark.parametrize("make", [fully_connected, conv_2d, depthwise_conv_2d])
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_weights_give_the_bits_of_the_reference_kernels(tflm, make, per_channel):
     """Of LiteRT's; of the library's TFLM too, which has no scale for each channel of a FULLY_CONNECTED."""
@@ -352,6 +376,12 @@ def test_a_gate_that_is_an_output_stays(tflm):
 # --- What the kernels refuse
 
 INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType.INT16)
+STRIDES = options("Conv2D", strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+DEPTHWISE_STRIDES = options("DepthwiseConv2D", strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1, depthMultiplier=2)
+WEIGHTS = Spec((4, 4), 0.1, values=(1,) * 16, dtype=INT8_TYPE)
+FOUR, INT8_3, IMAGE, FOUR_TWICE = (Spec(shape, 0.1) for shape in ((2, 3, 4), (2, 3, 3), (1, 2, 3, 4), (1, 2, 3, 8)))
+FILTERS = Spec((3, 1, 1, 4), 0.1, values=(1,) * 12, dtype=INT8_TYPE)
+TWICE = Spec((1, 1, 1, 8), 0.1, values=(1,) * 8, dtype=INT8_TYPE, axis=3)
 
 
 @pytest.mark.parametrize(
@@ -376,6 +406,17 @@ INT8, INT16 = Spec((2, 3, 4), 0.1), Spec((2, 3, 4), 0.1, dtype=schema.TensorType
         ("ADD", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Add"), "output's scale is too small"),
         ("SUB", [INT8, Spec((2, 2, 4), 0.1)], INT8, options("Sub"), "do not broadcast"),
         ("MUL", [INT8, INT8], Spec(INT8.shape, 1e-9), options("Mul"), "output's scale is too small"),
+        ("PAD", [INT16, Spec((3, 2), values=(0,) * 6)], INT16, options("Pad"), "must be int8"),
+        ("PAD", [INT8, Spec((2, 2), values=(0,) * 4)], INT8, options("Pad"), "two for each axis"),
+        ("PAD", [INT8, Spec((3, 2), values=(0, 1, 0, 0, 0, 0))], INT8, options("Pad"), "shapes do not fit"),
+        ("FULLY_CONNECTED", [INT16, WEIGHTS], INT16, options("FullyConnected"), "must be int8"),
+        ("FULLY_CONNECTED", [INT8, WEIGHTS, Spec((3,), values=(0,) * 3)], FOUR, options("FullyConnected"), "bias must be"),
+        ("FULLY_CONNECTED", [INT8, WEIGHTS], INT8_3, options("FullyConnected"), "shapes do not fit"),
+        ("FULLY_CONNECTED", [INT8, WEIGHTS], FOUR, options("FullyConnected", weightsFormat=1), "shuffled weights"),
+        ("CONV_2D", [INT8, WEIGHTS], FOUR, options("Conv2D"), "must have four axes"),
+        ("CONV_2D", [IMAGE, FILTERS], IMAGE, STRIDES, "shapes do not fit"),
+        ("CONV_2D", [IMAGE, Spec((4, 1, 1, 2), values=(1,) * 8, dtype=INT8_TYPE)], IMAGE, STRIDES, "groups of channels"),
+        ("DEPTHWISE_CONV_2D", [IMAGE, TWICE], FOUR_TWICE, DEPTHWISE_STRIDES, "several filters for a channel"),
         ("BATCH_MATMUL", [INT16, INT16], Spec((2, 3, 3), dtype=INT16.dtype), options("BatchMatMul", adjY=True), "be int8"),
         ("BATCH_MATMUL", [INT8, INT8], Spec((2, 4, 4)), options("BatchMatMul", adjX=True), "adj_x is not supported"),
         ("BATCH_MATMUL", [INT8, INT8], Spec((2, 3, 4)), options("BatchMatMul"), "shapes do not fit"),

@@ -179,6 +179,19 @@ int ConvolutionWorkspaceSize(int depth);
 void Convolve(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
               const RightMatrix& filters, Pair* workspace, std::int8_t* output);
 
+// Each channel under a filter of its own, (height, width, channels) together.
+int DepthwiseWorkspaceSize(const Convolution& convolution);  // in half-words
+void ConvolveDepthwise(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
+                       const std::int8_t* filters, const std::int32_t* bias, std::int16_t* workspace, std::int8_t* output);
+
+// A tensor with values added before and after it along each axis; of a shape filled up with ones from the left.
+struct Padding {
+  int before[kMaxAxes];
+  int size[kMaxAxes];
+  int after[kMaxAxes];
+};
+void Pad(const Padding& padding, std::int8_t value, const std::int8_t* input, std::int8_t* output);
+
 // output (columns, rows) = the transposed of input (rows, columns).
 void Transpose(const std::int8_t* input, int rows, int columns, std::int8_t* output);
 

@@ -1,5 +1,5 @@
 // FULLY_CONNECTED.
-#include "matrix_ops.h"
+#include "weighted_op.h"
 
 namespace kser {
 namespace {
@@ -30,7 +30,7 @@ TfLiteStatus ParseDenseOptions(const Op* op, Reporter*, Allocator* allocator, vo
 }
 
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
-  const WeightedOp op = DescribeWeightedOp(context, node);
+  const WeightedOp op = DescribeWeightedOp(context, node, 0);
   const auto& options = *static_cast<const DenseOptions*>(node->builtin_data);
   const char* const reason = WhyNot(op);
   if (reason != nullptr) return Refuse(kName, reason);

@@ -55,6 +55,14 @@ const Kernel* FindKernel(tflite::BuiltinOperator op) {
     case tflite::BuiltinOperator_CONV_2D:
       return &kConv2D;
 #endif
+#if KSER_KERNEL_DEPTHWISE_CONV_2D
+    case tflite::BuiltinOperator_DEPTHWISE_CONV_2D:
+      return &kDepthwiseConv2D;
+#endif
+#if KSER_KERNEL_PAD
+    case tflite::BuiltinOperator_PAD:
+      return &kPad;
+#endif
     default:
       return nullptr;
   }

@@ -23,6 +23,8 @@ extern const Kernel kMul;
 extern const Kernel kBatchMatMul;
 extern const Kernel kFullyConnected;
 extern const Kernel kConv2D;
+extern const Kernel kDepthwiseConv2D;
+extern const Kernel kPad;
 
 // Parsers are templates because the types of their arguments moved between namespaces: they follow from Parser. Options go
 // into structs of the kernels' own, so that a library without an op, or without the parser linked, does as well.

@@ -76,6 +76,8 @@ inline Lanes LoadSome(const std::int8_t* values, int count, Pair offsets) {
   return LanesOf(word, offsets);
 }
 
+inline std::int32_t DotPair(Pair a, Pair b, std::int32_t sum) { return __smlad(a, b, sum); }
+
 #else
 
 inline Pair PairOf(std::int32_t x) { return x; }
@@ -100,9 +102,20 @@ inline void LoadRows(const Pair* rows, Lanes* a, Lanes* b) {
 // There is no rest.
 inline Lanes LoadSome(const std::int8_t*, int, Pair) { return 0; }
 
+inline std::int32_t DotPair(Pair a, Pair b, std::int32_t sum) {
+  return sum + static_cast<std::int16_t>(a) * static_cast<std::int16_t>(b) + (a >> 16) * (b >> 16);
+}
+
 #endif
 
-// Their sum, added to `sum`.
+// Two neighbouring half-words.
+inline Pair LoadPair(const std::int16_t* values) {
+  Pair pair;
+  std::memcpy(&pair, values, sizeof(pair));
+  return pair;
+}
+
+// The sum of int8 values, added to `sum`.
 inline std::int32_t SumOfValues(const std::int8_t* values, int count, std::int32_t sum) {
   int i = 0;
   for (; i + kLanes <= count; i += kLanes) sum = SumOf(Load(values + i, 0), sum);

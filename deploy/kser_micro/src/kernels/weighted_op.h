@@ -1,6 +1,6 @@
-// What FULLY_CONNECTED and CONV_2D have in common: a matrix of weights, a row of them for each output channel, and a bias.
-#ifndef KSER_KERNELS_MATRIX_OPS_H_
-#define KSER_KERNELS_MATRIX_OPS_H_
+// What FULLY_CONNECTED, CONV_2D and DEPTHWISE_CONV_2D have in common: weights for each output channel, and a bias.
+#ifndef KSER_KERNELS_WEIGHTED_OP_H_
+#define KSER_KERNELS_WEIGHTED_OP_H_
 
 #include "registrations.h"
 
@@ -15,8 +15,8 @@ struct WeightedOp {
   int depth;
 };
 
-// The op's tensors; channels and depth of the weights.
-WeightedOp DescribeWeightedOp(TfLiteContext* context, const TfLiteNode* node);
+// The op's tensors; the weights' channels, along that axis, and how many values each has.
+WeightedOp DescribeWeightedOp(TfLiteContext* context, const TfLiteNode* node, int channel_axis);
 
 // What the kernels cannot do about them, nullptr if nothing.
 const char* WhyNot(const WeightedOp& op);
@@ -26,4 +26,4 @@ TfLiteStatus MakeFactors(TfLiteContext* context, const WeightedOp& op, MatrixPro
 
 }  // namespace kser
 
-#endif  // KSER_KERNELS_MATRIX_OPS_H_
+#endif  // KSER_KERNELS_WEIGHTED_OP_H_

@@ -1,4 +1,4 @@
-#include "matrix_ops.h"
+#include "weighted_op.h"
 
 #include <limits>
 
@@ -20,11 +20,11 @@ std::int64_t LargestOf(const TensorInfo& bias) {
 
 }  // namespace
 
-WeightedOp DescribeWeightedOp(TfLiteContext* context, const TfLiteNode* node) {
+WeightedOp DescribeWeightedOp(TfLiteContext* context, const TfLiteNode* node, int channel_axis) {
   WeightedOp op = {InputInfo(context, node, 0), InputInfo(context, node, 1), InputInfo(context, node, 2),
                    OutputInfo(context, node, 0), 0, 0};
-  if (op.weights.rank == 0) return op;
-  op.channels = op.weights.dims[0];
+  if (op.weights.rank <= channel_axis) return op;
+  op.channels = op.weights.dims[channel_axis];
   op.depth = op.channels > 0 ? ElementCount(op.weights) / op.channels : 0;
   return op;
 }
