@@ -433,8 +433,9 @@ def test_what_a_kernel_cannot_do_is_refused_with_a_reason(tflm, op, inputs, outp
 
 def fake_tflm(folder, version: int) -> list[str]:
     """Flags to compile with stand-ins for the headers of TFLM: names and namespaces of early 2023, or of 2026."""
-    for name in ("kernels/kernel_util.h", "micro_log.h", "micro_op_resolver.h"):
-        header = folder / "tensorflow" / "lite" / "micro" / name
+    headers = ("micro/kernels/kernel_util.h", "micro/micro_log.h", "micro/micro_op_resolver.h", "schema/schema_generated.h")
+    for name in headers:
+        header = folder / "tensorflow" / "lite" / name
         header.parent.mkdir(parents=True, exist_ok=True)
         header.write_text('#include "fake_tflm.h"\n')
     folders = [f"-I{folder}", f"-I{host.RUNNER.parent}", f"-I{host.KERNELS}"]
@@ -447,8 +448,8 @@ def test_a_kernel_that_is_switched_off_is_not_linked(op, tmp_path):
     subprocess.run(["g++", *flags, "-c", str(host.KERNELS / "op_resolver.cpp"), "-o", "o"], cwd=tmp_path, check=True)
     symbols = subprocess.run(["nm", "-u", "o"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
     needed = set(re.findall(r"N4kser\d+(k\w+)E", symbols))
-    names = {"L2_NORMALIZATION": "kL2Normalization", "BATCH_MATMUL": "kBatchMatMul", "HARD_SWISH": "kHardSwish"}
-    assert names.get(op, f"k{op.title()}") not in needed and len(needed) == len(OWN_OPS) - 1
+    names = {"L2_NORMALIZATION": "kL2Normalization", "BATCH_MATMUL": "kBatchMatMul"}
+    assert names.get(op, "k" + op.title().replace("_", "")) not in needed and len(needed) == len(OWN_OPS) - 1
 
 
 @pytest.mark.parametrize("version", [2023, 2026])

@@ -6,10 +6,6 @@ namespace {
 
 constexpr const char* kName = "PAD";
 
-struct PadData {
-  std::int8_t value;
-};
-
 // Of a shape filled up from the left and the op's pairs of int32, one for each of its `rank` axes.
 Padding MakePadding(const int* shape, const std::int32_t* pairs, int rank) {
   Padding padding = {};
@@ -45,7 +41,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   if (!Fits(MakePadding(shape, static_cast<const std::int32_t*>(pairs.constant), input.rank), output)) {
     return Refuse(kName, "the shapes do not fit.");
   }
-  static_cast<PadData*>(node->user_data)->value = static_cast<std::int8_t>(output.quantization.zero_point);
+  SetByte(node, output.quantization.zero_point);
   return kTfLiteOk;
 }
 
@@ -54,13 +50,12 @@ TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   int shape[kMaxAxes];
   FillUp(input, kMaxAxes, shape);
   const auto* const pairs = OptionalInputData<std::int32_t>(context, node, 1);
-  Pad(MakePadding(shape, pairs, input->dims->size), static_cast<const PadData*>(node->user_data)->value,
-      InputData(context, node, 0), OutputData(context, node));
+  Pad(MakePadding(shape, pairs, input->dims->size), ByteOf(node), InputData(context, node, 0), OutputData(context, node));
   return kTfLiteOk;
 }
 
 }  // namespace
 
-constexpr Kernel kPad = {MakeRegistration(BuiltinOperator_PAD, AllocateData<PadData>, Prepare, Invoke), ParseNothing};
+constexpr Kernel kPad = {MakeRegistration(BuiltinOperator_PAD, nullptr, Prepare, Invoke), ParseNothing};
 
 }  // namespace kser

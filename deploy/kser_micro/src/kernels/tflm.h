@@ -87,6 +87,12 @@ const Value* OptionalInputData(const TfLiteContext* context, const TfLiteNode* n
   return tflite::micro::GetTensorData<Value>(tflite::micro::GetEvalInput(context, node, index));
 }
 
+// A node's data that is a byte: kept in place of the pointer to it.
+inline void SetByte(TfLiteNode* node, std::int32_t byte) { node->user_data = reinterpret_cast<void*>(std::intptr_t{byte}); }
+inline std::int8_t ByteOf(const TfLiteNode* node) {
+  return static_cast<std::int8_t>(reinterpret_cast<std::intptr_t>(node->user_data));
+}
+
 inline const std::int8_t* InputData(const TfLiteContext* context, const TfLiteNode* node, int index) {
   return tflite::micro::GetTensorData<std::int8_t>(tflite::micro::GetEvalInput(context, node, index));
 }
