@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class Figure:
     work: int
     instructions: int
     checksum: int
+
+    @property
+    def terms(self) -> int:
+        """Of a matrix op: products in one sum."""
+        return int(re.findall(r"\d+", self.shape)[-1])
 
     @property
     def cost(self) -> float:
