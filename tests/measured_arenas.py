@@ -77,11 +77,3 @@ RANDOM = (
     ("speechformer", 18, 68064, 50048, 51984, 46992),
     ("speechformer", 19, 126320, 93056, 96144, 92432),
 )
-
-# Presets with 8 classes at FeatureConfig's defaults: micro trained on RAVDESS, the others not. Their weights are
-# not those of tests, and nodes of equal scale share a table. Bytes in use, Arduino and upstream.
-PRESETS = (
-    ("conformer", "micro", 54_292, 45_396),
-    ("conformer", "light", 101_780, 82_404),
-    ("convtransformer", "light", 95_396, 79_076),
-)
