@@ -2,8 +2,8 @@
 
 Sizes are those that the compiler gives the libraries' own structs: for Arm (arm-none-eabi-g++ 12.2, whose enums are as short
 as can be), for other 32-bit processors (enums of 4 bytes), and for a 64-bit computer. Formulas of scratch buffers repeat the
-libraries' `get_buffer_size` functions. To describe another build, add a `Layout` to `LAYOUTS`. What kser's own kernels take is
-in kser.boards.own_kernels.
+libraries' `get_buffer_size` functions. To describe another build, add a `Layout` to `LAYOUTS`. kser's own kernels have
+their sizes in kser.boards.own_kernels.
 
 Sources: github.com/tensorflow/tflite-micro of 20 August 2026 with CMSIS-NN 4ab83cc; Chirale_TensorFLowLite 2.0.0;
 esp-tflite-micro 1.4.0 with ESP-NN of kser.boards.ESP_NN_VERSION.

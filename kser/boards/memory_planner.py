@@ -79,7 +79,7 @@ def _needed(
     requests = layout.request * (len(scratch) + _SPARE_REQUESTS)
     while_preparing = tail + requests + max((_tensor_structs(node, layout) for node in nodes), default=0)
     tail = _kept(tail, (layout.pointer * len(scratch), layout.pointer))
-    wanted = [*buffers(nodes, swish_gates(nodes, own)), *scratch]
+    wanted = [*(buffer for buffer in buffers(nodes, swish_gates(nodes, own)) if buffer.size), *scratch]
     lists = aligned(requests + layout.pointer + layout.lifetime * (num_tensors + len(scratch)))
     while_planning = aligned(tail) + lists + _PLANNED_BYTES * len(wanted)
     return aligned(max(while_preparing, while_planning, _with_ports(tail, layout, nodes) + planned_bytes(wanted)))
