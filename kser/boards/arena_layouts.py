@@ -2,7 +2,8 @@
 
 Sizes are those that the compiler gives the libraries' own structs: for Arm (arm-none-eabi-g++ 12.2, whose enums are as short
 as can be), for other 32-bit processors (enums of 4 bytes), and for a 64-bit computer. Formulas of scratch buffers repeat the
-libraries' `get_buffer_size` functions. To describe another build, add a `Layout` to `LAYOUTS`.
+libraries' `get_buffer_size` functions. To describe another build, add a `Layout` to `LAYOUTS`. kser's own kernels have
+their sizes in kser.boards.own_kernels.
 
 Sources: github.com/tensorflow/tflite-micro of 20 August 2026 with CMSIS-NN 4ab83cc; Chirale_TensorFLowLite 2.0.0;
 esp-tflite-micro 1.4.0 with ESP-NN of kser.boards.ESP_NN_VERSION.
@@ -466,30 +467,7 @@ _ESP_S3 = _ESP | {
 _ESP_P4 = _ESP | {"CONV_2D": replace(_ESP["CONV_2D"], scratch=_conv_p4)}
 
 
-# --- kser's own -------------------------------------------------------------------------------------------------------
-
-
-def _transposed_matrix(node: Node) -> tuple[int, ...]:
-    """Of BATCH_MATMUL without adj_y: one matrix of the right operand."""
-    return () if node.adj_y else (math.prod(node.inputs[1].shape[-2:]),)
-
-
-# deploy/kser_micro/src/kernels, on a 32-bit processor. Those with tables share them, see `kser.boards.memory_planner`.
-OWN = {
-    "ADD": Kernel((1, 1), 56),
-    "BATCH_MATMUL": Kernel((2, 1), 36, scratch=_transposed_matrix),
-    "HARD_SWISH": Kernel(data=12),
-    "L2_NORMALIZATION": Kernel(data=12),
-    "LOGISTIC": Kernel(data=12),
-    "MEAN": Kernel(data=36),
-    "MUL": Kernel((1, 1), 36),
-    "SOFTMAX": Kernel((4, 4), 12),
-    "SUB": Kernel((1, 1), 56),
-    "TANH": Kernel(data=12),
-}
-# Bytes of a table, and of what is kept of each to be found again.
-TABLES: Mapping[str, int] = {"LOGISTIC": 256, "TANH": 256, "HARD_SWISH": 256, "SOFTMAX": 1024}
-TABLE_OWNER = 32
+# --- Layouts -----------------------------------------------------------------------------------------------------------
 
 HOST = replace(_HOST, kernels=_REFERENCE_HOST)
 LAYOUTS: Mapping[str, Layout] = {

@@ -1,7 +1,7 @@
 """Boards and the TFLM libraries used on them: memory, clock, ops, kernels. Plain data, and nothing here is measured by kser.
 
-To add a board, add an entry to `BOARDS`; to add an op that kser's own firmware brings a kernel for, add it to `OWN_OPS`
-and its cost to kser.boards.cost_model.
+To add a board, add an entry to `BOARDS`; to add an op that kser's own firmware brings a kernel for, see
+kser.boards.own_kernels.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ class Kernels:
     Attributes:
       scale: instructions of those kernels relative to CMSIS-NN's on a Cortex-M4, the only ones whose costs were measured;
         0 where they are no better than the reference kernels.
-      own: ops that kser's own kernels compute in place of the library's, where activations are int8 (see OWN_OPS).
+      own: ops that kser's own kernels compute in place of the library's, if a model's nodes allow it (see OWN_OPS and
+        kser.boards.own_kernels.kernels_of).
       dsp: whether those use Armv7E-M's DSP instructions, or are plain C++.
+      vector: whether the optimised kernels use the vector instructions of a Cortex-M55, whose costs are their own.
+      for_size: whether the library is compiled for size with all its checks, as Arduino cores do.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Kernels:
     scale: float = 1.0
     own: frozenset[str] = frozenset()
     dsp: bool = True
+    vector: bool = False
+    for_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,11 @@ class Board:
 
 # Ops whose int8 kernels the firmware of deploy/kser_micro brings along (src/kernels), registered in its own op resolver in
 # front of those of any library. BATCH_MATMUL is one that the Arduino libraries lack.
-OWN_OPS = frozenset("LOGISTIC TANH HARD_SWISH SOFTMAX L2_NORMALIZATION MEAN ADD SUB MUL BATCH_MATMUL".split())
+OWN_OPS = frozenset(
+    """LOGISTIC TANH HARD_SWISH SOFTMAX L2_NORMALIZATION MEAN ADD SUB MUL BATCH_MATMUL FULLY_CONNECTED CONV_2D
+    DEPTHWISE_CONV_2D PAD""".split()
+)
+_WEIGHTED = "FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D"
 
 # MicroMutableOpResolver of mid-2023, the age of the Arduino libraries' kernels, by the names in the .tflite schema.
 _OPS_2023 = frozenset(
@@ -153,9 +162,7 @@ ESP_NN_VERSION = "1.2.3"
 REFERENCE = Kernels("reference")
 _CMSIS_2023 = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D ADD MUL SOFTMAX SVDF".split())
 CMSIS_NN = Kernels("CMSIS-NN", _CMSIS_2023 | {"BATCH_MATMUL", "TRANSPOSE", "PAD", "MAXIMUM", "MINIMUM"})
-# On a Cortex-M55 with vector instructions. 0.26 makes one of the three totals measured there, that of the form whose work is
-# nearly all in these ops (L2_NORMALIZATION, adj_y, table kernels). That SOFTMAX gains nothing was read off the other two.
-MVE = Kernels("CMSIS-NN (MVE)", CMSIS_NN.optimised - {"SOFTMAX"}, scale=0.26)
+MVE = Kernels("CMSIS-NN (MVE)", CMSIS_NN.optimised - {"SOFTMAX"}, vector=True)
 _ESP_NN_OPS = frozenset("FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D AVERAGE_POOL_2D MAX_POOL_2D ADD MUL".split())
 # ESP-NN's own table gives for the ESP32-S3, in cycles: ADD 44 an element, MUL 19, CONV 64 deep 1.13 a MAC, depthwise 5.2.
 # That is about half of CMSIS-NN's instructions on an M4; the band of cycles per instruction is centred at 1.4.
@@ -182,13 +189,13 @@ ESP_IDF = Library(
     *(_with_own(ESP_NN_C, dsp=False), True, "esp_nn_c", 156_000),
     custom_ops=_CUSTOM_UPSTREAM,
 )
-ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better="ADD MUL", dsp=False), arena="esp_nn_s3")
+ESP_IDF_S3 = replace(ESP_IDF, kernels=_with_own(ESP_NN_S3, better=f"ADD {_WEIGHTED}", dsp=False), arena="esp_nn_s3")
 # Chirale_TensorFLowLite 2.0.0 of the Library Manager and the official examples repository.
 ARDUINO = Library(
     name="arduino",
     title="Arduino TFLM library (kernels of 2023)",
     ops=_OPS_2023,
-    kernels=_with_own(Kernels("CMSIS-NN of 2023", _CMSIS_2023)),
+    kernels=_with_own(Kernels("CMSIS-NN of 2023", _CMSIS_2023, for_size=True)),
     per_channel_dense=False,
     arena="arduino",
     code_bytes=156_000,
@@ -198,8 +205,10 @@ ARDUINO = Library(
 )
 # A Cortex-M0+ has no DSP instructions, without which CMSIS-NN's kernels are plain C.
 # A Cortex-M55's vector instructions.
-UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better="ADD MUL BATCH_MATMUL"), arena="upstream_mve")
-ARDUINO_M0 = replace(ARDUINO, kernels=_with_own(REFERENCE, dsp=False), arena="arduino_m0", code_bytes=104_600)
+UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better=f"ADD BATCH_MATMUL PAD {_WEIGHTED}"), arena="upstream_mve")
+ARDUINO_M0 = replace(
+    ARDUINO, kernels=_with_own(replace(REFERENCE, for_size=True), dsp=False), arena="arduino_m0", code_bytes=104_600
+)
 LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
 
 

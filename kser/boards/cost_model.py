@@ -3,10 +3,11 @@
 The costs of one element or one multiply-accumulate (MAC) are those measured op by op on an emulated Cortex-M4F (TFLM of
 August 2026, -O2, reference kernels and CMSIS-NN; executed instructions, no cycles). What was fitted to them: for matrix ops
 that were measured at two depths, `a + b / depth` per MAC through both points (CONV_2D, measured at one depth, takes b from
-FULLY_CONNECTED); for the Cortex-M55 one factor from one total (see kser.boards.catalog.MVE). No total of a network on the
-M4 was used: those in tests/boards/test_cost_model.py are predicted, of the networks that the costs themselves were measured
-in. Costs marked as assumed were not measured at all; the band below is wider for them. The costs of kser's own kernels are
-those of benchmarks/kernels.py, measured in the same way.
+FULLY_CONNECTED). The costs of kser's own kernels are those of benchmarks/kernels.py, measured in the same way; those of a
+Cortex-M55's vector kernels, of a library compiled for size, and of some ops that copy were measured node by node in whole
+networks. No total of a network was used: those in tests/boards/test_cost_model.py and tests/measured_presets.py are
+predicted, of the networks that costs were measured in. Costs marked as assumed were not measured at all; the band below is
+wider for them.
 
 Milliseconds are instructions / clock x cycles per instruction, and the latter is only known within a board's band (wait
 states of flash, caches, dual issue, other instruction sets).
@@ -14,12 +15,14 @@ states of flash, caches, dual issue, other instruction sets).
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from kser.audio.log_mel import feature_code
 from kser.boards.catalog import Board, Kernels
+from kser.boards.own_kernels import swish_gates
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.tflite.op_graph import Node
 
@@ -92,7 +95,9 @@ _PER_ELEMENT = {
     "LEAKY_RELU": Cost(51),
     "MAXIMUM": Cost(10, 8),
     "CONCATENATION": Cost(1.7),
-    "TRANSPOSE": Cost(10, 8),
+    "TRANSPOSE": Cost(10, 6.2),
+    "SLICE": Cost(4.7),
+    "SPLIT": Cost(4.1),
     "RESHAPE": Cost(0.65),
     "AVERAGE_POOL_2D": Cost(7, of_input=True),
     # Not measured, taken like their nearest relatives above.
@@ -110,14 +115,17 @@ _PER_ELEMENT = {
     # An index cut out of its byte, a value looked up and stored.
     "TFLM_DECODE": Cost(8, measured=False),
 }
+# Where the library is compiled for size.
+_FOR_SIZE = {"SLICE": Cost(8.4), "SPLIT": Cost(6.1), "AVERAGE_POOL_2D": Cost(12, of_input=True)}
+# On a Cortex-M55: a, b of the products, then for an element.
+_VECTOR_MATRIX = {"FULLY_CONNECTED": (0.175, 15.5), "CONV_2D": (0.13, 36.0), "BATCH_MATMUL": (0.5, 30.0)}
+_VECTOR = {"DEPTHWISE_CONV_2D": 2.0, "ADD": 13.9, "MUL": 9.4, "TRANSPOSE": 4.5, "PAD": 0.7, "AVERAGE_POOL_2D": 3.0}
 _COPYING = Cost(2, measured=False)
-_COPIES = frozenset(
-    "SPLIT SPLIT_V SLICE STRIDED_SLICE PAD PADV2 PACK UNPACK GATHER SQUEEZE EXPAND_DIMS FILL ZEROS_LIKE SHAPE".split()
-)
+_COPIES = frozenset("SPLIT_V STRIDED_SLICE PAD PADV2 PACK UNPACK GATHER SQUEEZE EXPAND_DIMS FILL ZEROS_LIKE SHAPE".split())
 _UNKNOWN = Cost(100, measured=False)
 # kser's own kernels, measured by benchmarks/kernels.py on the same emulated processor at the shapes of the `light` networks:
 # instructions (a, b) for an element and for a row of elements that share some work (all that enter a mean, the last axis
-# otherwise), by two lengths of rows where there are rows. For BATCH_MATMUL, a MAC and those of one output element.
+# otherwise), by two lengths of rows where there are rows. For the products, a MAC and those of one output element.
 _OWN = {
     **dict.fromkeys(("LOGISTIC", "TANH", "HARD_SWISH"), (4.0, 0.0)),
     **dict.fromkeys(("ADD", "SUB"), (33.0, 0.0)),
@@ -125,8 +133,13 @@ _OWN = {
     "SOFTMAX": _through((5, 47.8), (62, 25.9)),
     "L2_NORMALIZATION": _through((48, 18.1), (96, 15.7)),
     "MEAN": _through((3, 11.2), (62, 5.3)),
-    "BATCH_MATMUL": _through((8, 4.53), (32, 2.73)),
+    "BATCH_MATMUL": _through((8, 3.49), (32, 1.67)),
+    "FULLY_CONNECTED": _through((32, 1.66), (128, 1.2)),
+    "CONV_2D": _through((9, 4.7), (144, 1.3)),
+    "DEPTHWISE_CONV_2D": _through((7, 5.44), (15, 3.31)),
+    "PAD": (2.6, 0.0),
 }
+_OWN_PRODUCTS = frozenset({"BATCH_MATMUL", "FULLY_CONNECTED"})
 # In plain C++, measured on an emulated Cortex-M3, which lacks the DSP instructions.
 _OWN_PLAIN = _OWN | {
     **dict.fromkeys(("ADD", "SUB"), (40.0, 0.0)),
@@ -134,10 +147,17 @@ _OWN_PLAIN = _OWN | {
     "SOFTMAX": _through((5, 50.2), (62, 28.0)),
     "L2_NORMALIZATION": _through((48, 28.7), (96, 26.3)),
     "MEAN": _through((3, 14.9), (62, 5.5)),
-    "BATCH_MATMUL": _through((8, 8.56), (32, 5.89)),
+    "BATCH_MATMUL": _through((8, 6.66), (32, 3.83)),
+    "FULLY_CONNECTED": _through((32, 3.84), (128, 3.13)),
+    "CONV_2D": _through((9, 8.06), (72, 3.86)),
+    "DEPTHWISE_CONV_2D": _through((7, 8.83), (15, 5.72)),
+    "PAD": (2.7, 0.0),
 }
-# More for an element of ADD, SUB or MUL where the inputs' shapes differ.
+# More for a sum of products whose rows do not begin at a multiple of four bytes.
+_OWN_UNALIGNED = 24.0
+# More for an element of ADD, SUB or MUL where the inputs' shapes differ; a SOFTMAX's table, filled each time it runs.
 _OWN_BROADCAST = 1.3
+_OWN_TABLE, _OWN_TABLE_PLAIN = 20_200, 27_700
 
 
 @dataclass(frozen=True)
@@ -166,7 +186,18 @@ def instructions(nodes: Iterable[Node], kernels: Kernels, fpu: bool = True) -> E
 
     Nodes of branches and loops are counted once each, ops of unknown shape as one element.
     """
-    return sum((node_instructions(node, kernels, fpu) for node in nodes), Estimate())
+    nodes = list(nodes)
+    gates = swish_gates(nodes, kernels.own)
+    return sum((_without_gates(node, gates, kernels, fpu) for node in nodes), Estimate())
+
+
+def _without_gates(node: Node, gates: Collection[int], kernels: Kernels, fpu: bool) -> Estimate:
+    """A node's instructions; a MUL that reads a gate does the gate's work too, by a table."""
+    if any(id(tensor) in gates for tensor in node.outputs):
+        return Estimate(assumed=NODE_INSTRUCTIONS)
+    if any(id(tensor) in gates for tensor in node.inputs):
+        return Estimate(_OWN["LOGISTIC"][0] * node.output_elements, NODE_INSTRUCTIONS)
+    return node_instructions(node, kernels, fpu)
 
 
 def node_instructions(node: Node, kernels: Kernels, fpu: bool = True) -> Estimate:
@@ -184,13 +215,15 @@ def _own(node: Node, kernels: Kernels) -> float:
     a, b = (_OWN if kernels.dsp else _OWN_PLAIN)[node.op]
     elements, rows = _own_work(node)
     broadcast = _OWN_BROADCAST if node.op in ("ADD", "SUB", "MUL") and len(_shapes(node)) > 1 else 0.0
-    return (a + broadcast) * elements + b * rows
+    table = 0 if node.op != "SOFTMAX" else _OWN_TABLE if kernels.dsp else _OWN_TABLE_PLAIN
+    unaligned = _OWN_UNALIGNED * rows if node.op in _OWN_PRODUCTS and node.depth % 4 else 0.0
+    return (a + broadcast) * elements + b * rows + table + unaligned
 
 
 def _own_work(node: Node) -> tuple[int, float]:
     """Elements and rows, or multiply-accumulates and sums, of an op with a kernel of kser's own."""
     outputs, source = node.output_elements, next(iter(node.inputs), None)
-    if node.op == "BATCH_MATMUL":
+    if node.depth:
         return outputs * node.depth, outputs
     if node.op == "MEAN":
         return (source.elements if source else 1), outputs
@@ -204,27 +237,34 @@ def _kernel(node: Node, kernels: Kernels) -> Estimate:
         return Estimate(measured=_matrix(node, _MATRIX[node.op], kernels))
     if node.op == "DEPTHWISE_CONV_2D":
         return Estimate(measured=node.output_elements * node.depth * _price(node, _DEPTHWISE, kernels))
-    cost = _PER_ELEMENT.get(node.op, _COPYING if node.op in _COPIES else _UNKNOWN)
+    cost = (_FOR_SIZE if kernels.for_size else {}).get(node.op) or _PER_ELEMENT.get(
+        node.op, _COPYING if node.op in _COPIES else _UNKNOWN
+    )
     work = (node.inputs[0].elements if node.inputs and node.inputs[0] else 1) if cost.of_input else node.output_elements
     amount = work * _price(node, cost, kernels)
     return Estimate(measured=amount) if cost.measured else Estimate(assumed=amount)
 
 
 def _shapes(node: Node) -> set[tuple[int, ...]]:
-    """Those of the first two inputs."""
-    return {t.shape for t in node.inputs[:2] if t is not None}
+    """Those of the first two inputs, without leading axes of length 1."""
+    return {tuple(itertools.dropwhile(lambda size: size == 1, t.shape)) for t in node.inputs[:2] if t is not None}
 
 
 def _price(node: Node, cost: Cost, kernels: Kernels) -> float:
     """Instructions for a unit of work in the kernel that the node gets."""
     if cost.broadcast is not None and len(_shapes(node)) > 1:
         return cost.broadcast
+    if kernels.vector and node.op in kernels.optimised and node.op in _VECTOR:
+        return _VECTOR[node.op]
     optimised = node.op in kernels.optimised and kernels.scale > 0 and cost.optimised is not None
     return cost.optimised * kernels.scale if optimised else cost.reference
 
 
 def _matrix(node: Node, cost: MatrixCost, kernels: Kernels) -> float:
     optimised = node.op in kernels.optimised and kernels.scale > 0
+    if optimised and kernels.vector:
+        a, b = _VECTOR_MATRIX[node.op]
+        return node.output_elements * (a * node.depth + b)
     a, b = cost.optimised if optimised else cost.reference
     if optimised and node.op == "FULLY_CONNECTED" and len(node.outputs[0].shape) == 2:
         b += _RANK_2_OUTPUT

@@ -23,6 +23,7 @@ from kser.boards.cost_model import Estimate as InstructionEstimate
 from kser.boards.inspection import Findings, Measurement, inspect, measure
 from kser.boards.memory_planner import board_bytes, with_margin
 from kser.boards.op_support import Problem, check
+from kser.boards.own_kernels import kernels_of
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite.sandbox import Sandbox, SandboxError
@@ -153,8 +154,8 @@ def _arena_bytes(findings: Findings, board: Board) -> int | None:
     measured = findings.measurement
     if measured.failure:
         return None
-    library = board.library
-    layout, own = LAYOUTS[library.arena], library.kernels.own
+    own = kernels_of(findings.nodes, board.library.kernels).own
+    layout = LAYOUTS[board.library.arena]
     return board_bytes(findings.nodes, layout, own, measured.eval_tensors, measured.arena_bytes)
 
 
@@ -187,7 +188,7 @@ def diagnose(findings: Findings, board: Board, decision_ms: float = DEFAULT_DECI
 
 def _figures(findings: Findings, board: Board, decision_ms: float) -> Figures:
     features, arena = findings.features, _arena_bytes(findings, board)
-    estimate = instructions(findings.nodes, board.library.kernels, board.fpu)
+    estimate = instructions(findings.nodes, kernels_of(findings.nodes, board.library.kernels), board.fpu)
     inference = milliseconds(estimate, board)
     # An inference longer than the time between decisions would fill any ring.
     ring, ram = _ram(arena, features, min(inference.high, decision_ms), board)

@@ -17,7 +17,8 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from kser.boards.arena_layouts import HOST, OWN, TABLE_OWNER, TABLES, Kernel, Layout
+from kser.boards.arena_layouts import HOST, Kernel, Layout
+from kser.boards.own_kernels import OWN, swish_gates, table_blocks
 from kser.tflite.op_graph import Node, tensors_of
 
 ALIGNMENT = 16
@@ -47,11 +48,11 @@ def needed_bytes(
     """The smallest arena, in steps of 16 bytes, that an int8 graph loads in.
 
     Args:
-      own: ops that kser's kernels compute where activations are int8.
+      own: ops that kser's kernels compute (see kser.boards.own_kernels.kernels_of).
       num_tensors: of the graph; those that its nodes read and write where it is not known.
     """
     kernels = [_kernel(node, layout, own) or Kernel() for node in nodes]
-    return _needed(nodes, layout, kernels, _tables(nodes, own), num_tensors)
+    return _needed(nodes, layout, kernels, own, num_tensors)
 
 
 def board_bytes(nodes: Sequence[Node], layout: Layout, own: Collection[str], num_tensors: int, host_bytes: int) -> int:
@@ -66,7 +67,7 @@ def board_bytes(nodes: Sequence[Node], layout: Layout, own: Collection[str], num
 
 
 def _needed(
-    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], tables: Iterable[int], num_tensors: int | None
+    nodes: Sequence[Node], layout: Layout, kernels: Sequence[Kernel], own: Collection[str], num_tensors: int | None
 ) -> int:
     scratch = [
         Buffer(aligned(size), number, number)
@@ -74,11 +75,11 @@ def _needed(
         for size in kernel.scratch(node)
     ]
     num_tensors = len(tensors_of(nodes)) if num_tensors is None else num_tensors
-    tail = _loaded(nodes, layout, kernels, num_tensors, tables)
+    tail = _loaded(nodes, layout, kernels, num_tensors, table_blocks(nodes, own))
     requests = layout.request * (len(scratch) + _SPARE_REQUESTS)
     while_preparing = tail + requests + max((_tensor_structs(node, layout) for node in nodes), default=0)
     tail = _kept(tail, (layout.pointer * len(scratch), layout.pointer))
-    wanted = [*buffers(nodes), *scratch]
+    wanted = [*(buffer for buffer in buffers(nodes, swish_gates(nodes, own)) if buffer.size), *scratch]
     lists = aligned(requests + layout.pointer + layout.lifetime * (num_tensors + len(scratch)))
     while_planning = aligned(tail) + lists + _PLANNED_BYTES * len(wanted)
     return aligned(max(while_preparing, while_planning, _with_ports(tail, layout, nodes) + planned_bytes(wanted)))
@@ -105,17 +106,6 @@ def _loaded(
     size = _kept(0, *((block, layout.pointer) for block in structs), *(kernel.options for kernel in kernels))
     kept = [block for node, kernel in zip(nodes, kernels, strict=True) for block in kernel.kept(node)]
     return _kept(size, *((block, ALIGNMENT) for block in (*(k.data for k in kernels), *kept, *tables)))
-
-
-def _tables(nodes: Iterable[Node], own: Collection[str]) -> list[int]:
-    """The blocks of the tables of kser's kernels, which nodes of equal quantization share."""
-
-    def needs(node: Node) -> tuple:
-        ends = (node.inputs[0], node.outputs[0]) if node.op == "HARD_SWISH" else node.inputs[:1]
-        return node.op, *((t.scale, t.zero_point if node.op != "SOFTMAX" else 0) for t in ends if t is not None)
-
-    found = {needs(node) for node in nodes if node.op in TABLES and node.op in own and node.dtype == "int8" and node.outputs}
-    return [size for op, *_ in found for size in (TABLE_OWNER, TABLES[op])]
 
 
 def _tensor_structs(node: Node, layout: Layout) -> int:
@@ -145,8 +135,12 @@ def aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def buffers(nodes: Sequence[Node]) -> list[Buffer]:
-    """The activations of a graph, in the order in which they come to be; the last node's outputs are the network's."""
+def buffers(nodes: Sequence[Node], left_out: Collection[int] = ()) -> list[Buffer]:
+    """The activations of a graph, in the order in which they come to be; the last node's outputs are the network's.
+
+    Args:
+      left_out: ids of tensors that take no memory.
+    """
     lives: dict[int, list[int]] = {}
     sizes: dict[int, int] = {}
     for number, node in enumerate(nodes, 1):
@@ -154,7 +148,7 @@ def buffers(nodes: Sequence[Node]) -> list[Buffer]:
             if tensor is not None and not tensor.constant:
                 born = number if any(tensor is y for y in node.outputs) else 0
                 lives.setdefault(id(tensor), [born, number])[1] = number
-                sizes[id(tensor)] = aligned(tensor.num_bytes)
+                sizes[id(tensor)] = 0 if id(tensor) in left_out else aligned(tensor.num_bytes)
     return [Buffer(sizes[key], *life) for key, life in lives.items()]
 
 

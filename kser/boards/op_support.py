@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kser.boards.catalog import OWN_OPS, Board, Kernels
+from kser.boards.catalog import OWN_OPS, Board
 from kser.boards.cost_model import instructions
 from kser.boards.inspection import Findings
+from kser.boards.own_kernels import is_taken, kernels_of
 from kser.tflite.op_graph import Node, Tensor
 
 MAX_NAMES = 3
@@ -56,11 +57,11 @@ _MISSING_FIXES = {
 
 
 def _has_kernel(node: Node, board: Board) -> bool:
-    """Whether the library has the kernel, or kser does, whose own kernels support only int8 without adj_x."""
+    """Whether the library has the kernel, or kser does, whose own kernels take int8 alone."""
     library = board.library
     if node.custom:
         return node.op in library.custom_ops
-    return node.op in library.ops or (node.op in OWN_OPS and node.dtype == "int8" and not node.adj_x)
+    return node.op in library.ops or (node.op in OWN_OPS and is_taken(node))
 
 
 def _missing_ops(findings: Findings, board: Board) -> Iterator[Problem]:
@@ -108,8 +109,8 @@ def _is_hybrid(node: Node) -> bool:
 
 def _wrong_results(findings: Findings, board: Board) -> Iterator[Problem]:
     """Kernels that run but compute wrong results."""
-    library = board.library
-    dense = [n for n in findings.nodes if n.op == "FULLY_CONNECTED" and _second(n) is not None]
+    library, own = board.library, kernels_of(findings.nodes, board.library.kernels).own
+    dense = [n for n in findings.nodes if n.op == "FULLY_CONNECTED" and n.op not in own and _second(n) is not None]
     per_channel = [n for n in dense if _second(n).num_scales > 1]
     if per_channel and not library.per_channel_dense:
         what = f"Dense weights with a scale per channel: {library.title} silently uses the first scale for all channels"
@@ -147,18 +148,13 @@ def _graph_warnings(findings: Findings, board: Board) -> Iterator[Problem]:
         yield Problem("warning", what, _where(dynamic), "convert with batch 1 and a fixed number of frames")
 
 
-def runs_in_own_kernel(node: Node, kernels: Kernels) -> bool:
-    """Whether one of kser's own kernels runs the node on a board with these `kernels`."""
-    return node.op in kernels.own and node.dtype == "int8"
-
-
 def _hints(findings: Findings, board: Board) -> Iterator[Problem]:
-    kernels = board.library.kernels
-    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y and not runs_in_own_kernel(n, kernels)]
+    kernels = kernels_of(findings.nodes, board.library.kernels)
+    products = [n for n in findings.nodes if n.op == "BATCH_MATMUL" and not n.adj_y and n.op not in kernels.own]
     if products:
         what = "BATCH_MATMUL without adj_y: TFLM permanently keeps a transposed copy of the right operand"
         yield Problem("hint", what, _where(products), "write the product with transpose_b=True; the results are identical")
-    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and not runs_in_own_kernel(n, kernels)]
+    logistic = [n for n in findings.nodes if n.op in ("LOGISTIC", "TANH") and n.op not in kernels.own]
     part, total = (instructions(nodes, kernels, board.fpu).total for nodes in (logistic, findings.nodes))
     if logistic and part > COSTLY_SHARE * total:
         what = f"{part / total:.0%} of the instructions are LOGISTIC and TANH, which no library optimises"

@@ -16,6 +16,7 @@ import kser
 from kser.boards.catalog import Board, find_board
 from kser.boards.doctor import Figures
 from kser.boards.memory_planner import with_margin
+from kser.boards.own_kernels import kernels_of
 from kser.errors import ConfigError, KserError
 from kser.export import convert
 from kser.firmware import codegen
@@ -92,7 +93,8 @@ def _folder(name: str) -> dict[str, bytes]:
 def model_sources(model_bytes: bytes, board: Board, figures: Figures) -> dict[str, str]:
     """The generated files, by path in the folder of the library's sources."""
     metadata, description = model_file.read_metadata(model_bytes), op_graph.describe(model_bytes)
-    own_ops = board.library.kernels.own
+    nodes = op_graph.graph_nodes(model_file.parse(model_bytes))
+    own_ops = kernels_of(nodes, board.library.kernels).own
     golden = codegen.golden_input(metadata, description)
     header, source = convert.cc_sources(model_bytes, "kser_model")
     return {

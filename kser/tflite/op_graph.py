@@ -48,8 +48,8 @@ class Tensor:
 class Node:
     """An op with its tensors.
 
-    An omitted optional input is None; `adj_x`, `adj_y` are those of BATCH_MATMUL; the last three, of rows and columns, those
-    of convolutions and pooling.
+    An omitted optional input is None; `activation` says whether one is fused into the op; `adj_x`, `adj_y` are those of
+    BATCH_MATMUL; the last three, of rows and columns, those of convolutions and pooling.
     """
 
     op: str
@@ -57,6 +57,7 @@ class Node:
     outputs: tuple[Tensor, ...]
     version: int = 1
     custom: bool = False
+    activation: bool = False
     adj_x: bool = False
     adj_y: bool = False
     strides: tuple[int, int] = (1, 1)
@@ -99,6 +100,7 @@ def _node(code: schema.OperatorCodeT, op: schema.OperatorT, tensors: list[Tensor
         outputs=tuple(tensors[i] for i in items(op.outputs)),
         version=code.version,
         custom=_builtin(code) == schema.BuiltinOperator.CUSTOM,
+        activation=bool(getattr(options, "fusedActivationFunction", 0)),
         adj_x=bool(getattr(options, "adjX", False)),
         adj_y=bool(getattr(options, "adjY", False)),
         strides=(getattr(options, "strideH", 1), getattr(options, "strideW", 1)),

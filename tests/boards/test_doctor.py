@@ -11,10 +11,11 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser.boards import catalog, doctor
-from kser.boards.arena_layouts import HOST, LAYOUTS, OWN
+from kser.boards.arena_layouts import HOST, LAYOUTS
 from kser.boards.catalog import BOARDS, OWN_OPS, find_board
 from kser.boards.cost_model import sketch_ram_bytes
 from kser.boards.memory_planner import needed_bytes, with_margin
+from kser.boards.own_kernels import OWN, TABLE_BYTES
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.op_graph import Node, Tensor
@@ -81,12 +82,11 @@ def test_model_of_another_form_is_examined():
 # --- Memory
 
 
-def test_tables_of_own_kernels_are_in_the_arena(findings):
+def test_own_kernels_take_less_of_the_arena(findings):
     board = find_board("generic_m4")
     library = replace(board.library, kernels=replace(board.library.kernels, own=frozenset()))
     own, without = (doctor.diagnose(findings, b).figures for b in (board, replace(board, library=library)))
-    # One SOFTMAX; without kser's kernels what the library's take is not described, and is that of this computer.
-    assert 0 < own.arena_bytes - without.arena_bytes <= 1024 + 32
+    assert own.arena_bytes < without.arena_bytes
     assert own.instructions < without.instructions
 
 
@@ -100,8 +100,8 @@ def test_nodes_of_equal_quantization_share_a_table():
     def needed(nodes, own) -> int:
         return needed_bytes(nodes, replace(LAYOUTS["upstream"], kernels=OWN), own)
 
-    assert tables(logistic(0.1), logistic(0.1)) == 256 + 32
-    assert tables(logistic(0.1), logistic(0.2)) == tables(logistic(0.1), logistic(0.1, "TANH")) == 2 * (256 + 32)
+    assert tables(logistic(0.1), logistic(0.1)) == TABLE_BYTES
+    assert tables(logistic(0.1), logistic(0.2)) == tables(logistic(0.1), logistic(0.1, "TANH")) == 2 * TABLE_BYTES
     assert tables(logistic(0.1, dtype="float32")) == 0
 
 

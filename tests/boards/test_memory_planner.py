@@ -9,9 +9,7 @@ from kser.boards.arena_layouts import LAYOUTS
 from kser.boards.catalog import LIBRARIES, OWN_OPS, find_board
 from kser.boards.memory_planner import Buffer, board_bytes, buffers, needed_bytes, planned_bytes, with_margin
 from kser.boards.search import candidates
-from kser.config import FeatureConfig
 from kser.export import convert
-from kser.models.presets import preset
 from kser.tflite import interpreter, model_file
 from kser.tflite.op_graph import Node, Tensor, graph_nodes, tensors_of
 from tests import measured_arenas, toy_model
@@ -65,7 +63,12 @@ def test_a_small_network_needs_more_to_load_than_it_keeps(model_bytes):
 # --- Boards -----------------------------------------------------------------------------------------------------------
 
 # On each board's library, the ops that are left to it.
-BETTER = {"arduino": "", "upstream": "", "upstream_mve": "ADD MUL BATCH_MATMUL", "esp_nn_s3": "ADD MUL"}
+WEIGHTED = "FULLY_CONNECTED CONV_2D DEPTHWISE_CONV_2D"
+BETTER = {
+    **dict.fromkeys(("arduino", "upstream"), ""),
+    "upstream_mve": f"ADD BATCH_MATMUL PAD {WEIGHTED}",
+    "esp_nn_s3": f"ADD {WEIGHTED}",
+}
 
 
 def needed_on(library: str, nodes, num_tensors: int | None = None) -> int:
@@ -97,13 +100,6 @@ def test_of_a_converted_network_it_is_told_to_the_byte(backbone, seed):
     (measured,) = (row[2:] for row in measured_arenas.RANDOM if row[:2] == (backbone, seed))
     nodes, num_tensors = graph_nodes(parsed), len(parsed.subgraphs[0].tensors)
     assert tuple(needed_on(library, nodes, num_tensors) for library in measured_arenas.LIBRARIES) == measured
-
-
-@pytest.mark.parametrize("backbone, name, arduino, upstream", measured_arenas.PRESETS)
-def test_presets_need_what_others_measured(backbone, name, arduino, upstream):
-    nodes = candidates.predict(preset(backbone, name), FeatureConfig(), 8)[0].nodes
-    for library, measured in (("arduino", arduino), ("upstream", upstream)):
-        assert measured <= needed_on(library, nodes) <= 1.03 * measured
 
 
 def test_boards_name_the_layouts_that_were_measured():

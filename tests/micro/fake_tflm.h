@@ -13,6 +13,18 @@ struct TfLiteIntArray {
   int size;
   int data[1];
 };
+struct TfLiteFloatArray {
+  int size;
+  float data[1];
+};
+enum TfLiteQuantizationType { kTfLiteNoQuantization, kTfLiteAffineQuantization };
+struct TfLiteQuantization {
+  TfLiteQuantizationType type;
+  void* params;
+};
+struct TfLiteAffineQuantization {
+  TfLiteFloatArray* scale;
+};
 struct TfLiteQuantizationParams {
   float scale;
   std::int32_t zero_point;
@@ -26,6 +38,7 @@ struct TfLiteTensor {
   TfLitePtrUnion data;
   TfLiteIntArray* dims;
   TfLiteQuantizationParams params;
+  TfLiteQuantization quantization;
 };
 struct TfLiteEvalTensor {
   TfLiteIntArray* dims;
@@ -70,6 +83,16 @@ using FakeRegistration = TFLMRegistration;
 
 void MicroPrintf(const char* format, ...);
 
+namespace flatbuffers {
+template <typename T>
+struct Vector {
+  std::uint32_t size() const;
+  T Get(std::uint32_t index) const;
+  const T* begin() const;
+  const T* end() const;
+};
+}  // namespace flatbuffers
+
 namespace tflite {
 
 enum BuiltinOperator : std::int32_t {
@@ -83,6 +106,10 @@ enum BuiltinOperator : std::int32_t {
   BuiltinOperator_SUB,
   BuiltinOperator_HARD_SWISH,
   BuiltinOperator_BATCH_MATMUL,
+  BuiltinOperator_FULLY_CONNECTED,
+  BuiltinOperator_CONV_2D,
+  BuiltinOperator_DEPTHWISE_CONV_2D,
+  BuiltinOperator_PAD,
 };
 enum ActivationFunctionType : std::int8_t {
   ActivationFunctionType_NONE,
@@ -100,13 +127,48 @@ struct BatchMatMulOptions {
   bool adj_x() const;
   bool adj_y() const;
 };
+enum FullyConnectedOptionsWeightsFormat : std::int8_t { FullyConnectedOptionsWeightsFormat_DEFAULT };
+struct FullyConnectedOptions {
+  ActivationFunctionType fused_activation_function() const;
+  FullyConnectedOptionsWeightsFormat weights_format() const;
+};
+enum Padding : std::int8_t { Padding_SAME, Padding_VALID };
+struct ConvolutionOptions {
+  ActivationFunctionType fused_activation_function() const;
+  Padding padding() const;
+  std::int32_t stride_h() const;
+  std::int32_t stride_w() const;
+  std::int32_t dilation_h_factor() const;
+  std::int32_t dilation_w_factor() const;
+};
+using Indices = flatbuffers::Vector<std::int32_t>;
 struct Operator {
+  const FullyConnectedOptions* builtin_options_as_FullyConnectedOptions() const;
+  const ConvolutionOptions* builtin_options_as_Conv2DOptions() const;
+  const ConvolutionOptions* builtin_options_as_DepthwiseConv2DOptions() const;
+  std::uint32_t opcode_index() const;
+  const Indices* inputs() const;
+  const Indices* outputs() const;
   const ElementwiseOptions* builtin_options_as_AddOptions() const;
   const ElementwiseOptions* builtin_options_as_SubOptions() const;
   const ElementwiseOptions* builtin_options_as_MulOptions() const;
   const SoftmaxOptions* builtin_options_as_SoftmaxOptions() const;
   const BatchMatMulOptions* builtin_options_as_BatchMatMulOptions() const;
 };
+
+struct OperatorCode {
+  BuiltinOperator builtin_code() const;
+  std::int8_t deprecated_builtin_code() const;
+};
+struct SubGraph {
+  const flatbuffers::Vector<const Operator*>* operators() const;
+  const Indices* outputs() const;
+};
+struct Model {
+  const flatbuffers::Vector<const OperatorCode*>* operator_codes() const;
+  const flatbuffers::Vector<const SubGraph*>* subgraphs() const;
+};
+const Model* GetModel(const void* bytes);
 
 #if KSER_FAKE_TFLM != 2023
 namespace micro {

@@ -94,12 +94,21 @@ void MeasureLookups() {
   measure("TANH");
   kser::FillHardSwish(kInput, kOutput, table);
   measure("HARD_SWISH");
+  kser::FillSwish(kInput, kOutput, table);
+  measure("LOGISTIC_and_MUL");
+}
+
+std::int32_t exponentials[kTableSize];
+
+void MeasureExponentials() {
+  const std::uint32_t instructions = Measure([] { kser::FillExponentials(kInput.scale, 1.0f, exponentials); });
+  std::uint32_t sum = 0;
+  for (const std::int32_t value : exponentials) sum = sum * 31 + static_cast<std::uint32_t>(value);
+  Report("SOFTMAX_table", "256", kTableSize, instructions, sum);
 }
 
 void MeasureSoftmax(const char* shape, int rows, int depth) {
-  std::int32_t table[kTableSize];
-  kser::FillExponentials(kInput.scale, 1.0f, table);
-  const std::uint32_t instructions = Measure([&] { kser::Softmax(table, input_a, rows, depth, output); });
+  const std::uint32_t instructions = Measure([&] { kser::Softmax(exponentials, input_a, rows, depth, output); });
   Report("SOFTMAX", shape, rows * depth, instructions, Checksum(output, rows * depth));
 }
 
@@ -156,19 +165,73 @@ void MeasureProduct() {
   MeasureElementwise("MUL", parameters, kser::Product);
 }
 
+std::int8_t transposed[kMaxElements];
+kser::Pair workspace[1024];
+std::int32_t bias[512];
+
 void MeasureMatrices(const char* shape, int rows, int columns, int depth) {
-  kser::MatrixProductParameters parameters;
-  kser::MakeMatrixProduct(kInput, kOther, {0.2f, 11}, depth, &parameters);
+  kser::MatrixProductParameters parameters = kser::MakeMatrixProduct(kInput, kOther, {0.2f, 11}, {11, -128, 127});
   const std::uint32_t work = static_cast<std::uint32_t>(rows) * columns * depth;
+  const kser::RightMatrix right = {input_b, nullptr, columns, depth};
   std::uint32_t instructions =
-      Measure([&] { kser::MatrixProduct(parameters, input_a, input_b, rows, columns, depth, output); });
+      Measure([&] { kser::MatrixProduct(parameters, input_a, rows, right, workspace, output); });
   Report("BATCH_MATMUL", shape, work, instructions, Checksum(output, rows * columns));
-  static std::int8_t transposed[kMaxElements];
+  const kser::RightMatrix columns_of_right = {transposed, nullptr, columns, depth};
   instructions = Measure([&] {
     kser::Transpose(input_b, depth, columns, transposed);
-    kser::MatrixProduct(parameters, input_a, transposed, rows, columns, depth, output);
+    kser::MatrixProduct(parameters, input_a, rows, columns_of_right, workspace, output);
   });
   Report("BATCH_MATMUL_without_adj_y", shape, work, instructions, Checksum(output, rows * columns));
+}
+
+void MeasureDense(const char* shape, int rows, int columns, int depth) {
+  const kser::RightMatrix right = {input_b, bias, columns, depth};
+  for (const bool relu : {false, true}) {
+    const std::int32_t low = relu ? -5 : -128;
+    const auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, low, 127});
+    const std::uint32_t work = static_cast<std::uint32_t>(rows) * columns * depth;
+    const std::uint32_t instructions =
+        Measure([&] { kser::MatrixProduct(parameters, input_a, rows, right, workspace, output); });
+    Report(relu ? "FULLY_CONNECTED_with_ReLU" : "FULLY_CONNECTED", shape, work, instructions, Checksum(output, rows * columns));
+  }
+}
+
+// Of 3 x 3 filters with a scale each, stride 2, padded by a row and a column at the end of an even size.
+void MeasureConvolution(const char* shape, int height, int width, int channels, int filters) {
+  const kser::Convolution c = {1,        height, width,    channels, 3,  3, 1, 1, 2, 2, height % 2, width % 2,
+                               static_cast<std::int8_t>(kInput.zero_point), (height + 1) / 2, (width + 1) / 2};
+  static kser::QuantizedMultiplier factors[64];
+  for (int i = 0; i < filters; ++i) factors[i] = kser::ColumnFactor(kInput.scale, kOther.scale * (1 + i), 0.2f);
+  auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, -5, 127});
+  parameters.factors = factors;
+  parameters.each_its_own = true;
+  const kser::RightMatrix right = {input_b, bias, filters, 9 * channels};
+  const int elements = c.output_height * c.output_width * filters;
+  const std::uint32_t instructions =
+      Measure([&] { kser::Convolve(parameters, c, input_a, right, workspace, output); });
+  Report("CONV_2D", shape, static_cast<std::uint32_t>(elements) * right.depth, instructions, Checksum(output, elements));
+}
+
+// Along 62 places, padded so that they stay as many.
+void MeasureDepthwise(const char* shape, int channels, int taps) {
+  const kser::Convolution c = {1, 1, 62, channels, 1, taps, 1, 1, 1, 1, 0, taps / 2, static_cast<std::int8_t>(kInput.zero_point),
+                               1, 62};
+  static kser::QuantizedMultiplier factors[64];
+  for (int i = 0; i < channels; ++i) factors[i] = kser::ColumnFactor(kInput.scale, kOther.scale * (1 + i), 0.2f);
+  auto parameters = kser::MakeMatrixProduct(kInput, {kOther.scale, 0}, {0.2f, -5}, {-5, -128, 127});
+  parameters.factors = factors;
+  parameters.each_its_own = true;
+  auto* const half_words = reinterpret_cast<std::int16_t*>(workspace);
+  const std::uint32_t instructions =
+      Measure([&] { kser::ConvolveDepthwise(parameters, c, input_a, input_b, bias, half_words, output); });
+  Report("DEPTHWISE_CONV_2D", shape, 62 * channels * taps, instructions, Checksum(output, 62 * channels));
+}
+
+// Two rows before and one after 62 of 64 values.
+void MeasurePad() {
+  const kser::Padding padding = {{0, 0, 0, 0, 2, 0}, {1, 1, 1, 1, 62, 64}, {0, 0, 0, 0, 1, 0}};
+  const std::uint32_t instructions = Measure([&] { kser::Pad(padding, -5, input_a, output); });
+  Report("PAD", "62x64", 65 * 64, instructions, Checksum(output, 65 * 64));
 }
 
 // Four instructions a round.
@@ -190,6 +253,7 @@ int main() {
   Fill(input_b, 2);
   CheckClock();
   MeasureLookups();
+  MeasureExponentials();
   MeasureSoftmax("62x62", 62, 62);
   MeasureSoftmax("1x62", 1, 62);
   MeasureSoftmax("247x5", 247, 5);
@@ -208,4 +272,15 @@ int main() {
   MeasureMatrices("13x12x17", 13, 12, 17);
   MeasureMatrices("62x62x32", 62, 62, 32);
   MeasureMatrices("62x16x62", 62, 16, 62);
+  for (int i = 0; i < 512; ++i) bias[i] = input_a[i] * 16;
+  MeasureDense("50x32x32", 50, 32, 32);
+  MeasureDense("62x64x64", 62, 64, 64);
+  MeasureDense("50x128x32", 50, 128, 32);
+  MeasureDense("50x32x128", 50, 32, 128);
+  MeasureDense("13x17x30", 13, 17, 30);
+  MeasureConvolution("247x40x1,8:9", 247, 40, 1, 8);
+  MeasureConvolution("62x20x8,16:72", 62, 20, 8, 16);
+  MeasureDepthwise("62x64:15", 64, 15);
+  MeasureDepthwise("62x31:7", 31, 7);
+  MeasurePad();
 }

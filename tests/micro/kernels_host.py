@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.tflite import interpreter, model_file
@@ -27,7 +28,10 @@ RUNNER = Path(__file__).with_name("kernels_runner.cpp")
 GEMMLOWP = Path("/usr/include/gemmlowp")
 CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 # Those with kernels of kser's; all but the last are in the library as well.
-OWN_OPS = ("LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX", "L2_NORMALIZATION", "MEAN", "ADD", "SUB", "MUL", "BATCH_MATMUL")
+OWN_OPS = (
+    *("LOGISTIC", "TANH", "HARD_SWISH", "SOFTMAX", "L2_NORMALIZATION", "MEAN", "ADD", "SUB", "MUL"),
+    *("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "BATCH_MATMUL"),
+)
 
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
@@ -136,18 +140,44 @@ def run_wheel(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
     return np.array(outputs)
 
 
+def run_litert(model_bytes: bytes, inputs: np.ndarray) -> np.ndarray:
+    """What LiteRT's reference kernels make of them. A Dense layer's scales they multiply in float32 as TFLM's sources do,
+    which the wheel multiplies in double."""
+    litert = tf.lite.Interpreter(
+        model_content=model_bytes, experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF
+    )
+    litert.allocate_tensors()
+    details, (output, *_) = litert.get_input_details(), litert.get_output_details()
+    ends = np.cumsum([int(np.prod(detail["shape"])) for detail in details])[:-1]
+    outputs = []
+    for row in inputs:
+        for detail, part in zip(details, np.split(row, ends), strict=True):
+            litert.set_tensor(detail["index"], part.reshape(detail["shape"]))
+        litert.invoke()
+        outputs.append(litert.get_tensor(output["index"]).ravel())
+    return np.array(outputs)
+
+
 # --- Models of one op -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor: int8 with a scale, or int32 `values` of the model's own."""
+    """A tensor: int8 with a scale, or one for each channel along an axis; or int32. `values` are the model's own."""
 
     shape: tuple[int, ...]
-    scale: float = 1.0
+    scale: float | tuple[float, ...] = 1.0
     zero_point: int = 0
     values: tuple[int, ...] | None = None
-    dtype: int = schema.TensorType.INT8
+    dtype: int | None = None
+    axis: int = 0
+
+    @property
+    def type(self) -> int:
+        """Of `schema.TensorType`: where none is given, int32 for values and int8 for others."""
+        if self.dtype is not None:
+            return self.dtype
+        return schema.TensorType.INT8 if self.values is None else schema.TensorType.INT32
 
     @property
     def elements(self) -> int:
@@ -191,15 +221,15 @@ def _operator(code: int, inputs: list[int], output: int, options: object | None)
 
 def _tensor(model: schema.ModelT, spec: Spec) -> schema.TensorT:
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.buffer = "t", np.array(spec.shape, np.int32), 0
-    tensor.type = spec.dtype if spec.values is None else schema.TensorType.INT32
+    tensor.name, tensor.shape, tensor.buffer, tensor.type = "t", np.array(spec.shape, np.int32), 0, spec.type
     if spec.values is not None:
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.array(spec.values, np.int32).tobytes(), np.uint8)
+        dtype = np.int8 if spec.type == schema.TensorType.INT8 else np.int32
+        buffer.data = np.frombuffer(np.array(spec.values, dtype).tobytes(), np.uint8)
         tensor.buffer = len(model.buffers)
         model.buffers.append(buffer)
-        return tensor
     tensor.quantization = schema.QuantizationParametersT()
-    tensor.quantization.scale = np.array([spec.scale], np.float32)
-    tensor.quantization.zeroPoint = np.array([spec.zero_point], np.int64)
+    tensor.quantization.scale = np.atleast_1d(np.array(spec.scale, np.float32))
+    tensor.quantization.quantizedDimension = spec.axis
+    tensor.quantization.zeroPoint = np.full(np.size(spec.scale), spec.zero_point, np.int64)
     return tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parents[1] / "deploy" / "kser_micro" / "src" / "kernels"
 # The arithmetic, without what makes ops of TFLM out of it.
 SOURCES = [
-    *(KERNELS / f"{name}.cpp" for name in ("elementwise", "l2_normalization", "lookup", "matrix_product", "mean")),
-    *(KERNELS / f"{name}.cpp" for name in ("quantize", "softmax", "tables")),
+    *(KERNELS / f"{name}.cpp" for name in ("convolution", "depthwise", "elementwise", "l2_normalization", "lookup")),
+    *(KERNELS / f"{name}.cpp" for name in ("matrix_product", "mean", "pad", "quantize", "softmax", "tables", "two_rows")),
 ]
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", f"-I{KERNELS}")
 BARE = (
@@ -56,6 +57,11 @@ class Figure:
     work: int
     instructions: int
     checksum: int
+
+    @property
+    def terms(self) -> int:
+        """Of a matrix op: products in one sum."""
+        return int(re.findall(r"\d+", self.shape)[-1])
 
     @property
     def cost(self) -> float:

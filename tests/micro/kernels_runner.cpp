@@ -28,14 +28,18 @@ using LibraryResolver = tflite::MicroMutableOpResolver<32>;
 // kser's kernels for some ops, as if the others were switched off.
 class ChosenResolver : public tflite::MicroOpResolver {
  public:
-  ChosenResolver(const tflite::MicroOpResolver& library, const std::set<std::uint32_t>& chosen)
-      : library_(library), kernels_(library), chosen_(chosen) {}
+  ChosenResolver(const tflite::MicroOpResolver& library, const std::set<std::uint32_t>& chosen, const std::uint8_t* model)
+      : library_(library), kernels_(library, HasSwish(chosen) ? model : nullptr), chosen_(chosen) {}
 
   const kser::Registration* FindOp(tflite::BuiltinOperator op) const override { return Resolver(op).FindOp(op); }
   const kser::Registration* FindOp(const char* op) const override { return library_.FindOp(op); }
   kser::Parser GetOpDataParser(tflite::BuiltinOperator op) const override { return Resolver(op).GetOpDataParser(op); }
 
  private:
+  static bool HasSwish(const std::set<std::uint32_t>& chosen) {
+    return chosen.count(tflite::BuiltinOperator_LOGISTIC) > 0 && chosen.count(tflite::BuiltinOperator_MUL) > 0;
+  }
+
   const tflite::MicroOpResolver& Resolver(tflite::BuiltinOperator op) const {
     return chosen_.count(static_cast<std::uint32_t>(op)) > 0 ? kernels_ : library_;
   }
@@ -99,7 +103,7 @@ Reply Run(const std::set<std::uint32_t>& chosen, const Bytes& model_bytes, const
           Bytes* outputs) {
   LibraryResolver library;
   AddLibraryOps(&library);
-  const ChosenResolver resolver(library, chosen);
+  const ChosenResolver resolver(library, chosen, model_bytes.data());
   const tflite::Model* const model = tflite::GetModel(model_bytes.data());
   tflite::MicroInterpreter interpreter(model, resolver, arena, kArenaBytes);
   if (interpreter.AllocateTensors() != kTfLiteOk) return {1, 0, 0, 0};

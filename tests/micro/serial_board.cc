@@ -42,7 +42,7 @@ std::uint32_t Micros() {
 }  // namespace
 
 int main() {
-  const kser::KernelOpResolver own(ops);
+  const kser::KernelOpResolver own(ops, kser::kModelData);
   const bool ready = kser::RegisterOps(&ops) == kTfLiteOk;
   const kser::Status status = classifier.SetUp(kser::kModelData, own, arena, ready ? kArenaBytes : 0);
   if (status != kser::Status::kOk) std::fprintf(stderr, "%s\n", kser::StatusMessage(status));

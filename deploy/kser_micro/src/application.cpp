@@ -2,7 +2,6 @@
 
 #include "fast_math.h"
 #include "golden_clip.h"
-#include "kser_model.h"
 #if KSER_SELFTEST
 #include "kser_golden.h"
 #endif

@@ -9,6 +9,7 @@
 #include "json_line.h"
 #include "kernels/op_resolver.h"
 #include "kser_memory.h"
+#include "kser_model.h"
 #include "kser_resolver.h"
 #include "microphone_check.h"
 #include "ring_buffer.h"
@@ -87,7 +88,7 @@ class Application {
   EmotionClassifier classifier_;
   MicrophoneCheck microphone_;
   tflite::MicroMutableOpResolver<kNumOps> library_ops_;
-  const KernelOpResolver ops_{library_ops_};
+  const KernelOpResolver ops_{library_ops_, kModelData};
 #if KSER_SERIAL
   SerialLink link_;
 #endif

@@ -1,3 +1,5 @@
+#include "kernels/optimize.h"
+
 #include "complex_fft.h"
 
 #include "exact_float.h"

@@ -1,3 +1,5 @@
+#include "kernels/optimize.h"
+
 #include "log_mel.h"
 
 #include <cstring>

@@ -59,19 +59,32 @@ struct OutputRange {
   std::int32_t high;
 };
 
-// a + b or a - b.
-//
-// The input of the larger scale is only shifted, its factor being a half; the other one is rescaled. Both enter the sum
-// doubled, as Rescale wants it: wide * wide_factor + sign * rescale((narrow - narrow_zero_point) 2^21) + bias.
+// Parameters of kernels are kept for every node of a model, in an arena that gives out pieces of 16 bytes: bytes where bytes do.
+struct ByteRange {
+  std::int8_t zero_point;
+  std::int8_t low;
+  std::int8_t high;
+
+  ByteRange() = default;
+  ByteRange(const OutputRange& range)  // NOLINT: what is quantized to int8 fits
+      : zero_point(static_cast<std::int8_t>(range.zero_point)),
+        low(static_cast<std::int8_t>(range.low)),
+        high(static_cast<std::int8_t>(range.high)) {}
+  operator OutputRange() const { return {zero_point, low, high}; }  // NOLINT: the same values
+};
+
+// a + b or a - b. The factors' exponents are not above 0.
 struct SumParameters {
-  bool wide_is_b;
-  std::int32_t wide_factor;
-  std::int32_t bias;
-  std::int32_t narrow_zero_point;
-  std::int32_t narrow_sign;
-  Rescale narrow;
-  Rescale output;
-  OutputRange range;
+  std::int32_t narrow_mantissa;
+  std::int32_t output_mantissa;
+  std::int8_t narrow_exponent;
+  std::int8_t output_exponent;
+  std::int8_t wide_zero_point;
+  std::int8_t narrow_zero_point;
+  ByteRange range;
+  bool wide_is_b : 1;
+  bool wide_is_negative : 1;
+  bool narrow_is_negative : 1;
 };
 enum class SumKind { kAdd, kSub };
 // false if the output's scale is too small for the kernel of TensorFlow Lite, which then aborts.
@@ -82,11 +95,11 @@ void Sum(const SumParameters& parameters, const Broadcast& broadcast, const std:
 
 // a b.
 struct ProductParameters {
-  std::int32_t zero_point_a;
-  std::int32_t zero_point_b;
-  std::int32_t doubling;
-  Rescale output;
-  OutputRange range;
+  std::int32_t mantissa;
+  std::int8_t exponent;
+  std::int8_t zero_point_a;
+  std::int8_t zero_point_b;
+  ByteRange range;
 };
 // false if products would leave 32 bits, where TensorFlow Lite's arithmetic is undefined.
 bool MakeProduct(const Quantization& a, const Quantization& b, const Quantization& output, const OutputRange& range,
@@ -94,19 +107,90 @@ bool MakeProduct(const Quantization& a, const Quantization& b, const Quantizatio
 void Product(const ProductParameters& parameters, const Broadcast& broadcast, const std::int8_t* a,
              const std::int8_t* b, std::int8_t* output);
 
-// left (rows, depth) times the transposed of right (columns, depth).
+// left (rows, depth) times the transposed of right (columns, depth), plus a bias for each column: FULLY_CONNECTED, BATCH_MATMUL
+// and, of the windows that a filter sees, CONV_2D.
 struct MatrixProductParameters {
-  Pair left_offsets;
-  Pair right_offsets;
-  std::int32_t doubling;
-  Rescale output;
-  std::int32_t output_zero_point;
+  union {
+    const QuantizedMultiplier* factors;  // one for each column
+    std::int32_t mantissa;               // or of that for all
+  };
+  std::int8_t exponent;
+  bool each_its_own;
+  bool exact;  // something is beyond the fast multiplication
+  std::int8_t left_zero_point;
+  std::int8_t right_zero_point;
+  ByteRange range;
+
+  void SetFactor(QuantizedMultiplier factor) {
+    mantissa = factor.mantissa;
+    exponent = static_cast<std::int8_t>(factor.exponent);
+  }
+  QuantizedMultiplier FactorOf(int column) const {
+    return each_its_own ? factors[column] : QuantizedMultiplier{mantissa, exponent};
+  }
 };
-// false if sums of `depth` products would leave 32 bits.
-bool MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output, int depth,
-                       MatrixProductParameters* parameters);
-void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, const std::int8_t* right,
-                   int rows, int columns, int depth, std::int8_t* output);
+MatrixProductParameters MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output,
+                                          const OutputRange& range);
+// Of a column whose scale is its own. TensorFlow Lite multiplies such in double, the scales above in float.
+QuantizedMultiplier ColumnFactor(float left_scale, float column_scale, float output_scale);
+
+// The largest sum of `depth` products and a bias.
+std::int64_t LargestSum(int depth, std::int64_t largest_bias);
+// Whether such a sum, shifted left where the factor's exponent is above 0, is within 32 bits.
+bool FitsInt32(std::int64_t largest_sum, QuantizedMultiplier factor);
+// Whether the fast multiplication holds for such a sum.
+bool IsFast(const OutputRange& range, QuantizedMultiplier factor, std::int64_t largest_sum);
+
+// Where rows of the left matrix wait for the columns, two at a time: in words.
+constexpr int WorkspaceSize(int depth) { return (depth + 3) / 4 * 4; }
+
+struct RightMatrix {
+  const std::int8_t* values;
+  const std::int32_t* bias;  // nullptr: none
+  int columns;
+  int depth;
+};
+void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, int rows, const RightMatrix& right,
+                   Pair* workspace, std::int8_t* output);
+
+// Images (batches, height, width, channels) under filters (output channels, height, width, channels): products of the filters
+// with what they see at each place.
+struct Convolution {
+  int batches;
+  int height;
+  int width;
+  int channels;
+  int filter_height;
+  int filter_width;
+  // From a value under the filter to the next (dilation), and from a place to the next.
+  int step_y;
+  int step_x;
+  int stride_y;
+  int stride_x;
+  // Rows above and columns left of the image at the first place, and their value: the input's zero point.
+  int top;
+  int left;
+  std::int8_t padding;
+  int output_height;
+  int output_width;
+};
+// In words: a product's, and what is seen at a few places.
+int ConvolutionWorkspaceSize(int depth);
+void Convolve(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
+              const RightMatrix& filters, Pair* workspace, std::int8_t* output);
+
+// Each channel under a filter of its own, (height, width, channels) together.
+int DepthwiseWorkspaceSize(const Convolution& convolution);  // in half-words
+void ConvolveDepthwise(const MatrixProductParameters& parameters, const Convolution& convolution, const std::int8_t* input,
+                       const std::int8_t* filters, const std::int32_t* bias, std::int16_t* workspace, std::int8_t* output);
+
+// A tensor with values added before and after it along each axis; of a shape filled up with ones from the left.
+struct Padding {
+  int before[kMaxAxes];
+  int size[kMaxAxes];
+  int after[kMaxAxes];
+};
+void Pad(const Padding& padding, std::int8_t value, const std::int8_t* input, std::int8_t* output);
 
 // output (columns, rows) = the transposed of input (rows, columns).
 void Transpose(const std::int8_t* input, int rows, int columns, std::int8_t* output);

@@ -7,14 +7,13 @@ namespace {
 
 constexpr const char* kName = "BATCH_MATMUL";
 constexpr int kMatrixAxes = 2;
-constexpr int kNoScratch = -1;
 
 struct MatMulData {
   MatrixProductParameters parameters;
-  bool adj_y;
-  // Where a right operand without adj_y is transposed to, one matrix at a time.
+  // The product's workspace and behind it, without adj_y, where the right operand is transposed to, one matrix at a time.
   int scratch;
 };
+static_assert(sizeof(void*) > 4 || sizeof(MatMulData) <= 16, "a piece of the arena");
 
 // The two matrices of a batch, and the batches that are multiplied.
 struct Shapes {
@@ -66,19 +65,24 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   MatMulData* const data = static_cast<MatMulData*>(node->user_data);
   Shapes shapes;
   if (!FitsOutput(left, right, output, options.adj_y, &shapes)) return Refuse(kName, "the shapes do not fit.");
-  if (!MakeMatrixProduct(left.quantization, right.quantization, output.quantization, shapes.depth, &data->parameters)) {
+  MatrixProductParameters& parameters = data->parameters;
+  parameters = MakeMatrixProduct(left.quantization, right.quantization, output.quantization,
+                                 {output.quantization.zero_point, kInt8Min, kInt8Max});
+  const std::int64_t largest_sum = LargestSum(shapes.depth, 0);
+  if (!FitsInt32(largest_sum, parameters.FactorOf(0))) {
     return Refuse(kName, "the output's scale is too small for those of the inputs.");
   }
-  data->adj_y = options.adj_y;
-  data->scratch = kNoScratch;
-  if (options.adj_y) return kTfLiteOk;
-  return context->RequestScratchBufferInArena(context, static_cast<size_t>(shapes.columns) * shapes.depth, &data->scratch);
+  parameters.exact = !IsFast(parameters.range, parameters.FactorOf(0), largest_sum);
+  const int transposed = options.adj_y ? 0 : shapes.columns * shapes.depth;
+  const size_t bytes = WorkspaceSize(shapes.depth) * sizeof(Pair) + transposed;
+  return context->RequestScratchBufferInArena(context, bytes, &data->scratch);
 }
 
 struct Operands {
   const MatrixProductParameters& parameters;
   const Shapes& shapes;
-  std::int8_t* scratch;
+  Pair* workspace;
+  std::int8_t* transposed;  // nullptr: with adj_y
   std::int8_t* output;
 };
 
@@ -86,9 +90,10 @@ struct Operands {
 void MultiplyBatches(Operands* operands, int axis, const std::int8_t* left, const std::int8_t* right) {
   const Shapes& shapes = operands->shapes;
   if (axis == shapes.batches.axes) {
-    if (operands->scratch != nullptr) Transpose(right, shapes.depth, shapes.columns, operands->scratch);
-    MatrixProduct(operands->parameters, left, operands->scratch != nullptr ? operands->scratch : right, shapes.rows,
-                  shapes.columns, shapes.depth, operands->output);
+    if (operands->transposed != nullptr) Transpose(right, shapes.depth, shapes.columns, operands->transposed);
+    const RightMatrix matrix = {operands->transposed != nullptr ? operands->transposed : right, nullptr, shapes.columns,
+                                shapes.depth};
+    MatrixProduct(operands->parameters, left, shapes.rows, matrix, operands->workspace, operands->output);
     operands->output += shapes.rows * shapes.columns;
     return;
   }
@@ -101,14 +106,17 @@ void MultiplyBatches(Operands* operands, int axis, const std::int8_t* left, cons
 
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   const MatMulData& data = *static_cast<const MatMulData*>(node->user_data);
+  const bool adj_y = static_cast<const MatMulOptions*>(node->builtin_data)->adj_y;
   int left_shape[kFilledAxes];
   int right_shape[kFilledAxes];
   FillUp(tflite::micro::GetEvalInput(context, node, 0), kFilledAxes, left_shape);
   FillUp(tflite::micro::GetEvalInput(context, node, 1), kFilledAxes, right_shape);
   Shapes shapes;
-  if (!MakeShapes(left_shape, right_shape, data.adj_y, &shapes)) return kTfLiteError;
-  void* const scratch = data.scratch == kNoScratch ? nullptr : context->GetScratchBuffer(context, data.scratch);
-  Operands operands = {data.parameters, shapes, static_cast<std::int8_t*>(scratch), OutputData(context, node)};
+  if (!MakeShapes(left_shape, right_shape, adj_y, &shapes)) return kTfLiteError;
+  Pair* const workspace = static_cast<Pair*>(context->GetScratchBuffer(context, data.scratch));
+  Pair* const behind = workspace + WorkspaceSize(shapes.depth);
+  Operands operands = {data.parameters, shapes, workspace, adj_y ? nullptr : reinterpret_cast<std::int8_t*>(behind),
+                       OutputData(context, node)};
   MultiplyBatches(&operands, 0, InputData(context, node, 0), InputData(context, node, 1));
   return kTfLiteOk;
 }

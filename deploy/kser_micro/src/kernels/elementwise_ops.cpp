@@ -1,21 +1,10 @@
 // ADD, SUB and MUL.
-#include <cmath>
-
-#include "arithmetic.h"
+#include "graph.h"
 #include "registrations.h"
+#include "shared_table.h"
 
 namespace kser {
 namespace {
-
-struct ElementwiseOptions {
-  ActivationFunctionType activation;
-};
-
-template <typename Options, typename Allocator>
-TfLiteStatus KeepActivation(const Options* options, Allocator* allocator, void** builtin_data) {
-  const auto activation = options != nullptr ? options->fused_activation_function() : ActivationFunctionType_NONE;
-  return KeepOptions(ElementwiseOptions{activation}, allocator, builtin_data);
-}
 
 template <typename Op, typename Reporter, typename Allocator>
 TfLiteStatus ParseAddOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
@@ -30,23 +19,6 @@ TfLiteStatus ParseSubOptions(const Op* op, Reporter*, Allocator* allocator, void
 template <typename Op, typename Reporter, typename Allocator>
 TfLiteStatus ParseMulOptions(const Op* op, Reporter*, Allocator* allocator, void** builtin_data) {
   return KeepActivation(op->builtin_options_as_MulOptions(), allocator, builtin_data);
-}
-
-// The quantized bounds of an activation fused into an op.
-OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output) {
-  const auto quantized = [&](float value) {
-    return Clamp(output.zero_point + static_cast<std::int32_t>(std::round(value / output.scale)), kInt8Min, kInt8Max);
-  };
-  switch (activation) {
-    case ActivationFunctionType_RELU:
-      return {output.zero_point, quantized(0.0f), kInt8Max};
-    case ActivationFunctionType_RELU6:
-      return {output.zero_point, quantized(0.0f), quantized(6.0f)};
-    case ActivationFunctionType_RELU_N1_TO_1:
-      return {output.zero_point, quantized(-1.0f), quantized(1.0f)};
-    default:
-      return {output.zero_point, kInt8Min, kInt8Max};
-  }
 }
 
 bool MakeParameters(SumKind kind, const Quantization& a, const Quantization& b, const Quantization& output,
@@ -85,13 +57,20 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node, const char* name,
   const TensorInfo output = OutputInfo(context, node, 0);
   if (!AreInt8(a, b) || !AreInt8(a, output)) return Refuse(name, "inputs and output must be int8 tensors.");
   if (!FitsOutput(a, b, output)) return Refuse(name, "the shapes do not broadcast to the output's.");
-  const auto& options = *static_cast<const ElementwiseOptions*>(node->builtin_data);
+  const auto& options = *static_cast<const ActivationOption*>(node->builtin_data);
   const OutputRange range = RangeOf(options.activation, output.quantization);
   auto* const parameters = static_cast<Parameters*>(node->user_data);
   return MakeParameters(kind, a.quantization, b.quantization, output.quantization, range, parameters)
              ? kTfLiteOk
              : Refuse(name, "the output's scale is too small for those of the inputs.");
 }
+
+// MUL, or with a table the function of one input that it and the LOGISTIC before it are.
+struct MulData {
+  ProductParameters parameters;
+  const std::int8_t* swish;
+};
+static_assert(sizeof(void*) > 4 || sizeof(MulData) <= 16, "a piece of the arena");
 
 template <typename Parameters>
 TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
@@ -114,8 +93,42 @@ TfLiteStatus PrepareSub(TfLiteContext* context, TfLiteNode* node) {
   return Prepare<SumParameters>(context, node, "SUB", SumKind::kSub);
 }
 
+void* InitMul(TfLiteContext* context, const char* buffer, size_t length) {
+  ForgetTables();
+  return AllocateData<MulData>(context, buffer, length);
+}
+
+bool IsSwish(TfLiteContext* context, const TfLiteNode* node, int value, int gate) {
+  return IsSwishGate(node->inputs->data[value], node->inputs->data[gate]) &&
+         InputInfo(context, node, gate).quantization == kUnitQuantization;
+}
+
+TfLiteStatus PrepareSwish(TfLiteContext* context, TfLiteNode* node, int value) {
+  const TensorInfo input = InputInfo(context, node, value);
+  const TensorInfo output = OutputInfo(context, node, 0);
+  if (!AreInt8(input, output) || ElementCount(input) != ElementCount(output)) {
+    return Refuse("MUL", "input and output of a swish must be int8 tensors of one size.");
+  }
+  MulData* const data = static_cast<MulData*>(node->user_data);
+  data->swish = FindOrFillTable(context, Function::kSwish, input.quantization, output.quantization);
+  return data->swish != nullptr ? kTfLiteOk : Refuse("MUL", "the arena or the output's scale is too small.");
+}
+
 TfLiteStatus PrepareMul(TfLiteContext* context, TfLiteNode* node) {
+  if (IsSwish(context, node, 0, 1)) return PrepareSwish(context, node, 0);
+  if (IsSwish(context, node, 1, 0)) return PrepareSwish(context, node, 1);
+  static_cast<MulData*>(node->user_data)->swish = nullptr;
   return Prepare<ProductParameters>(context, node, "MUL", 0);
+}
+
+TfLiteStatus InvokeMul(TfLiteContext* context, TfLiteNode* node) {
+  const MulData& data = *static_cast<const MulData*>(node->user_data);
+  if (data.swish == nullptr) return Invoke<ProductParameters>(context, node);
+  // The gate has no elements.
+  const int value = ElementCount(tflite::micro::GetEvalInput(context, node, 0)) > 0 ? 0 : 1;
+  const int elements = ElementCount(tflite::micro::GetEvalInput(context, node, value));
+  Lookup(data.swish, InputData(context, node, value), elements, OutputData(context, node));
+  return kTfLiteOk;
 }
 
 }  // namespace
@@ -125,7 +138,6 @@ constexpr Kernel kAdd = {
 constexpr Kernel kSub = {
     MakeRegistration(BuiltinOperator_SUB, AllocateData<SumParameters>, PrepareSub, Invoke<SumParameters>), ParseSubOptions};
 constexpr Kernel kMul = {
-    MakeRegistration(BuiltinOperator_MUL, AllocateData<ProductParameters>, PrepareMul, Invoke<ProductParameters>),
-    ParseMulOptions};
+    MakeRegistration(BuiltinOperator_MUL, InitMul, PrepareMul, InvokeMul), ParseMulOptions};
 
 }  // namespace kser

@@ -22,6 +22,17 @@ inline std::int32_t RoundingDoublingHighMul(std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>((static_cast<std::int64_t>(a) * b + (std::int64_t{1} << 30)) >> 31);
 }
 
+// The same for b from 2^30 on: one instruction where there is one, with 2 b - 2^32 and a itself in the upper half of the sum.
+inline std::int32_t RoundingDoublingHighMulNormal(std::int32_t a, std::int32_t b) {
+#if defined(__ARM_FEATURE_DSP)
+  std::int32_t product;
+  asm("smmlar %0, %1, %2, %1" : "=r"(product) : "r"(a), "r"(static_cast<std::uint32_t>(b) * 2));
+  return product;
+#else
+  return RoundingDoublingHighMul(a, b);
+#endif
+}
+
 // RoundingDoublingHighMul(doubled / 2, b): one instruction where there is one.
 inline std::int32_t RoundingHighMul(std::int32_t doubled, std::int32_t b) {
 #if defined(__ARM_FEATURE_DSP)
@@ -43,14 +54,16 @@ inline std::int32_t Clamp(std::int32_t x, std::int32_t low, std::int32_t high) {
   return x < low ? low : x > high ? high : x;
 }
 
-inline std::int8_t ClampToInt8(std::int32_t x) {
+inline std::int32_t SaturateToInt8(std::int32_t x) {
 #if defined(__ARM_FEATURE_DSP)
   asm("ssat %0, #8, %1" : "=r"(x) : "r"(x));
-  return static_cast<std::int8_t>(x);
+  return x;
 #else
-  return static_cast<std::int8_t>(Clamp(x, kInt8Min, kInt8Max));
+  return Clamp(x, kInt8Min, kInt8Max);
 #endif
 }
+
+inline std::int8_t ClampToInt8(std::int32_t x) { return static_cast<std::int8_t>(SaturateToInt8(x)); }
 
 // A real factor as mantissa / 2^31 * 2^exponent, 2^30 <= mantissa < 2^31 (or 0).
 struct QuantizedMultiplier {

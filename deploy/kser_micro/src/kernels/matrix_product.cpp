@@ -1,74 +1,100 @@
+#include "optimize.h"
+
 #include "arithmetic.h"
-#include "simd.h"
+#include "scale.h"
+#include "two_rows.h"
 
 namespace kser {
 namespace {
 
-std::int8_t Finish(const MatrixProductParameters& p, std::int32_t sum) {
-  return ClampToInt8(p.output(sum * p.doubling) + p.output_zero_point);
-}
+constexpr std::int32_t kLargestFastSum = (std::int32_t{1} << 29) - 1;
 
-// Of a row of the left matrix and `pairs` times two neighbouring rows of the right one. A function of its own: its inner
-// loop just fits the registers.
-KSER_NOINLINE void PairsOfProducts(const MatrixProductParameters& p, const std::int8_t* left, const std::int8_t* right,
-                                   int pairs, int depth, std::int8_t* output) {
-  const Pair left_offsets = p.left_offsets;
-  const Pair right_offsets = p.right_offsets;
-  const int rest = depth % kLanes;
-  const std::int8_t* const lanes_end = left + depth - rest;
-  for (std::int8_t* const end = output + 2 * pairs; output != end; right += depth, output += 2) {
-    std::int32_t first = 0;
-    std::int32_t second = 0;
-    const std::int8_t* value = left;
-    for (; value != lanes_end; value += kLanes, right += kLanes) {
-      const Lanes lanes = Load(value, left_offsets);
-      first = Dot(lanes, Load(right, right_offsets), first);
-      second = Dot(lanes, Load(right + depth, right_offsets), second);
-    }
-    for (int left_over = rest; left_over > 0; --left_over, ++value, ++right) {
-      const std::int32_t x = *value + OffsetOf(left_offsets);
-      first += x * (*right + OffsetOf(right_offsets));
-      second += x * (right[depth] + OffsetOf(right_offsets));
-    }
-    const std::int8_t finished = Finish(p, first);
-    output[1] = Finish(p, second);
-    output[0] = finished;
+struct Outputs {
+  std::int8_t* a;
+  std::int8_t* b;
+};
+
+// Of `count` columns from `begin` on.
+template <typename Scale, bool kEachItsOwn>
+KSER_NOINLINE void Finish(const MatrixProductParameters& parameters, const Sums* sums, int begin, int count,
+                          const std::int32_t* bias, Outputs output) {
+  constexpr std::int32_t kNoBias = 0;
+  const int step = bias != nullptr ? 1 : 0;
+  if (bias == nullptr) bias = &kNoBias;
+  const QuantizedMultiplier* factors = kEachItsOwn ? parameters.factors + begin : nullptr;
+  Scale scale(parameters.range, parameters.FactorOf(begin));
+  for (const Sums* const end = sums + count; sums != end; ++sums, bias += step) {
+    if (kEachItsOwn) scale = Scale(parameters.range, *factors++);
+    const std::int32_t sum_b = sums->b + *bias;
+    *output.a++ = scale(sums->a + *bias);
+    *output.b++ = scale(sum_b);
   }
 }
 
-KSER_NOINLINE void OneProduct(const MatrixProductParameters& p, const std::int8_t* left, const std::int8_t* right,
-                              int depth, std::int8_t* output) {
-  std::int32_t sum = 0;
-  int i = 0;
-  for (; i + kLanes <= depth; i += kLanes) {
-    sum = Dot(Load(left + i, p.left_offsets), Load(right + i, p.right_offsets), sum);
+using FinishFunction = void (*)(const MatrixProductParameters&, const Sums*, int, int, const std::int32_t*, Outputs);
+
+FinishFunction ChooseFinish(const MatrixProductParameters& p) {
+  const bool relu = p.range.low != kInt8Min;
+  if (!p.each_its_own) {
+    return p.exact ? Finish<ExactScale, false> : relu ? Finish<FastScale<true>, false> : Finish<FastScale<false>, false>;
   }
-  for (; i < depth; ++i) sum += (left[i] + OffsetOf(p.left_offsets)) * (right[i] + OffsetOf(p.right_offsets));
-  *output = Finish(p, sum);
+  return p.exact ? Finish<ExactScale, true> : relu ? Finish<FastScale<true>, true> : Finish<FastScale<false>, true>;
 }
 
 }  // namespace
 
-bool MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output, int depth,
-                       MatrixProductParameters* parameters) {
+MatrixProductParameters MakeMatrixProduct(const Quantization& left, const Quantization& right, const Quantization& output,
+                                          const OutputRange& range) {
   // In float and double as GetQuantizedConvolutionMultipler.
   const double product = static_cast<double>(left.scale * right.scale);
-  QuantizedMultiplier factor = QuantizeMultiplier(product / static_cast<double>(output.scale));
-  const int shift = factor.exponent > 0 ? factor.exponent : 0;
-  constexpr std::int64_t kLargestProduct = 255 * 255;
-  if (shift > 13 || depth * kLargestProduct >= std::int64_t{1} << (29 - shift)) return false;
-  factor.exponent -= shift;
-  *parameters = {PairOf(-left.zero_point), PairOf(-right.zero_point), std::int32_t{2} << shift, MakeRescale(factor),
-                 output.zero_point};
-  return true;
+  MatrixProductParameters parameters = {};
+  parameters.SetFactor(QuantizeMultiplier(product / static_cast<double>(output.scale)));
+  parameters.left_zero_point = static_cast<std::int8_t>(left.zero_point);
+  parameters.right_zero_point = static_cast<std::int8_t>(right.zero_point);
+  parameters.range = range;
+  return parameters;
 }
 
-void MatrixProduct(const MatrixProductParameters& parameters, const std::int8_t* left, const std::int8_t* right,
-                   int rows, int columns, int depth, std::int8_t* output) {
-  const int last = columns - 1;
-  for (int row = 0; row < rows; ++row, left += depth, output += columns) {
-    PairsOfProducts(parameters, left, right, columns / 2, depth, output);
-    if (columns % 2 != 0) OneProduct(parameters, left, right + last * depth, depth, output + last);
+QuantizedMultiplier ColumnFactor(float left_scale, float column_scale, float output_scale) {
+  return QuantizeMultiplier(static_cast<double>(left_scale) * static_cast<double>(column_scale) /
+                            static_cast<double>(output_scale));
+}
+
+std::int64_t LargestSum(int depth, std::int64_t largest_bias) {
+  constexpr std::int64_t kLargestProduct = 255 * 255;
+  return depth * kLargestProduct + largest_bias;
+}
+
+bool FitsInt32(std::int64_t largest_sum, QuantizedMultiplier factor) {
+  return factor.exponent <= 15 && largest_sum < std::int64_t{1} << (31 - (factor.exponent > 0 ? factor.exponent : 0));
+}
+
+bool IsFast(const OutputRange& range, QuantizedMultiplier factor, std::int64_t largest_sum) {
+  const bool normal = factor.mantissa != 0 && factor.exponent <= 0 && factor.exponent > -30;
+  return normal && largest_sum <= kLargestFastSum && (range.low == kInt8Min || range.low == range.zero_point) &&
+         range.high == kInt8Max;
+}
+
+void MatrixProduct(const MatrixProductParameters& p, const std::int8_t* left, int rows, const RightMatrix& right,
+                   Pair* workspace, std::int8_t* output) {
+  const FinishFunction finish = ChooseFinish(p);
+  Sums sums[kBlockColumns];
+  for (int row = 0; row < rows; row += 2, left += 2 * right.depth, output += 2 * right.columns) {
+    // The last of an odd number of rows is computed twice.
+    const int next = row + 1 < rows ? 1 : 0;
+    const std::int8_t* const left_b = left + next * right.depth;
+    StoredRows stored = StoreTwoRows(-p.left_zero_point, left, left_b, right.depth, workspace);
+    if (p.right_zero_point != 0) {
+      const std::int32_t offsets = -p.left_zero_point * right.depth;
+      stored.start = {-p.right_zero_point * SumOfValues(left, right.depth, offsets),
+                      -p.right_zero_point * SumOfValues(left_b, right.depth, offsets)};
+    }
+    for (int begin = 0; begin < right.columns; begin += kBlockColumns) {
+      const int count = right.columns - begin < kBlockColumns ? right.columns - begin : kBlockColumns;
+      MultiplyColumns(stored, right.values + begin * right.depth, count, sums);
+      finish(p, sums, begin, count, right.bias != nullptr ? right.bias + begin : nullptr,
+             {output + begin, output + next * right.columns + begin});
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 #include "op_resolver.h"
 
+#include "graph.h"
 #include "switches.h"
 
 namespace kser {
@@ -46,12 +47,30 @@ const Kernel* FindKernel(tflite::BuiltinOperator op) {
     case tflite::BuiltinOperator_BATCH_MATMUL:
       return &kBatchMatMul;
 #endif
+#if KSER_KERNEL_FULLY_CONNECTED
+    case tflite::BuiltinOperator_FULLY_CONNECTED:
+      return &kFullyConnected;
+#endif
+#if KSER_KERNEL_CONV_2D
+    case tflite::BuiltinOperator_CONV_2D:
+      return &kConv2D;
+#endif
+#if KSER_KERNEL_DEPTHWISE_CONV_2D
+    case tflite::BuiltinOperator_DEPTHWISE_CONV_2D:
+      return &kDepthwiseConv2D;
+#endif
+#if KSER_KERNEL_PAD
+    case tflite::BuiltinOperator_PAD:
+      return &kPad;
+#endif
     default:
       return nullptr;
   }
 }
 
+// An interpreter finds all ops of its model before it prepares the first node.
 const Registration* KernelOpResolver::FindOp(tflite::BuiltinOperator op) const {
+  SetGraph(model_);
   const Kernel* const kernel = FindKernel(op);
   return kernel != nullptr ? &kernel->registration : library_.FindOp(op);
 }

@@ -9,10 +9,12 @@ namespace kser {
 // Finds kser's kernels, where they are switched on (see switches.h), and the library's for all other ops.
 //
 // The library's resolver must outlive this one. Ops that kser has kernels for need not be added to it: then the library's
-// kernels for them are not even linked.
+// kernels for them are not even linked. Where the model's bytes are given, nodes that belong together do their work in one
+// (see graph.h); they must be those of the interpreter's model.
 class KernelOpResolver : public tflite::MicroOpResolver {
  public:
-  explicit KernelOpResolver(const tflite::MicroOpResolver& library) : library_(library) {}
+  explicit KernelOpResolver(const tflite::MicroOpResolver& library, const unsigned char* model = nullptr)
+      : library_(library), model_(model) {}
 
   const Registration* FindOp(tflite::BuiltinOperator op) const override;
   const Registration* FindOp(const char* op) const override { return library_.FindOp(op); }
@@ -20,6 +22,7 @@ class KernelOpResolver : public tflite::MicroOpResolver {
 
  private:
   const tflite::MicroOpResolver& library_;
+  const unsigned char* const model_;
 };
 
 // kser's kernel for the op, nullptr if there is none or it is switched off.

@@ -1,3 +1,5 @@
+#include "optimize.h"
+
 #include "quantize.h"
 
 #include <cmath>

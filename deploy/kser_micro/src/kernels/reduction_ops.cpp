@@ -5,12 +5,6 @@
 namespace kser {
 namespace {
 
-struct NormalizationData {
-  std::int32_t zero_point;
-  int rows;
-  int depth;
-};
-
 TfLiteStatus PrepareNormalization(TfLiteContext* context, TfLiteNode* node) {
   constexpr const char* kName = "L2_NORMALIZATION";
   const TensorInfo input = InputInfo(context, node, 0);
@@ -21,15 +15,15 @@ TfLiteStatus PrepareNormalization(TfLiteContext* context, TfLiteNode* node) {
   if (!(output.quantization == Quantization{1.0f / 128.0f, 0})) {
     return Refuse(kName, "the output's scale must be 1/128 and its zero point 0.");
   }
-  const int depth = input.dims[input.rank - 1];
-  const int rows = depth > 0 ? ElementCount(input) / depth : 0;
-  *static_cast<NormalizationData*>(node->user_data) = {input.quantization.zero_point, rows, depth};
+  SetByte(node, input.quantization.zero_point);
   return kTfLiteOk;
 }
 
 TfLiteStatus InvokeNormalization(TfLiteContext* context, TfLiteNode* node) {
-  const NormalizationData& data = *static_cast<const NormalizationData*>(node->user_data);
-  L2Normalize(data.zero_point, InputData(context, node, 0), data.rows, data.depth, OutputData(context, node));
+  const TfLiteEvalTensor* const input = tflite::micro::GetEvalInput(context, node, 0);
+  const int depth = input->dims->data[input->dims->size - 1];
+  const int rows = depth > 0 ? ElementCount(input) / depth : 0;
+  L2Normalize(ByteOf(node), InputData(context, node, 0), rows, depth, OutputData(context, node));
   return kTfLiteOk;
 }
 
@@ -97,8 +91,7 @@ TfLiteStatus InvokeMean(TfLiteContext* context, TfLiteNode* node) {
 
 }  // namespace
 
-constexpr Kernel kL2Normalization = {MakeRegistration(BuiltinOperator_L2_NORMALIZATION, AllocateData<NormalizationData>,
-                                                     PrepareNormalization, InvokeNormalization),
+constexpr Kernel kL2Normalization = {MakeRegistration(BuiltinOperator_L2_NORMALIZATION, nullptr, PrepareNormalization, InvokeNormalization),
                                     ParseNothing};
 constexpr Kernel kMean = {MakeRegistration(BuiltinOperator_MEAN, AllocateData<MeanData>, PrepareMean, InvokeMean),
                          ParseNothing};

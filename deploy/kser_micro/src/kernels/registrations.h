@@ -21,6 +21,10 @@ extern const Kernel kAdd;
 extern const Kernel kSub;
 extern const Kernel kMul;
 extern const Kernel kBatchMatMul;
+extern const Kernel kFullyConnected;
+extern const Kernel kConv2D;
+extern const Kernel kDepthwiseConv2D;
+extern const Kernel kPad;
 
 // Parsers are templates because the types of their arguments moved between namespaces: they follow from Parser. Options go
 // into structs of the kernels' own, so that a library without an op, or without the parser linked, does as well.
@@ -38,6 +42,17 @@ TfLiteStatus KeepOptions(const Options& options, Allocator* allocator, void** bu
   *kept = options;
   *builtin_data = kept;
   return kTfLiteOk;
+}
+
+// Of the ops whose only option is an activation fused into them.
+struct ActivationOption {
+  ActivationFunctionType activation;
+};
+
+template <typename Options, typename Allocator>
+TfLiteStatus KeepActivation(const Options* options, Allocator* allocator, void** builtin_data) {
+  const auto activation = options != nullptr ? options->fused_activation_function() : ActivationFunctionType_NONE;
+  return KeepOptions(ActivationOption{activation}, allocator, builtin_data);
 }
 
 }  // namespace kser

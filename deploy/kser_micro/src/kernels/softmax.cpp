@@ -1,3 +1,5 @@
+#include "optimize.h"
+
 #include "arithmetic.h"
 
 namespace kser {

@@ -1,4 +1,6 @@
-#include "tables.h"
+#include "optimize.h"
+
+#include "arithmetic.h"
 
 #include <cmath>
 #include <limits>
@@ -18,31 +20,41 @@ std::int32_t SaturatingShiftLeft(std::int32_t x, int bits) {
   return static_cast<std::int32_t>(shifted);
 }
 
+// a b for |a| < 2^30 and x / 2^exponent for |x| < 2^30 and exponent > 0, in a few instructions of 32 bits.
+std::int32_t SmallHighMul(std::int32_t a, std::int32_t b) { return RoundingHighMul(a * 2, b); }
+std::int32_t SmallDivide(std::int32_t x, int exponent) {
+  return (x + (std::int32_t{1} << (exponent - 1)) + (x >> 31)) >> exponent;
+}
+
 // exp(x) in Q0 for x in Q0, -1/4 <= x < 0: a Taylor series around -1/8.
 std::int32_t ExpOfLastQuarter(std::int32_t x) {
   constexpr std::int32_t kExpOfMinusEighth = 1895147668;
   constexpr std::int32_t kOneThird = 715827883;
   x += std::int32_t{1} << 28;
-  const std::int32_t x2 = RoundingDoublingHighMul(x, x);
-  const std::int32_t x3 = RoundingDoublingHighMul(x2, x);
-  const std::int32_t x4 = RoundingDoublingHighMul(x2, x2);
-  const std::int32_t x4_by_12_and_x3_by_3 = RoundingDoublingHighMul(RoundingDivideByPowerOfTwo(x4, 2) + x3, kOneThird);
-  const std::int32_t rest = RoundingDivideByPowerOfTwo(x4_by_12_and_x3_by_3 + x2, 1);
-  return kExpOfMinusEighth + RoundingDoublingHighMul(kExpOfMinusEighth, x + rest);
+  const std::int32_t x2 = SmallHighMul(x, x);
+  const std::int32_t x3 = SmallHighMul(x2, x);
+  const std::int32_t x4 = SmallHighMul(x2, x2);
+  const std::int32_t x4_by_12_and_x3_by_3 = SmallHighMul(SmallDivide(x4, 2) + x3, kOneThird);
+  const std::int32_t rest = SmallDivide(x4_by_12_and_x3_by_3 + x2, 1);
+  return kExpOfMinusEighth + SmallHighMul(x + rest, kExpOfMinusEighth);
 }
 
 // exp(x) in Q0 for x <= 0 with `integer_bits` (at most 5) integer bits: the last quarter, times exp(-2^n) for each n >= -2
 // of what is left.
 std::int32_t ExpOfNegative(std::int32_t x, int integer_bits) {
-  static constexpr std::int32_t kExpOfMinusPowers[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
+  constexpr std::int32_t kExpOfMinusQuarter = 1672461947;
+  constexpr std::int32_t kExpOfMinusHalf = 1302514674;
+  static constexpr std::int32_t kExpOfMinusPowers[] = {790015084, 290630308, 39332535, 720401, 242};
   if (x == 0) return kOneQ0;
   const int quarter_bits = 29 - integer_bits;
   const std::int32_t quarter = std::int32_t{1} << quarter_bits;
   const std::int32_t last = (x & (quarter - 1)) - quarter;
-  const std::int32_t quarters = (last - x) >> quarter_bits;
+  std::int32_t quarters = (last - x) >> quarter_bits;
   std::int32_t result = ExpOfLastQuarter(last * (std::int32_t{1} << integer_bits));
-  for (int n = 0; n < integer_bits + 2; ++n) {
-    if (quarters >> n & 1) result = RoundingDoublingHighMul(result, kExpOfMinusPowers[n]);
+  if (quarters & 1) result = RoundingDoublingHighMulNormal(result, kExpOfMinusQuarter);
+  if (quarters & 2) result = RoundingDoublingHighMulNormal(result, kExpOfMinusHalf);
+  for (const std::int32_t* power = kExpOfMinusPowers; (quarters >>= 1) > 1; ++power) {
+    if (quarters & 2) result = SmallHighMul(*power, result);
   }
   return result;
 }
@@ -164,16 +176,36 @@ bool FillHardSwish(const Quantization& input, const Quantization& output, std::i
   return true;
 }
 
-bool FillExponentials(float input_scale, float beta, std::int32_t table[kTableSize]) {
-  constexpr int kIntegerBits = 5;
-  const double real = static_cast<double>(beta) * static_cast<double>(input_scale) * (1 << (31 - kIntegerBits));
-  const QuantizedMultiplier factor = QuantizeMultiplier(std::fmin(real, (std::int64_t{1} << 31) - 1.0));
-  if (!(real > 1.0)) return false;
-  const std::int32_t radius = InputRadius(kIntegerBits, factor.exponent);
-  for (int d = 0; d < kTableSize; ++d) {
-    table[kTableSize - 1 - d] = d <= radius ? ExpOfNegative(Multiply(-d, factor), kIntegerBits) : 0;
-  }
+bool FillSwish(const Quantization& input, const Quantization& output, std::int8_t table[kTableSize]) {
+  std::int8_t values[kTableSize];
+  for (int i = 0; i < kTableSize; ++i) values[i] = static_cast<std::int8_t>(i + kInt8Min);
+  std::int8_t gates[kTableSize];
+  FillLogistic(input, gates);
+  ProductParameters parameters;
+  if (!MakeProduct(input, kUnitQuantization, output, {output.zero_point, kInt8Min, kInt8Max}, &parameters)) return false;
+  const Broadcast same = {1, {kTableSize}, {1}, {1}};
+  Product(parameters, same, values, gates, table);
   return true;
+}
+
+constexpr int kExponentialBits = 5;
+
+double ExponentialFactor(float input_scale, float beta) {
+  return static_cast<double>(beta) * static_cast<double>(input_scale) * (1 << (31 - kExponentialBits));
+}
+
+bool HasExponentials(float input_scale, float beta) { return ExponentialFactor(input_scale, beta) > 1.0; }
+
+void FillExponentials(float input_scale, float beta, std::int32_t table[kTableSize]) {
+  const double real = ExponentialFactor(input_scale, beta);
+  const QuantizedMultiplier factor = QuantizeMultiplier(std::fmin(real, (std::int64_t{1} << 31) - 1.0));
+  const std::int32_t radius = InputRadius(kExponentialBits, factor.exponent);
+  // HasExponentials: the factor's exponent is above 0.
+  const std::int32_t unit = std::int32_t{1} << factor.exponent;
+  for (int d = 0; d < kTableSize; ++d) {
+    const std::int32_t x = d <= radius ? RoundingDoublingHighMulNormal(-d * unit, factor.mantissa) : 0;
+    table[kTableSize - 1 - d] = d <= radius ? ExpOfNegative(x, kExponentialBits) : 0;
+  }
 }
 
 }  // namespace kser

@@ -17,12 +17,19 @@ constexpr int kTableSize = 256;
 void FillLogistic(const Quantization& input, std::int8_t table[kTableSize]);
 void FillTanh(const Quantization& input, std::int8_t table[kTableSize]);
 
+// x LOGISTIC(x), the factor being quantized in between; false where MakeProduct is false.
+bool FillSwish(const Quantization& input, const Quantization& output, std::int8_t table[kTableSize]);
+// As SOFTMAX and LOGISTIC of TensorFlow Lite have it.
+constexpr Quantization kUnitQuantization = {1.0f / 256.0f, -128};
+
 // false if the output's scale is too small for the kernel of TensorFlow Lite, which then refuses as well.
 bool FillHardSwish(const Quantization& input, const Quantization& output, std::int8_t table[kTableSize]);
 
 // Entry 255 - d is exp(-d beta scale) with 31 fractional bits, for inputs d below the largest of their row; 0 where
-// TensorFlow Lite leaves an input out of the sum. false if beta scale is too small for it.
-bool FillExponentials(float input_scale, float beta, std::int32_t table[kTableSize]);
+// TensorFlow Lite leaves an input out of the sum.
+void FillExponentials(float input_scale, float beta, std::int32_t table[kTableSize]);
+// Whether TensorFlow Lite can: false if beta scale is too small for it.
+bool HasExponentials(float input_scale, float beta);
 
 // 1 / (1 + x), both with 31 fractional bits, 0 <= x < 1.
 std::int32_t OneOverOnePlus(std::int32_t x);

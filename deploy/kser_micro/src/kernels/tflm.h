@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "quantize.h"
+#include "arithmetic.h"
 #include "tensorflow/lite/micro/kernels/kernel_util.h"
 #include "tensorflow/lite/micro/micro_log.h"
 #include "tensorflow/lite/micro/micro_op_resolver.h"
@@ -46,6 +46,9 @@ struct TensorInfo {
   int rank;
   int dims[kMaxRank];
   const void* constant;  // the values, if they are in the model
+  // Of each channel, in the model; nullptr where the whole tensor has one scale.
+  const float* scales;
+  int num_scales;
 };
 TensorInfo InputInfo(TfLiteContext* context, const TfLiteNode* node, int index);
 TensorInfo OutputInfo(TfLiteContext* context, const TfLiteNode* node, int index);
@@ -53,6 +56,7 @@ TensorInfo OutputInfo(TfLiteContext* context, const TfLiteNode* node, int index)
 // Both are int8 tensors of at most kMaxRank axes.
 bool AreInt8(const TensorInfo& a, const TensorInfo& b);
 int ElementCount(const TensorInfo& tensor);
+int ElementCount(const TfLiteEvalTensor* tensor);
 
 // A shape of `rank` axes filled up with ones from the left, to `size` axes.
 void FillUp(const int* dims, int rank, int size, int* filled);
@@ -62,12 +66,31 @@ inline void FillUp(const TfLiteEvalTensor* tensor, int size, int* filled) {
   FillUp(tensor->dims->data, tensor->dims->size, size, filled);
 }
 
+// The values of an activation fused into an op, quantized.
+OutputRange RangeOf(ActivationFunctionType activation, const Quantization& output);
+
+// Takes no memory for a tensor that nobody writes or reads; while nodes are prepared.
+void LeaveOut(TfLiteEvalTensor* tensor);
+
 // Says what a kernel cannot do. Returns kTfLiteError.
 TfLiteStatus Refuse(const char* op, const char* reason);
 
 template <typename Data>
 void* AllocateData(TfLiteContext* context, const char*, size_t) {
   return context->AllocatePersistentBuffer(context, sizeof(Data));
+}
+
+// nullptr where an optional input is left out.
+template <typename Value = std::int8_t>
+const Value* OptionalInputData(const TfLiteContext* context, const TfLiteNode* node, int index) {
+  if (index >= node->inputs->size || node->inputs->data[index] < 0) return nullptr;
+  return tflite::micro::GetTensorData<Value>(tflite::micro::GetEvalInput(context, node, index));
+}
+
+// A node's data that is a byte: kept in place of the pointer to it.
+inline void SetByte(TfLiteNode* node, std::int32_t byte) { node->user_data = reinterpret_cast<void*>(std::intptr_t{byte}); }
+inline std::int8_t ByteOf(const TfLiteNode* node) {
+  return static_cast<std::int8_t>(reinterpret_cast<std::intptr_t>(node->user_data));
 }
 
 inline const std::int8_t* InputData(const TfLiteContext* context, const TfLiteNode* node, int index) {
