@@ -61,7 +61,9 @@ def _converter(model) -> tf.lite.TFLiteConverter:
     holder = tf.Module()
     holder.weights = model.weights
     holder.call = tf.function(lambda features: model(features, training=False), autograph=False)
-    return tf.lite.TFLiteConverter.from_concrete_functions([holder.call.get_concrete_function(spec)], holder)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.call.get_concrete_function(spec)], holder)
+    converter.experimental_lower_to_saved_model = False  # writing one to disk and reading it takes half of the time
+    return converter
 
 
 def _input_shape(model) -> tuple[int, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 import tf_keras as keras
 
-from kser.export.graph import DENSE_KINDS, Graph, Node, build_graph, new_node
+from kser.export.graph import DENSE_KINDS, Graph, Node, evaluator, new_node
 from kser.models.layers import Scale
 from kser.models.norms import Affine, L2Norm, WrittenOutRMS
 
@@ -85,9 +86,9 @@ def written_out_norms(graph: Graph) -> Graph:
 
 def token_dense_axes(graph: Graph) -> dict[str, int]:
     """For Dense layers on tokens, which 1 x 1 convolutions can replace: the axis of their scales, by layer name."""
-    model = build_graph(graph)
+    tensors = evaluator(graph)(tf.zeros((1, *graph.input_shape)))
     names = (node.name for node in graph if node.kind in DENSE_KINDS)
-    return {name: -1 for name in names if len(model.get_layer(name).output.shape) == 4}
+    return {name: -1 for name in names if len(tensors[name, 0].shape) == 4}
 
 
 def dense_as_convolution(graph: Graph, names) -> Graph:

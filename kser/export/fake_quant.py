@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from kser.export.graph import Graph, Node, build_graph, new_node
+from kser.export.graph import Around, Graph, Node, build_graph, graph_logits, new_node
 from kser.export.quantizers import QUANTIZE_CONFIGS, KernelQuantizer
 from kser.export.ranges import Ranges
 
@@ -32,13 +32,22 @@ def fake_quantized(graph: Graph, ranges: Ranges, rounding: Callable = FakeQuant)
       rounding: makes the rounding layer from both ends of a range and a name.
     """
 
-    def around(node: Node, layer):
+    return build_graph(with_input_node(graph), _rounded_after(ranges, rounding))
+
+
+def fake_quantized_logits(graph: Graph, ranges: Ranges, features: np.ndarray, rounding: Callable = FakeQuant) -> np.ndarray:
+    """The logits of `fake_quantized(graph, ranges, rounding)`, without making the Keras model."""
+    return graph_logits(with_input_node(graph), features, _rounded_after(ranges, rounding))
+
+
+def _rounded_after(ranges: Ranges, rounding: Callable) -> Around:
+    def around(node: Node, layer: keras.layers.Layer) -> Callable:
         if node.name not in ranges:
             return layer
         after = rounding(*ranges[node.name], name=f"{node.name}_rounded")
         return lambda inputs: after(layer(inputs))
 
-    return build_graph(with_input_node(graph), around)
+    return around
 
 
 def with_input_node(graph: Graph) -> Graph:

@@ -179,33 +179,54 @@ def _inputs(name: str, entries: list) -> tuple[Ref, ...]:
     return tuple((source, index) for source, _, index, *_ in entries)
 
 
-def build_graph(graph: Graph, around: Callable[[Node, keras.layers.Layer], Callable] = lambda node, layer: layer):
+# What calls a node instead of its layer, which is built and has its weights.
+Around = Callable[[Node, keras.layers.Layer], Callable]
+
+
+def _layer_itself(node: Node, layer: keras.layers.Layer) -> Callable:
+    return layer
+
+
+def build_graph(graph: Graph, around: Around = _layer_itself) -> keras.Model:
     """The Keras model of a graph, with weights cast to float32.
 
     Args:
-      around: wraps a node's layer, built and with its weights; the result is called instead of the layer.
+      around: wraps a node's layer; the result is called instead of the layer.
     """
     inputs = keras.Input(graph.input_shape, name=graph.input_name)
-    return keras.Model(inputs, _applied(graph, inputs, around), name=graph.name)
+    return keras.Model(inputs, evaluator(graph, around)(inputs)[graph.output], name=graph.name)
 
 
-def graph_logits(graph: Graph, features: np.ndarray) -> np.ndarray:
-    """(n, ...) float32 inputs to the output of `build_graph(graph)`, without the cost of making a Keras model."""
+def graph_logits(graph: Graph, features: np.ndarray, around: Around = _layer_itself) -> np.ndarray:
+    """(n, ...) float32 inputs to the output of `build_graph(graph, around)`, without the cost of making a Keras model."""
+    evaluate = evaluator(graph, around)
     batches = [features[i : i + BATCH_CLIPS] for i in range(0, len(features), BATCH_CLIPS)]
-    return np.concatenate([_applied(graph, tf.constant(batch, tf.float32)).numpy() for batch in batches])
+    return np.concatenate([evaluate(tf.constant(batch, tf.float32))[graph.output].numpy() for batch in batches])
 
 
-def _applied(graph: Graph, inputs, around: Callable = lambda node, layer: layer):
-    """The graph's output for a Keras input or for values."""
-    tensors = {(graph.input_name, 0): inputs}
-    for node in graph:
-        layer = keras.layers.deserialize(node.spec)
-        arguments = [tensors[ref] for ref in node.inputs]
-        arguments = arguments[0] if len(arguments) == 1 else arguments
-        if not layer.built:  # a description may contain the input shape; the layer is then built already
-            layer.build(tf.nest.map_structure(lambda tensor: tf.TensorShape([None, *tensor.shape[1:]]), arguments))
-        layer.set_weights([w.astype(np.float32) for w in node.weights])
-        outputs = around(node, layer)(arguments)
-        for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
-            tensors[node.name, i] = output
-    return tensors[graph.output]
+def evaluator(graph: Graph, around: Around = _layer_itself) -> Callable[[tf.Tensor], dict[Ref, tf.Tensor]]:
+    """A function from the graph's input, a Keras one or values, to all tensors; the first call makes the layers."""
+    layers: dict[str, Callable] = {}
+
+    def evaluate(inputs) -> dict[Ref, tf.Tensor]:
+        tensors = {(graph.input_name, 0): inputs}
+        for node in graph:
+            arguments = [tensors[ref] for ref in node.inputs]
+            arguments = arguments[0] if len(arguments) == 1 else arguments
+            if node.name not in layers:
+                layers[node.name] = around(node, _built(node, arguments))
+            outputs = layers[node.name](arguments)
+            for i, output in enumerate(outputs if isinstance(outputs, (list, tuple)) else [outputs]):
+                tensors[node.name, i] = output
+        return tensors
+
+    return evaluate
+
+
+def _built(node: Node, arguments) -> keras.layers.Layer:
+    """The node's layer, built for these inputs, with its weights."""
+    layer = keras.layers.deserialize(node.spec)
+    if not layer.built:  # a description may contain the input shape; the layer is then built already
+        layer.build(tf.nest.map_structure(lambda tensor: tf.TensorShape([None, *tensor.shape[1:]]), arguments))
+    layer.set_weights([w.astype(np.float32) for w in node.weights])
+    return layer

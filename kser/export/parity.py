@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
-from kser.export.fake_quant import fake_quantized
-from kser.export.graph import Graph, build_graph
+from kser.export.fake_quant import fake_quantized_logits
+from kser.export.graph import Graph, evaluator, graph_logits
 from kser.export.quantizers import is_moved
 from kser.export.ranges import STEPS, Ranges
-from kser.models.inference import predict_logits, softmax
+from kser.models.inference import softmax
 from kser.tflite.interpreter import ComputedTensor, LiteRTRunner
 from kser.training.metrics import METRICS, calibration_error, score
 
@@ -62,8 +62,8 @@ def rounding_bound(exact: Graph, rounded: Graph, ranges: Ranges, clips: np.ndarr
     Estimated by simulation: uniform noise from minus to plus half a step is added to every tensor of the network with
     `rounded` kernels. The bound is ROUNDING_MARGIN times the resulting mean difference of the logits.
     """
-    noisy = fake_quantized(rounded, ranges, functools.partial(RandomRounding, steps))
-    difference = np.abs(predict_logits(noisy, clips) - predict_logits(build_graph(exact), clips))
+    noisy = fake_quantized_logits(rounded, ranges, clips, functools.partial(RandomRounding, steps))
+    difference = np.abs(noisy - graph_logits(exact, clips))
     because = f"{ROUNDING_MARGIN:g} times the effect of random rounding errors of half a step"
     return Bound("mean", ROUNDING_MARGIN * float(difference.mean()), because)
 
@@ -132,9 +132,8 @@ def worst_layers(graph: Graph, model_bytes: bytes, clips: np.ndarray) -> list[La
       graph: the float network, with one node for each operation of the converted model.
     """
     clips = clips[:LAYER_CLIPS]
-    model = build_graph(graph)
-    tensors = {node.name: model.get_layer(node.name).output for node in graph if not is_moved(node)}
-    floats = keras.Model(model.inputs, tensors)(clips, training=False)
+    tensors = evaluator(graph)(tf.constant(clips))
+    floats = {node.name: tensors[node.name, 0] for node in graph if not is_moved(node)}
     # If a layer takes several operations, the last one gives its output.
     integers = {_layer(found.tensor.name): found for found in computed(model_bytes, clips)}
     errors = [

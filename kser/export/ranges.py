@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-import tf_keras as keras
 
 from kser.config import RANGES
 from kser.errors import ConfigError
-from kser.export.graph import Graph, build_graph
+from kser.export.graph import Graph, evaluator
 from kser.export.quantizers import fixed_range, is_moved, require_known
 
 Ranges = dict[str, tuple[float, float]]
@@ -48,15 +47,14 @@ def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> R
 
 def _sample(graph: Graph, clips: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
     """Values of the tensors `names`: a random sample from every batch of clips, plus its extremes."""
-    model = build_graph(graph)
-    tensors = {name: model.get_layer(name).output for name in sorted(names)}
-    run = tf.function(keras.Model(model.inputs, tensors), autograph=False)
+    evaluate = evaluator(graph)
     rng = np.random.default_rng(0)
     count = -(-SAMPLES * BATCH_CLIPS // max(len(clips), BATCH_CLIPS))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for start in range(0, len(clips), BATCH_CLIPS):
-        for name, tensor in run(clips[start : start + BATCH_CLIPS]).items():
-            values = tensor.numpy().ravel()
+        tensors = evaluate(tf.constant(clips[start : start + BATCH_CLIPS]))
+        for name in sorted(names):
+            values = tensors[name, 0].numpy().ravel()
             parts[name] += [rng.choice(values, min(count, values.size), replace=False), [values.min(), values.max()]]
     return {name: np.concatenate(part) for name, part in parts.items()}
 
