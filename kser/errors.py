@@ -34,6 +34,10 @@ class RunError(KserError):
     """A run directory is missing, incomplete, corrupt, or of another version."""
 
 
+class DivergenceError(KserError):
+    """A training's loss is not finite, or stays far above that of guessing."""
+
+
 class FoldError(KserError):
     """A fold is incomplete, or a fold or rewrite changed the function by more than rounding."""
 

@@ -16,7 +16,7 @@ from kser import __version__
 from kser.config import QuantizationConfig, to_dict
 from kser.errors import ModelFileError
 from kser.export import convert, parity
-from kser.export.fold import MAX_FOLD_DIFFERENCE, FoldProof, fold_model, prove, weights_hash
+from kser.export.fold import FoldProof, fold_model, prove, weights_hash
 from kser.export.parity import Stage
 from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_REWRITE_DIFFERENCE, Deployed, deploy_model
 from kser.export.schemes import Converted, Tune, convert_by, exact_bound
@@ -103,7 +103,7 @@ def _stages(exact: _Exact, converted: Converted, features: np.ndarray) -> list[S
     lite, micro = (make(converted.model_bytes) for make in (interpreter.LiteRTRunner, interpreter.TFLMRunner))
     return [
         Stage("keras", predict_logits(exact.model, features)),
-        Stage("folded", predict_logits(exact.folded, features), exact_bound(MAX_FOLD_DIFFERENCE)),
+        Stage("folded", predict_logits(exact.folded, features), exact_bound(exact.proof.bound)),
         Stage("deployed", predict_logits(exact.deployed.model, features), exact_bound(passes_bound)),
         *converted.stages,
         Stage("tflite", lite.logits(features), converted.bound),

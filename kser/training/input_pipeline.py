@@ -122,6 +122,7 @@ def training_batches(
     def mix(clips, targets, example_weights):
         for _, alpha in augmentation.steps("batch"):
             clips, targets = augment_spectrogram.mixup(clips, targets, alpha)
+            example_weights = tf.linalg.matvec(targets, weights)  # a mixed clip counts as its classes do, by their shares
         return clips, targets, example_weights
 
     # AutoGraph is not needed; it would read the source again and write temporary files.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 import tf_keras as keras
 
 from kser.config import TrainConfig
+from kser.errors import DivergenceError
 from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
 from kser.training.input_pipeline import EpochBatches, Part
@@ -23,6 +26,8 @@ FINAL_LEARNING_RATE = 0.01
 AVERAGE_SHARE = 0.05
 # Batches made at a time: enough that switching costs little, few enough to fit into memory.
 BATCHES_AHEAD = 32
+# A training has diverged where the mean loss is that many times ln(num_classes), that of guessing, in so many epochs in a row.
+FAR_ABOVE_CHANCE, DIVERGED_EPOCHS = 3.0, 3
 
 
 def learning_rate_schedule(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -101,7 +106,11 @@ class Trainer:
         self.step = tf.function(self._train_step, autograph=False)
 
     def train_epoch(self, on_step: Callable[[], None]) -> float:
-        """One pass over the training part; returns the mean loss."""
+        """One pass over the training part; returns the mean loss.
+
+        Raises:
+          DivergenceError: a loss is not finite.
+        """
         loss = mean_loss(self.step, self.batches.of(int(self.epoch.numpy())), on_step)
         self.epoch.assign_add(1)
         return loss
@@ -137,12 +146,43 @@ class Trainer:
 
 
 def mean_loss(step: Callable, batches: tf.data.Dataset, on_step: Callable[[], None]) -> float:
-    """Takes one step per batch; returns the mean loss."""
+    """Takes one step per batch; returns the mean loss.
+
+    Raises:
+      DivergenceError: a loss is not finite.
+    """
     losses = []
     for batch in in_turns(batches):
         losses.append(step(*batch))
         on_step()
+    finite = np.isfinite(tf.stack(losses).numpy())
+    if not finite.all():
+        step = int(np.argmin(finite))
+        raise DivergenceError(f"The training diverged: the loss is {losses[step]:.4g} in step {step + 1} of {len(losses)}.")
     return float(tf.reduce_mean(tf.stack(losses)))
+
+
+def _converging_epoch(trainer: Trainer, progress: Progress, rows: Sequence[dict]) -> float:
+    try:
+        loss = trainer.train_epoch(progress.step)
+        _require_converging([*(row["loss"] for row in rows), loss], trainer)
+    except DivergenceError as error:
+        kept = f"the weights kept are those of epoch {best_row(rows)['epoch']}" if rows else "no weights were kept"
+        rate = float(trainer.optimizer.learning_rate)
+        raise DivergenceError(
+            f"{error} It was epoch {len(rows) + 1}, at a learning rate of {rate:.2g}; {kept}. Train again with a lower one."
+        ) from error
+    return loss
+
+
+def _require_converging(losses: Sequence[float], trainer: Trainer) -> None:
+    """Raises DivergenceError if the last epochs' mean losses are far above that of guessing, cross-entropy ln(num_classes)."""
+    limit = FAR_ABOVE_CHANCE * math.log(trainer.batches.num_classes)
+    last = losses[-DIVERGED_EPOCHS:]
+    if min(last) > limit and (len(last) == DIVERGED_EPOCHS or len(losses) == trainer.config.epochs):
+        raise DivergenceError(
+            f"The training diverged: the mean loss is {losses[-1]:.4g}, and above {limit:.1f} since {len(last)} epochs."
+        )
 
 
 def in_turns(batches: Iterable) -> Iterator:
@@ -210,13 +250,15 @@ def train(trainer: Trainer, validation: Part | None, keeper: Keeper, progress: P
     Args:
       validation: the part that chooses the best epoch; None: the last epoch is kept.
       rows: those of epochs already done.
+    Raises:
+      DivergenceError: a loss is not finite, or stays far above chance.
     Returns:
       One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.
     """
     rows, epochs = list(rows), trainer.config.epochs
     progress.start(len(rows), epochs, trainer.batches.per_epoch)
     while len(rows) < epochs:
-        loss = trainer.train_epoch(progress.step)
+        loss = _converging_epoch(trainer, progress, rows)
         with trainer.averaged_weights() as model:
             scores = validate(model, validation, trainer.batches.num_classes)
             rows.append({"epoch": len(rows) + 1, "loss": loss, **scores})

@@ -243,3 +243,15 @@ def test_nan_on_both_sides_breaks_the_proof(plain_model):
     change(broken, "classifier", 0, np.nan)
     with pytest.raises(FoldError, match="a logit changed by nan"):
         prove(broken, broken, plain_model, clips(2))
+
+
+def test_the_bound_of_a_logit_grows_with_the_logits():
+    """Rounding is relative: the same network with logits a hundred times as large is as exact."""
+    model = tiny_model(HRFConfig(4))
+    perturb(model)
+    scale_logits(model, 5.0)
+    small = prove(model, fold_model(model), None, clips())
+    scale_logits(model, 1000.0)
+    large = prove(model, fold_model(model), None, clips())
+    assert small.bound == pytest.approx(1e-5) and large.bound == pytest.approx(1e-3, rel=1e-3)
+    assert 1e-5 < large.max_logit_difference <= large.bound

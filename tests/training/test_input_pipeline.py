@@ -227,6 +227,13 @@ def test_mixup_mixes_targets_that_still_sum_to_1():
     assert np.any(clips[:, 0, 0] % 1 > 0.01)  # between two numbers
 
 
+def test_mixup_mixes_the_weights_of_the_classes_too():
+    data = numbered_data(24)
+    for _, targets, weights in batches(data, AugmentConfig("mixup:1"), batch_size=12):
+        np.testing.assert_allclose(weights, targets @ data.class_weights, rtol=1e-6)
+        assert len(np.unique(np.round(weights, 4))) > 3  # others than those of whole clips
+
+
 def test_normalized_clips_are_masked_with_the_training_mean():
     data = dataclasses.replace(augmented_data(), variants=None)
     clips = np.concatenate([clips for clips, _, _ in batches(data, AugmentConfig("spec:2"), batch_size=1)])

@@ -14,7 +14,7 @@ import tf_keras as keras
 from kser import workflow
 from kser.config import AUGMENT_OFF, AugmentConfig, DataPaths, TrainConfig
 from kser.datasets.corpus import HeldOut, Protocol
-from kser.errors import DatasetError, KserWarning, RunError
+from kser.errors import DatasetError, DivergenceError, KserWarning, RunError
 from kser.models.hrf import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
@@ -26,6 +26,7 @@ from kser.training.trainer import (
     decay_kernels,
     in_turns,
     learning_rate_schedule,
+    mean_loss,
     product_decay,
 )
 from tests import tiny, tiny_run
@@ -239,3 +240,15 @@ def test_best_epoch_is_by_validation_recall_then_loss():
 def test_without_validation_the_last_epoch_is_the_best():
     rows = [{"loss": 1.0}, {"loss": 2.0}]
     assert best_row(rows) is rows[1]
+
+
+def test_a_training_that_diverges_ends_in_a_sentence(train_tiny, monkeypatch):
+    with pytest.raises(
+        DivergenceError, match=r"diverged: the mean loss is .* since 3 epochs\. .*epoch 3, at a learning rate of"
+    ):
+        train_tiny("away", Silent(), epochs=4, learning_rate=10.0, hrf_decay="factors", weight_decay=0.0)
+
+
+def test_a_loss_that_is_not_finite_is_told_with_its_step():
+    with pytest.raises(DivergenceError, match="the loss is nan in step 2 of 3"):
+        mean_loss(tf.constant, [[1.0], [float("nan")], [2.0]], lambda: None)
