@@ -18,8 +18,8 @@ from kser.errors import FoldError
 from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
 
-# Float32 rounding of a few dozen layers, relative to the largest logit, but of logits below 10 as of such: their sums may have
-# larger terms. The fold itself is done in float64.
+# Float32 rounding of a few dozen layers, relative to the largest logit; smaller logits than 10 are taken for 10, for they may
+# be sums of larger terms. The fold itself is done in float64.
 MAX_FOLD_DIFFERENCE, SMALLEST_LOGITS = 1e-6, 10.0
 # Rounding to float32 changes a number by at most 2^-24 of itself; twice that allows for the order of float64 sums.
 MAX_KERNEL_ROUNDING = 2.0**-23
@@ -116,8 +116,8 @@ class LayerProof:
 
 @dataclass(frozen=True)
 class FoldProof:
-    """Proof of a fold: differences per layer, of the logits and of the decisions on real clips; `bound` of a logit's difference;
-    parameters, also of the same network built without HRF, if there is one; `sha256` of the weights of both networks (see
+    """Proof of a fold: differences per layer, of the logits (at most `bound`) and of the decisions on real clips; parameters,
+    also of the same network built without HRF, if there is one; `sha256` of the weights of both networks (see
     `weights_hash`)."""
 
     clips: int

@@ -26,7 +26,7 @@ FINAL_LEARNING_RATE = 0.01
 AVERAGE_SHARE = 0.05
 # Batches made at a time: enough that switching costs little, few enough to fit into memory.
 BATCHES_AHEAD = 32
-# A training has diverged where the mean loss is that many times ln(num_classes), that of guessing, in so many epochs in a row.
+# A training has diverged where the mean loss is so many times that of guessing, ln(num_classes), in so many epochs in a row.
 FAR_ABOVE_CHANCE, DIVERGED_EPOCHS = 3.0, 3
 
 
@@ -176,7 +176,7 @@ def _converging_epoch(trainer: Trainer, progress: Progress, rows: Sequence[dict]
 
 
 def _require_converging(losses: Sequence[float], trainer: Trainer) -> None:
-    """Raises DivergenceError if the last epochs' mean losses are far above that of guessing, cross-entropy ln(num_classes)."""
+    """Raises DivergenceError if the last epochs' mean losses are far above that of guessing."""
     limit = FAR_ABOVE_CHANCE * math.log(trainer.batches.num_classes)
     last = losses[-DIVERGED_EPOCHS:]
     if min(last) > limit and (len(last) == DIVERGED_EPOCHS or len(losses) == trainer.config.epochs):
