@@ -18,7 +18,7 @@ from kser.errors import FoldError
 from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
 
-# Float32 rounding of a few dozen layers, relative to the largest logit; smaller logits than 10 are taken for 10, for they may
+# Float32 rounding of a few dozen layers, relative to the largest logit; logits below 10 are taken for 10, for they may
 # be sums of larger terms. The fold itself is done in float64.
 MAX_FOLD_DIFFERENCE, SMALLEST_LOGITS = 1e-6, 10.0
 # Rounding to float32 changes a number by at most 2^-24 of itself; twice that allows for the order of float64 sums.
