@@ -116,8 +116,8 @@ class LayerProof:
 
 @dataclass(frozen=True)
 class FoldProof:
-    """Proof of a fold: differences per layer, of the logits (at most `bound`) and of the decisions on real clips; parameters,
-    also of the same network built without HRF, if there is one; `sha256` of the weights of both networks (see
+    """Proof of a fold: differences per layer, of the logits (at most `bound`) and of the decisions on real clips; parameters
+    of both and of the same network built without HRF, if there is one; `sha256` of the weights of both networks (see
     `weights_hash`)."""
 
     clips: int

@@ -8,9 +8,9 @@
 namespace kser {
 
 // What bin/doctor counts for the board plus a margin; at start the board reports how much it uses.
-constexpr std::size_t kArenaBytes = 54912;
+constexpr std::size_t kArenaBytes = 41216;
 // Room for the samples that arrive while the model runs.
-constexpr std::uint32_t kRingSamples = 16384;
+constexpr std::uint32_t kRingSamples = 8192;
 
 }  // namespace kser
 

@@ -7,13 +7,10 @@
 namespace kser {
 
 // The size of a tflite::MicroMutableOpResolver that RegisterOps fills; none may be 0.
-constexpr unsigned int kNumOps = 6;
+constexpr unsigned int kNumOps = 3;
 
 template <typename Resolver>
 TfLiteStatus RegisterOps(Resolver* resolver) {
-  if (resolver->AddConv2D() != kTfLiteOk) return kTfLiteError;
-  if (resolver->AddDepthwiseConv2D() != kTfLiteOk) return kTfLiteError;
-  if (resolver->AddFullyConnected() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddReshape() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddSplit() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddTranspose() != kTfLiteOk) return kTfLiteError;

@@ -8,7 +8,7 @@
 namespace kser {
 
 // What bin/doctor counts for the board plus a margin; at start the board reports how much it uses.
-constexpr std::size_t kArenaBytes = 71744;
+constexpr std::size_t kArenaBytes = 67904;
 // Room for the samples that arrive while the model runs.
 constexpr std::uint32_t kRingSamples = 4096;
 

@@ -7,7 +7,7 @@
 namespace kser {
 
 // The size of a tflite::MicroMutableOpResolver that RegisterOps fills; none may be 0.
-constexpr unsigned int kNumOps = 8;
+constexpr unsigned int kNumOps = 7;
 
 template <typename Resolver>
 TfLiteStatus RegisterOps(Resolver* resolver) {
@@ -15,7 +15,6 @@ TfLiteStatus RegisterOps(Resolver* resolver) {
   if (resolver->AddConv2D() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddDepthwiseConv2D() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddFullyConnected() != kTfLiteOk) return kTfLiteError;
-  if (resolver->AddMul() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddReshape() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddSplit() != kTfLiteOk) return kTfLiteError;
   if (resolver->AddTranspose() != kTfLiteOk) return kTfLiteError;
