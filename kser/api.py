@@ -221,6 +221,7 @@ def fit(
 
     Raises:
       ConfigError: a setting is unknown or out of range, or the data does not fit the model.
+      DivergenceError: a loss is not finite, or stays far above chance; the model has the best epoch's weights then.
 
     Example:
       >>> history = kser.fit(model, train, validation, epochs=2, batch_size=8, verbose=False)

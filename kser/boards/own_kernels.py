@@ -22,7 +22,7 @@ _LOGISTIC_SCALE, _LOGISTIC_ZERO_POINT = 1 / 256, -128
 
 def is_taken(node: Node) -> bool:
     """Whether the kernel for the node's op computes it, and well: a convolution by channel only along one axis."""
-    if node.dtype != "int8" or not _has_shapes(node):
+    if node.dtype != "int8" or not _has_operands(node):
         return False
     if node.op == "CONV_2D":
         return node.inputs[1].shape[-1] == node.inputs[0].shape[-1]
@@ -32,10 +32,20 @@ def is_taken(node: Node) -> bool:
     return not node.adj_x
 
 
-def _has_shapes(node: Node) -> bool:
-    """Whether the tensors of a convolution have the four axes they must; a damaged file may say otherwise."""
-    needed = (*node.inputs[:2], *node.outputs[:1]) if node.op in ("CONV_2D", "DEPTHWISE_CONV_2D") else ()
-    return len(needed) in (0, 3) and all(tensor is not None and len(tensor.shape) == 4 for tensor in needed)
+# Axes of the weights.
+_WEIGHT_RANKS = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 2}
+
+
+def _has_operands(node: Node) -> bool:
+    """Whether the second input is what the kernel reads: int8 weights with their axes, constant int32 paddings."""
+    second = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.op == "PAD":
+        return second is not None and second.constant and second.dtype == "int32"
+    if node.op not in _WEIGHT_RANKS:
+        return True
+    if second is None or second.dtype != "int8" or len(second.shape) != _WEIGHT_RANKS[node.op]:
+        return False
+    return node.op == "FULLY_CONNECTED" or all(len(t.shape) == 4 for t in (node.inputs[0], *node.outputs[:1]))
 
 
 def kernels_of(nodes: Iterable[Node], kernels: Kernels) -> Kernels:

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser.config import QuantizationConfig, RunConfig
+from kser.errors import DivergenceError
 from kser.models.inference import mean_divergence, predict_logits
 from kser.training.input_pipeline import Part, TrainingData, epoch_batches
 from kser.training.trainer import CLIP_NORM, FINAL_LEARNING_RATE, best_row, mean_loss, validate
@@ -47,6 +48,8 @@ class Tuner:
 
         Args:
           progress: as in `trainer.train`.
+        Raises:
+          DivergenceError: a loss is not finite.
         Returns:
           One row per epoch; epoch 0 has the scores before training.
         """
@@ -63,7 +66,12 @@ class Tuner:
 
     def _epoch(self, number: int, on_step: Callable[[], None]) -> float:
         # Epochs count on from the training, so that shuffling and augmentation are new.
-        return mean_loss(self.step, self.batches.of(self.config.train.epochs + number - 1), on_step)
+        try:
+            return mean_loss(self.step, self.batches.of(self.config.train.epochs + number - 1), on_step)
+        except DivergenceError as error:
+            raise DivergenceError(
+                f"{error} It was epoch {number} of quantization-aware training. Lower qat_learning_rate and train again."
+            ) from error
 
     def _judge(self) -> dict[str, float]:
         scores = validate(self.model, self.validation, self.data.num_classes)

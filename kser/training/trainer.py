@@ -167,10 +167,10 @@ def _converging_epoch(trainer: Trainer, progress: Progress, rows: Sequence[dict]
         loss = trainer.train_epoch(progress.step)
         _require_converging([*(row["loss"] for row in rows), loss], trainer)
     except DivergenceError as error:
-        kept = f"the weights kept are those of epoch {best_row(rows)['epoch']}" if rows else "no weights were kept"
+        kept = f"the weights kept are those of epoch {best_row(rows)['epoch']}" if rows else "no epoch's weights were kept"
         rate = float(trainer.optimizer.learning_rate)
         raise DivergenceError(
-            f"{error} It was epoch {len(rows) + 1}, at a learning rate of {rate:.2g}; {kept}. Train again with a lower one."
+            f"{error} It was epoch {len(rows) + 1}, at a learning rate of {rate:.2g}; {kept}. Lower learning_rate and train again."
         ) from error
     return loss
 
@@ -181,7 +181,7 @@ def _require_converging(losses: Sequence[float], trainer: Trainer) -> None:
     last = losses[-DIVERGED_EPOCHS:]
     if min(last) > limit and (len(last) == DIVERGED_EPOCHS or len(losses) == trainer.config.epochs):
         raise DivergenceError(
-            f"The training diverged: the mean loss is {losses[-1]:.4g}, and above {limit:.1f} since {len(last)} epochs."
+            f"The training diverged: the mean loss is {losses[-1]:.4g}; it was above {limit:.1f} for {len(last)} epochs."
         )
 
 
@@ -235,7 +235,10 @@ class Keeper(Protocol):
 
 
 class WeightsKeeper:
-    """Keeps the weights of the best epoch in memory."""
+    """Keeps the weights of the best epoch in memory, at first the initial ones."""
+
+    def __init__(self, weights: list[np.ndarray]):
+        self.weights = weights
 
     def best(self, model: keras.Model) -> None:
         self.weights = model.get_weights()
@@ -278,8 +281,13 @@ def fit(
     progress: Progress,
     teacher: Callable | None = None,
 ) -> list[dict]:
-    """Trains the model, which then has the averaged weights of the best epoch; returns rows as `train`."""
-    keeper = WeightsKeeper()
-    rows = train(Trainer(model, batches, config, teacher), validation, keeper, progress)
-    model.set_weights(keeper.weights)
-    return rows
+    """Trains the model, which then has the averaged weights of the best epoch; returns rows as `train`.
+
+    Raises:
+      DivergenceError: as `train`; the model has the best epoch's weights then too, or its initial ones.
+    """
+    keeper = WeightsKeeper(model.get_weights())
+    try:
+        return train(Trainer(model, batches, config, teacher), validation, keeper, progress)
+    finally:
+        model.set_weights(keeper.weights)

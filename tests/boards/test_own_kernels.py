@@ -36,6 +36,12 @@ def test_every_op_has_its_memory():
         (False, op("DEPTHWISE_CONV_2D", (1, 1, 4, 4), (1, 1, 8, 4), (1, 1, 5, 4), strides=(1, 2))),
         (False, op("BATCH_MATMUL", (4, 4), (4, 4), (4, 4), adj_x=True)),
         (False, op("CONV_2D", IMAGE, IMAGE)),
+        (True, op("FULLY_CONNECTED", (1, 8), (1, 4), (8, 4))),
+        (False, op("FULLY_CONNECTED", (1, 8), (1, 4), (1, 8, 4))),
+        (False, Node("FULLY_CONNECTED", (Tensor((1, 4)), Tensor((8, 4), "int4")), (Tensor((1, 8)),))),
+        (True, Node("PAD", (Tensor(IMAGE), Tensor((4, 2), "int32", constant=True)), (Tensor(IMAGE),))),
+        (False, Node("PAD", (Tensor(IMAGE), Tensor((4, 2), "int32")), (Tensor(IMAGE),))),
+        (False, Node("PAD", (Tensor(IMAGE), Tensor((4, 2), "int64", constant=True)), (Tensor(IMAGE),))),
     ],
 )
 def test_what_a_kernel_does_not_take_is_left_to_the_library(taken, node):

@@ -244,7 +244,7 @@ def test_without_validation_the_last_epoch_is_the_best():
 
 def test_a_training_that_diverges_ends_in_a_sentence(train_tiny, monkeypatch):
     with pytest.raises(
-        DivergenceError, match=r"diverged: the mean loss is .* since 3 epochs\. .*epoch 3, at a learning rate of"
+        DivergenceError, match=r"diverged: the mean loss is .* for 3 epochs\. .*epoch 3, at a learning rate of"
     ):
         train_tiny("away", Silent(), epochs=4, learning_rate=10.0, hrf_decay="factors", weight_decay=0.0)
 
