@@ -23,7 +23,7 @@ from kser.config import DataPaths
 from kser.tflite import interpreter, model_file, op_graph
 from kser.tflite.op_graph import graph_nodes
 from tests.measured_network import network
-from tests.micro import kernels_host, kernels_m4
+from tests.micro import kernels_host, kernels_m4, toolchain
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("run_dirs", "", "Converted runs whose models are compared with the tflite-micro wheel's logits.")
@@ -81,7 +81,8 @@ def main(_) -> None:
         print_reference_network()
         if not FLAGS.run_dirs:
             return
-        runner = kernels_host.HostTFLM(kernels_host.build_runner(Path(folder), sanitize=False), Path(folder) / "log.txt")
+        program = kernels_host.build_runner(Path(folder), toolchain.OPTIMISED)
+        runner = kernels_host.HostTFLM(program, Path(folder) / "log.txt")
         print("| model | as the wheel | as the library | nodes | arena | with the library's | CMSIS-NN | own kernels |")
         print("|---|---|---|---|---|---|---|---|")
         for run_dir in FLAGS.run_dirs:

@@ -170,7 +170,8 @@ def _converging_epoch(trainer: Trainer, progress: Progress, rows: Sequence[dict]
         kept = f"the weights kept are those of epoch {best_row(rows)['epoch']}" if rows else "no epoch's weights were kept"
         rate = float(trainer.optimizer.learning_rate)
         raise DivergenceError(
-            f"{error} It was epoch {len(rows) + 1}, at a learning rate of {rate:.2g}; {kept}. Lower learning_rate and train again."
+            f"{error} It was epoch {len(rows) + 1}, at a learning rate of {rate:.2g}; {kept}. "
+            "Lower learning_rate and train again."
         ) from error
     return loss
 

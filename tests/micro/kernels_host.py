@@ -6,13 +6,9 @@ The library is the one in the xmos-ai-tools package: headers and a shared object
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +17,10 @@ import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
 from kser.tflite import interpreter, model_file
+from tests.micro import toolchain
 
-ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "deploy" / "kser_micro" / "src" / "kernels"
+KERNELS = toolchain.LIBRARY / "kernels"
 RUNNER = Path(__file__).with_name("kernels_runner.cpp")
-GEMMLOWP = Path("/usr/include/gemmlowp")
 CODES = {name: code for code, name in model_file.OP_NAMES.items()}
 # Those with kernels of kser's; all but the last are in the library as well.
 OWN_OPS = (
@@ -33,48 +28,15 @@ OWN_OPS = (
     *("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "BATCH_MATMUL"),
 )
 
-WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wdouble-promotion")
-SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer")
+
+def missing_tool() -> str:
+    """Why nothing can be built, as a reason to skip; empty if it can."""
+    return toolchain.missing("g++") or toolchain.missing_tflm()
 
 
-def missing_tool() -> str | None:
-    """What the build lacks, None if nothing."""
-    if shutil.which("g++") is None:
-        return "no g++"
-    if importlib.util.find_spec("xmos_ai_tools") is None:
-        return "no xmos-ai-tools package, which carries a TFLM to link with"
-    if not GEMMLOWP.is_dir():
-        return "no libgemmlowp-dev, whose header TFLM's include"
-    return None
-
-
-def _library() -> Path:
-    return Path(importlib.util.find_spec("xmos_ai_tools").submodule_search_locations[0])
-
-
-def compile_flags(standard: str = "c++17") -> list[str]:
-    """For a source that includes TFLM's headers and the kernels'."""
-    include = _library() / "runtime" / "include"
-    system = [flag for folder in (include, GEMMLOWP) for flag in ("-isystem", str(folder))]
-    return [f"-std={standard}", *WARNINGS, "-Dtflite=tflite_micro", *system, f"-I{KERNELS}"]
-
-
-def build_runner(folder: Path, sanitize: bool = True) -> Path:
+def build_runner(folder: Path, flags: Iterable[str] = toolchain.SANITIZERS) -> Path:
     """The compiled kernels_runner.cpp."""
-    extra = [*(SANITIZERS if sanitize else ()), "-O0" if sanitize else "-O2"]
-
-    def compiled(source: Path) -> str:
-        target = folder / f"{source.stem}.o"
-        subprocess.run(["g++", *compile_flags(), *extra, "-c", str(source), "-o", str(target)], check=True)
-        return str(target)
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        objects = list(pool.map(compiled, [*sorted(KERNELS.glob("*.cpp")), RUNNER]))
-    libraries = _library() / "xinterpreters" / "libs" / "linux"
-    program = folder / "kernels_runner"
-    link = [str(libraries / "xtflm_python.so"), f"-Wl,-rpath,{libraries}"]
-    subprocess.run(["g++", *extra, *objects, *link, "-o", str(program)], check=True)
-    return program
+    return toolchain.tflm_program(folder / "kernels_runner", KERNELS, [RUNNER, *toolchain.KERNEL_SOURCES], flags)
 
 
 @dataclass(frozen=True)

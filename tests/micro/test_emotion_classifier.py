@@ -86,4 +86,5 @@ def write_all(directory, config):
 def test_classifier(name, tmp_path):
     files = write_all(tmp_path, CONFIGS[name])
     test = toolchain.HERE / "emotion_classifier_test.cc"
-    toolchain.run(toolchain.tflm_program(tmp_path / "test", tmp_path, [test, *files]))
+    all_sources = [test, *files, *toolchain.CORE_SOURCES, toolchain.CLASSIFIER_SOURCE]
+    toolchain.run(toolchain.tflm_program(tmp_path / "test", tmp_path, all_sources))

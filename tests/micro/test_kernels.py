@@ -18,9 +18,10 @@ from kser.export.rewrites import deploy_model
 from kser.models.presets import BACKBONES, build_model, preset
 from kser.tflite import interpreter, model_file, op_graph
 from tests.micro import kernels_host as host
+from tests.micro import toolchain
 from tests.micro.kernels_host import OWN_OPS, RefusedError, Spec, one_op
 
-pytestmark = pytest.mark.skipif(host.missing_tool() is not None, reason=str(host.missing_tool()))
+pytestmark = pytest.mark.skipif(bool(host.missing_tool()), reason=host.missing_tool())
 
 NUM_MODELS = 60
 INT8_TYPE = schema.TensorType.INT8
@@ -439,7 +440,8 @@ def fake_tflm(folder, version: int) -> list[str]:
         header.parent.mkdir(parents=True, exist_ok=True)
         header.write_text('#include "fake_tflm.h"\n')
     folders = [f"-I{folder}", f"-I{host.RUNNER.parent}", f"-I{host.KERNELS}"]
-    return ["-std=c++14", *host.WARNINGS, "-fno-exceptions", "-fno-rtti", f"-DKSER_FAKE_TFLM={version}", *folders]
+    strict = [*toolchain.WARNINGS, toolchain.NO_DOUBLES, "-fno-exceptions", "-fno-rtti"]
+    return ["-std=c++14", *strict, f"-DKSER_FAKE_TFLM={version}", *folders]
 
 
 @pytest.mark.parametrize("op", OWN_OPS)
@@ -464,8 +466,8 @@ def test_the_kernels_compile_for_a_board(tmp_path):
     board = ["arm-none-eabi-g++", "-mcpu=cortex-m4", "-mthumb", "-fsyntax-only"]
     sources = map(str, sorted(host.KERNELS.glob("*.cpp")))
     subprocess.run([*board, *fake_tflm(tmp_path, 2026), *sources], check=True)
-    short = [*host.compile_flags("c++14"), "-DTF_LITE_STATIC_MEMORY", str(host.KERNELS / "tflm.cpp")]
-    subprocess.run([*board, *short], check=True)
+    short = ["-std=c++14", *toolchain.WARNINGS, toolchain.NO_DOUBLES, *toolchain.tflm_flags(), "-DTF_LITE_STATIC_MEMORY"]
+    subprocess.run([*board, *short, host.KERNELS / "tflm.cpp"], check=True)
 
 
 # --- Whole networks

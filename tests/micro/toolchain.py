@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.micro import tflm_headers
+
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent.parent / "deploy" / "kser_micro" / "src"
 # What needs nothing but a C++ compiler.
@@ -100,10 +102,12 @@ def missing_tflm() -> str:
     return "" if GEMMLOWP.is_dir() else "not installed: libgemmlowp-dev, whose fixedpoint.h TFLM includes"
 
 
-def tflm_program(output: Path, settings: Path, sources: Iterable[Path]) -> Path:
-    """A program for this computer with the whole firmware and TFLM; `settings` holds all generated files."""
-    flags = [*tflm_flags(), *SANITIZERS, *NO_TYPE_INFORMATION, *_link_tflm()]
-    return host_program(output, settings, [*sources, *CORE_SOURCES, CLASSIFIER_SOURCE], flags)
+def tflm_program(
+    output: Path, settings: Path, sources: Iterable[Path], flags: Iterable = SANITIZERS, objects: Iterable[Path] = ()
+) -> Path:
+    """A program for this computer with TFLM; `settings` is the directory of the generated headers."""
+    objects = [*_host_objects(output.parent, settings, sources, flags), *objects]
+    return _compile(["g++", *objects, *flags, *NO_TYPE_INFORMATION, *_link_tflm()], output)
 
 
 def kernel_objects(directory: Path, flags: Iterable = SANITIZERS) -> list[Path]:
@@ -119,14 +123,18 @@ def serial_board(directory: Path, kernels: Iterable[Path], flags: Iterable = SAN
       kernels: `kernel_objects` of the same flags.
     """
     sources = [HERE / "serial_board.cc", directory / "kser_model.cc", CLASSIFIER_SOURCE, *SERIAL_SOURCES, *CORE_SOURCES]
-    objects = _host_objects(directory, directory, sources, flags)
-    return _compile(["g++", *objects, *kernels, *flags, *NO_TYPE_INFORMATION, *_link_tflm()], directory / "board")
+    return tflm_program(directory / "board", directory, sources, flags, kernels)
 
 
 def _host_objects(directory: Path, settings: Path, sources: Iterable[Path], flags: Iterable) -> list[Path]:
-    command = ["g++", "-std=c++14", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, "-c"]
+    command = ["g++", "-std=c++17", "-O1", *WARNINGS, *_includes([settings]), *tflm_flags(), *flags, *NO_TYPE_INFORMATION]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda source: _compile([*command, source], directory / f"{source.stem}.o"), sources))
+        return list(pool.map(lambda source: _host_object(command, source, directory / f"{source.stem}.o"), sources))
+
+
+def _host_object(command: Iterable, source: Path, target: Path) -> Path:
+    command = list(map(str, command))
+    return _compile([*command, *tflm_headers.include_flags(command, source, tflm_flags()), "-c", source], target)
 
 
 def _link_tflm() -> list:
@@ -136,7 +144,8 @@ def _link_tflm() -> list:
 
 def tflm_flags() -> list:
     """For the package's TFLM, which has its classes in a namespace of its own."""
-    return ["-Dtflite=tflite_micro", "-isystem", tflm_directory() / "runtime" / "include", "-isystem", GEMMLOWP]
+    include = tflm_directory() / "runtime" / "include"
+    return ["-Dtflite=tflite_micro", f"-isystem{include}", f"-isystem{GEMMLOWP}"]
 
 
 def host_library(output: Path, settings: Path, flags: Iterable[str] = ()) -> Path:
@@ -350,8 +359,8 @@ class ProjectBuilder:
         more = () if is_library and source.name != "application.cpp" else flags
         name = hashlib.sha256(f"{shell}{more}{_digest((source, *headers))}".encode()).hexdigest()
         target = self._directory / f"{name}.o"
-        command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-c", "-x", "c++"]
-        return target if target.exists() else _compile([*command, source], target)
+        command = [*project_command(project, shell), *SANITIZERS, *NO_TYPE_INFORMATION, *more, "-x", "c++"]
+        return target if target.exists() else _host_object(command, source, target)
 
 
 def _digest(files: Iterable[Path]) -> str:
