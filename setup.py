@@ -11,7 +11,19 @@ if not (3, 10) <= sys.version_info[:2] <= (3, 12):
 
 ROOT = Path(__file__).parent
 
-COMMANDS = ("prepare", "preview", "train", "fold_and_convert", "evaluate", "predict", "doctor", "search", "board", "demo")
+COMMANDS = (
+    "prepare",
+    "preview",
+    "train",
+    "fold_and_convert",
+    "evaluate",
+    "predict",
+    "doctor",
+    "search",
+    "deploy",
+    "board",
+    "demo",
+)
 
 INSTALL_REQUIRES = [
     # Training and conversion; the last release that works with tensorflow-io's native ops.

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
         rewrite,
         to_tflite,
     )
-    from kser.config import FeatureConfig
+    from kser.config import FeatureConfig, SmoothingConfig
     from kser.datasets import load_corpus
     from kser.errors import KserError
     from kser.models.hrf import HRFDense
@@ -85,6 +85,7 @@ __all__ = [
     "fit",
     "fold",
     "rewrite",
+    "SmoothingConfig",
     "to_tflite",
     "TFLMInterpreter",
     "evaluate",
@@ -98,6 +99,7 @@ _ELSEWHERE = {
     "load_corpus": ("kser.datasets", "load_corpus"),
     "FeatureConfig": ("kser.config", "FeatureConfig"),
     "HRFDense": ("kser.models.hrf", "HRFDense"),
+    "SmoothingConfig": ("kser.config", "SmoothingConfig"),
     "TFLMInterpreter": ("kser.tflite.interpreter", "TFLMRunner"),
     "KserError": ("kser.errors", "KserError"),
 }

@@ -359,7 +359,9 @@ def _some_clips(model: keras.Model, data) -> np.ndarray:
     return clips
 
 
-def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> bytes:
+def to_tflite(
+    model: keras.Model, representative=None, dtype: str = "int8", smoothing: SmoothingConfig | None = None
+) -> bytes:
     """The model as a .tflite for one clip per call; input and output have the type `dtype` too.
 
     Args:
@@ -369,6 +371,7 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
         names, log-mel settings and normalization go into the file too, so that `predict` and boards can take audio; or x,
         (x, y) or a tf.data.Dataset as in `fit`, of which at most 200 clips are used. None only for float32.
       dtype: "int8"; "int16x8", activations of 16 bits and weights of 8; "float32".
+      smoothing: how a board decides; None: the default `SmoothingConfig`. It goes into the file with the label names.
 
     Raises:
       ConfigError: an unknown dtype, no clips, or clips of a wrong shape.
@@ -387,17 +390,17 @@ def to_tflite(model: keras.Model, representative=None, dtype: str = "int8") -> b
     clips = None if representative is None else _some_clips(model, representative)
     model_bytes = post_training.to_tflite(model, clips, dtype)
     config = getattr(representative, "config", None)
-    return model_file.add_metadata(model_bytes, _metadata(representative, dtype)) if config else model_bytes
+    return model_file.add_metadata(model_bytes, _metadata(representative, dtype, smoothing)) if config else model_bytes
 
 
-def _metadata(data: TrainingData, dtype: str) -> dict:
+def _metadata(data: TrainingData, dtype: str, smoothing: SmoothingConfig | None) -> dict:
     """Metadata of a model: what a board and `predict` need, and its origin."""
     return {
         "kser": __version__,
         "labels": list(data.label_names),
         "features": to_dict(data.config.features),
         "normalization": data.normalization.to_dict(),
-        "smoothing": to_dict(SmoothingConfig()),
+        "smoothing": to_dict(smoothing or SmoothingConfig()),
         "dtype": dtype,
         "corpus": data.config.data.dataset,
         "protocol": data.config.data.protocol,
@@ -499,14 +502,14 @@ def _source(model) -> str | bytes:
     raise ConfigError(f"A model must be a Keras model, a .tflite's bytes or its path, not {type(model).__name__}.")
 
 
-def check_board(model: bytes | str, board: str, decision_ms: float = doctor.DEFAULT_DECISION_MS) -> Diagnosis:
+def check_board(model: bytes | str, board: str, decision_ms: float | None = None) -> Diagnosis:
     """Whether a .tflite runs on a board, how much memory and time it takes, and how to fix each problem.
 
     Args:
       model: any .tflite (bytes or path), with kser's metadata or without.
       board: nano33ble, portenta_h7, nicla_vision, nicla_sense, rp2040, teensy41, esp32, esp32s3, esp32c3, generic_m4 or
         generic_m55.
-      decision_ms: milliseconds between two decisions.
+      decision_ms: milliseconds between two decisions; None: those of the model's metadata, or 500.
 
     Returns:
       `verdict`: "fits", "tight" or "does not run"; `problems`, the worst first, each with its `severity`, `what`, `where`

@@ -71,6 +71,7 @@ UNUSUAL = RunConfig(
     ),
     AugmentConfig("codec:0.43,gain:8.7,spec:0.7", 7),
     TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "factors", 0.23, 0.57, 3, 0.37, "last"),
+    SmoothingConfig(700.0, 2100.0, 0.2, 1400.0, -50.0),
 )
 
 
@@ -92,7 +93,7 @@ def test_the_unusual_run_has_no_default_left():
         return [name for name in ours if ours[name] == default[name]]
 
     ours, default = to_dict(UNUSUAL), to_dict(RunConfig())
-    assert [same(ours[part], default[part]) for part in ours] == [[], [], [], [], []]
+    assert [same(ours[part], default[part]) for part in ours] == [[]] * len(ours)
     assert same(ours["model"]["hrf"], default["model"]["hrf"]) == []
 
 

@@ -632,6 +632,15 @@ def test_a_project_for_the_board_is_written_at_once(spoilt, exported, tmp_path):
     assert f"{len(result.model_bytes)} bytes".encode() in files["components/kser_micro/src/kser_model.cpp"]
 
 
+def test_the_boards_decisions_are_the_runs_or_those_asked_for(spoilt, monkeypatch):
+    given = []
+    monkeypatch.setattr("kser.workflow.convert.export_run", lambda run, *_: given.append(run) or spoilt.result)
+    for smoothing in ({}, {"decision_ms": 2000.0}):
+        workflow.fold_and_convert(spoilt.path, spoilt.paths, FEW, deployment=Deployment(smoothing=smoothing))
+    own, asked = (run.config.smoothing for run in given)
+    assert own == spoilt.run.config.smoothing and (asked.decision_ms, asked.average_ms) == (2000, 2000)
+
+
 def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, exported, monkeypatch, tmp_path):
     tiny_board = dataclasses.replace(catalog.find_board("esp32"), ram_bytes=1000)
     monkeypatch.setitem(catalog.BOARDS, "esp32", tiny_board)

@@ -24,14 +24,13 @@ from kser.boards.inspection import Findings, Measurement, inspect, measure
 from kser.boards.memory_planner import board_bytes, with_margin
 from kser.boards.op_support import Problem, check
 from kser.boards.own_kernels import kernels_of
-from kser.config import SAMPLE_RATE_HZ, FeatureConfig
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite.sandbox import Sandbox, SandboxError
 
 FITS, TIGHT, DOES_NOT_RUN = "fits", "tight", "does not run"
 VERDICTS = (FITS, TIGHT, DOES_NOT_RUN)
 TIGHT_MEMORY, TIGHT_TIME = 0.85, 0.8
-DEFAULT_DECISION_MS = 500.0
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,20 @@ class Diagnosis:
 def examine(
     model_bytes: bytes,
     boards: Sequence[str],
-    decision_ms: float = DEFAULT_DECISION_MS,
+    decision_ms: float | None = None,
     name: str = "The model",
     sandbox: Sandbox | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Diagnoses a model for each of the boards named. Its bytes are parsed and run in a child process only.
 
+    Args:
+      decision_ms: milliseconds between two decisions; None: the model's own, by its metadata, or else the default.
+
     Raises:
       ConfigError: there is no such board, or `decision_ms` is not positive.
       ModelFileError: no TensorFlow Lite model, or a damaged one.
     """
-    if not decision_ms > 0:
+    if decision_ms is not None and not decision_ms > 0:
         raise ConfigError(f"decision_ms must be above 0, not {decision_ms:g}.")
     for board in boards:
         find_board(board)
@@ -123,7 +125,9 @@ def examine(
     return tuple(map(diagnosis_of, found))
 
 
-def _diagnoses(model_bytes: bytes, boards: Sequence[str], decision_ms: float, name: str, measured: dict) -> list[dict]:
+def _diagnoses(
+    model_bytes: bytes, boards: Sequence[str], decision_ms: float | None, name: str, measured: dict
+) -> list[dict]:
     findings = inspect(model_bytes, Measurement(**measured), name)
     return [asdict(diagnose(findings, find_board(board), decision_ms)) for board in boards]
 
@@ -176,9 +180,10 @@ def _ram(arena: int | None, features: FeatureConfig | None, longest_ms: float, b
 # --- Diagnosis --------------------------------------------------------------------------------------------------------
 
 
-def diagnose(findings: Findings, board: Board, decision_ms: float = DEFAULT_DECISION_MS) -> Diagnosis:
-    """The verdict on the findings for one board, with one decision every `decision_ms`."""
-    figures = _figures(findings, board, decision_ms)
+def diagnose(findings: Findings, board: Board, decision_ms: float | None = None) -> Diagnosis:
+    """The verdict on the findings for one board, with one decision every `decision_ms`; None: as often as the model says."""
+    smoothing = findings.smoothing or SmoothingConfig()
+    figures = _figures(findings, board, smoothing.decision_ms if decision_ms is None else decision_ms)
     problems = [*check(findings, board), *_memory(figures, board), *_time(figures, board)]
     problems.sort(key=lambda problem: ("fatal", "warning", "hint").index(problem.severity))
     severities = {problem.severity for problem in problems}

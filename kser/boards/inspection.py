@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kser.config import FeatureConfig, from_dict
+from kser.config import FeatureConfig, Settings, SmoothingConfig, from_dict
 from kser.errors import ConfigError, ModelFileError
 from kser.tflite import interpreter, model_file
 from kser.tflite.op_graph import Node, float_islands, graph_inputs, graph_nodes, multiply_accumulates
@@ -27,7 +27,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Findings:
-    """Properties of a model that do not depend on a board; `features` is None for models without kser's metadata."""
+    """Properties of a model that do not depend on a board; `features` and `smoothing` are None without kser's metadata."""
 
     num_bytes: int
     nodes: tuple[Node, ...]
@@ -36,6 +36,7 @@ class Findings:
     num_graphs: int
     features: FeatureConfig | None
     measurement: Measurement
+    smoothing: SmoothingConfig | None = None
 
 
 def inspect(model_bytes: bytes, measurement: Measurement, name: str = "The model") -> Findings:
@@ -52,14 +53,15 @@ def inspect(model_bytes: bytes, measurement: Measurement, name: str = "The model
         multiply_accumulates=multiply_accumulates(nodes),
         float_islands=float_islands(graph_inputs(model), nodes),
         num_graphs=len(model.subgraphs),
-        features=_features(model_bytes),
+        features=_metadata_of(model_bytes, "features", FeatureConfig),
         measurement=measurement,
+        smoothing=_metadata_of(model_bytes, "smoothing", SmoothingConfig),
     )
 
 
-def _features(model_bytes: bytes) -> FeatureConfig | None:
+def _metadata_of(model_bytes: bytes, name: str, kind: type) -> Settings | None:
     try:
-        return from_dict(FeatureConfig, model_file.read_metadata(model_bytes)["features"])
+        return from_dict(kind, model_file.read_metadata(model_bytes)[name])
     except (ModelFileError, ConfigError, KeyError):
         return None
 

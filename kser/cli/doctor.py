@@ -27,8 +27,9 @@ def define_flags() -> None:
     flags.DEFINE_bool("all_boards", False, "Print a table of all boards instead.")
     flags.DEFINE_float(
         "decision_ms",
-        500.0,
-        "Milliseconds between two decisions; front end and inference must finish within them.",
+        None,
+        "Milliseconds between two decisions; front end and inference must finish within them. Default: the model's own, or "
+        "500 without kser's metadata.",
     )
     flags.DEFINE_bool("json", False, "Print JSON instead of text: an object, or a list of them with --all_boards.")
 

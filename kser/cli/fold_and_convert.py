@@ -6,7 +6,7 @@ from absl import flags
 
 from kser.boards.catalog import BOARDS
 from kser.cli import command, corpus_flags, settings
-from kser.config import QuantizationConfig
+from kser.config import QuantizationConfig, SmoothingConfig
 from kser.errors import KserError
 
 FLAGS = flags.FLAGS
@@ -15,6 +15,7 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     corpus_flags.define("Run directory written by bin/train; the models are written there too.")
     settings.define(QuantizationConfig)
+    settings.define(SmoothingConfig, default="the run's")
     flags.DEFINE_list(
         "deploy_passes",
         None,
@@ -46,7 +47,7 @@ def main(_) -> None:
     with Progress() as progress:
         run, result = workflow.fold_and_convert(
             *(FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress),
-            workflow.Deployment(FLAGS.board or "", FLAGS.deploy_dir, FLAGS.force),
+            workflow.Deployment(FLAGS.board or "", FLAGS.deploy_dir, FLAGS.force, settings.given(SmoothingConfig)),
         )
     print(export_text(run, result.report, result.certificate, result.parity))
     print(

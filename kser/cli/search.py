@@ -10,7 +10,7 @@ from absl import flags
 from kser.boards.catalog import BOARDS, KIB
 from kser.cli import command, settings
 from kser.cli.columns import table_text
-from kser.config import FeatureConfig, ModelConfig
+from kser.config import FeatureConfig, ModelConfig, SmoothingConfig
 from kser.errors import ConfigError
 from kser.progress import counting
 
@@ -50,7 +50,7 @@ def main(_) -> None:
         with temporary_beside(path):  # fails before the search, not after it
             pass
     found = _search(features)
-    lines = flag_lines(found.best)
+    lines = flag_lines(found.best, SmoothingConfig().changed(decision_ms=FLAGS.decision_ms))
     trainer = command.as_called("bin/train")
     print(f"{frontier_text(found)}\nchosen: {search.describe(found.best)}; for {trainer}:\n{' '.join(lines)}")
     if FLAGS.flagfile_out:
@@ -81,7 +81,7 @@ def _search(features: FeatureConfig):
         )
 
 
-def flag_lines(candidate) -> list[str]:
+def flag_lines(candidate, smoothing: SmoothingConfig) -> list[str]:
     """Flags with which bin/train trains this network: a preset, and what differs from it and from the defaults."""
     from kser.boards.search.grid import BASE_PRESET
     from kser.models.presets import preset
@@ -91,7 +91,8 @@ def flag_lines(candidate) -> list[str]:
     sizes = preset(model.backbone, name)
     # Dropout does not change the network's cost; the preset sets it.
     lines += settings.flags_for(dataclasses.replace(model, dropout=sizes.dropout), sizes)
-    return lines + settings.flags_for(candidate.features, FeatureConfig())
+    lines += settings.flags_for(candidate.features, FeatureConfig())
+    return lines + settings.flags_for(smoothing, SmoothingConfig())
 
 
 # --- The table --------------------------------------------------------------------------------------------------------

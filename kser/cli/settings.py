@@ -16,6 +16,7 @@ from kser.config import (
     HRFConfig,
     ModelConfig,
     RunConfig,
+    SmoothingConfig,
     TrainConfig,
 )
 from kser.errors import ConfigError
@@ -102,6 +103,7 @@ def define_run() -> None:
     define(DataConfig)
     define(AugmentConfig)
     define(TrainConfig)
+    define(SmoothingConfig)
 
 
 def feature_config() -> FeatureConfig:
@@ -124,7 +126,8 @@ def run_config(preset: ModelConfig) -> RunConfig:
     defaults = {"learning_rate": BACKBONES[preset.backbone].learning_rate}
     if FLAGS.validation_speakers is not None:
         defaults["select"] = "validation"  # asking for validation speakers implies it
-    return RunConfig(data, feature_config(), model, augment, TrainConfig(**{**defaults, **given(TrainConfig)}))
+    train, smoothing = TrainConfig(**{**defaults, **given(TrainConfig)}), SmoothingConfig().changed(**given(SmoothingConfig))
+    return RunConfig(data, feature_config(), model, augment, train, smoothing)
 
 
 def all_splits() -> bool:

@@ -7,7 +7,7 @@ from kser.config.augmentation import AUGMENT_OFF, AUGMENTATIONS, NO_AUGMENTATION
 from kser.config.features import MAX_DECISIONS_AVERAGED, SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig
 from kser.config.model import ACTIVATIONS, HRF_FORM, HRF_INIT, HRF_WHERE, RECOMMENDED_HRF, HRFConfig, ModelConfig
 from kser.config.quantization import INT8, QAT, QAT_TARGETS, QUANTIZE, RANGES, QuantizationConfig
-from kser.config.settings import from_dict, to_dict
+from kser.config.settings import Settings, from_dict, to_dict
 from kser.config.training import HRF_DECAY, SELECT, DataConfig, DataPaths, RunConfig, TrainConfig
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "SELECT",
     "STAGES",
+    "Settings",
     "SmoothingConfig",
     "TrainConfig",
     "from_dict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -71,7 +72,16 @@ class FeatureConfig(Settings):
 
 @dataclass(frozen=True)
 class SmoothingConfig(Settings):
-    """How a board smooths the probabilities of successive, overlapping windows into labels."""
+    """How a board smooths the probabilities of successive, overlapping windows into labels.
+
+    Raises:
+      ConfigError: a setting is out of range, or the average shorter than a decision or longer than 64.
+
+    Example:
+      >>> smoothing = kser.SmoothingConfig(decision_ms=250.0, average_ms=2000.0)
+      >>> smoothing.average_decisions, smoothing.dwell_decisions
+      (8, 4)
+    """
 
     decision_ms: float = setting(500.0, "Milliseconds between two decisions.", 10, 60000)
     average_ms: float = setting(1500.0, "Milliseconds over which the probabilities are averaged.", 10, 600000)
@@ -90,6 +100,12 @@ class SmoothingConfig(Settings):
             f"average_ms ({self.average_ms:g}) must be from 1 to {MAX_DECISIONS_AVERAGED} times decision_ms "
             f"({self.decision_ms:g}).",
         )
+
+    def changed(self, **values) -> SmoothingConfig:
+        """These settings with some other values; an average that is not among them follows `decision_ms` into its range."""
+        decision_ms = values.get("decision_ms", self.decision_ms)
+        average_ms = min(max(self.average_ms, decision_ms), MAX_DECISIONS_AVERAGED * decision_ms)
+        return dataclasses.replace(self, **{"average_ms": average_ms, **values})
 
     @property
     def average_decisions(self) -> int:

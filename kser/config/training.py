@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kser.config.augmentation import AugmentConfig
-from kser.config.features import FeatureConfig
+from kser.config.features import FeatureConfig, SmoothingConfig
 from kser.config.model import ModelConfig
 from kser.config.settings import Settings, setting
 
@@ -98,3 +98,4 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kser.config import QuantizationConfig, SmoothingConfig, to_dict
+from kser.config import QuantizationConfig, to_dict
 from kser.export.exporter import Export, export
 from kser.export.rewrites import DEPLOY_PASSES
 from kser.export.schemes import Tune
@@ -47,7 +47,7 @@ def run_metadata(run: Run) -> dict:
         "labels": list(run.labels),
         "features": to_dict(run.config.features),
         "normalization": run.normalization.to_dict(),
-        "smoothing": to_dict(SmoothingConfig()),
+        "smoothing": to_dict(run.config.smoothing),
         "model": to_dict(run.config.model),
         "corpus": run.config.data.dataset,
         "protocol": run.config.data.protocol,

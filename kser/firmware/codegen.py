@@ -77,7 +77,7 @@ def _model(metadata: dict, description: op_graph.ModelDescription) -> _Model:
         smoothing = from_dict(SmoothingConfig, metadata.get("smoothing", {}))
         labels = tuple(map(str, metadata["labels"]))
     except (KeyError, TypeError, ValueError, KserError) as error:
-        raise ModelFileError("The model has damaged kser metadata; write it again with bin/fold_and_convert.") from error
+        raise model_file.damaged_metadata() from error
     tensors = (*description.inputs, *description.outputs)
     if [t.dtype for t in tensors] != ["int8", "int8"]:
         raise ModelFileError("Firmware needs a model with one int8 input and one int8 output; convert to int8.")

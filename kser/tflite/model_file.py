@@ -163,6 +163,10 @@ def _metadata_buffer(model: schema.ModelT) -> schema.BufferT:
     return model.buffers[-1]
 
 
+def damaged_metadata(name: str = "The model") -> ModelFileError:
+    return ModelFileError(f"{name} has damaged kser metadata; write it again with bin/fold_and_convert.")
+
+
 def read_metadata(model_bytes: bytes, name: str = "The model") -> dict:
     """The metadata that `add_metadata` stored in the model.
 
@@ -176,7 +180,7 @@ def read_metadata(model_bytes: bytes, name: str = "The model") -> dict:
         metadata = json.loads(bytes(data).decode("utf-8"))
         version = int(metadata.pop("schema_version"))
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ModelFileError(f"{name} has damaged kser metadata; write it again with bin/fold_and_convert.") from error
+        raise damaged_metadata(name) from error
     if version > METADATA_VERSION:
         raise ModelFileError(
             f"{name} has kser metadata of version {version}, this kser reads up to {METADATA_VERSION}; update kser."

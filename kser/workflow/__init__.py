@@ -10,6 +10,7 @@ from kser.workflow.convert import (
     fold_and_convert,
     runs_on_board,
 )
+from kser.workflow.deploy import write_project
 from kser.workflow.runs import MODEL_FILE, MODELS, evaluate, open_run, test_clips
 from kser.workflow.train import SUMMARY_FILE, resume, resume_all_splits, train_all_splits, train_new
 
@@ -32,4 +33,5 @@ __all__ = [
     "test_clips",
     "train_all_splits",
     "train_new",
+    "write_project",
 ]

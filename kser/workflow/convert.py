@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -36,11 +36,15 @@ class Deployment:
     """Deployment target: `board` (empty: none), and `project_dir` for a complete firmware project (empty: none).
 
     No C++ sources are written if the model does not run on the board, unless `force` is set.
+
+    Attributes:
+      smoothing: settings of the board's decisions that differ from the run's, by name.
     """
 
     board: str = ""
     project_dir: str = ""
     force: bool = False
+    smoothing: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def fold_and_convert(
@@ -62,6 +66,7 @@ def fold_and_convert(
     require_passes(passes)
     _require_possible(deployment, settings)
     run, run_data = _open_to_convert(run_dir, paths, settings)
+    run = _with_smoothing(run, deployment.smoothing)
     test = run_data.part(run, "test")
     tune = functools.partial(_tune, run, run_data, paths, settings, progress)
     result = export_run(run, _representative(run, run_data, settings), test, passes, settings, tune)
@@ -103,6 +108,11 @@ def _open_to_convert(run_dir: str, paths: DataPaths, settings: QuantizationConfi
     except DatasetError as error:
         use = "trains on" if settings.quantize in QAT else "takes ranges and scores from"
         raise DatasetError(f"{error} --quantize={settings.quantize} {use} the run's own corpus.") from error
+
+
+def _with_smoothing(run: Run, smoothing: Mapping[str, float]) -> Run:
+    config = dataclasses.replace(run.config, smoothing=run.config.smoothing.changed(**smoothing))
+    return dataclasses.replace(run, config=config)
 
 
 def _diagnosis(model_bytes: bytes, board: str) -> dict:

@@ -11,7 +11,7 @@ from kser.boards.catalog import BOARDS
 from kser.boards.search import search
 from kser.cli import search as cli_search
 from kser.cli import settings
-from kser.config import FeatureConfig
+from kser.config import FeatureConfig, SmoothingConfig
 from kser.models.presets import BACKBONES, plain, preset
 from tests.cli.command_server import CommandServer, Outcome, assert_told
 
@@ -87,13 +87,14 @@ def test_the_choice_is_flags_of_a_training(found, server, directory):
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_flags_give_the_network_back(backbone, run_flags):
-    features = FeatureConfig(hop_ms=16.0, num_mels=32)
+    features, smoothing = FeatureConfig(hop_ms=16.0, num_mels=32), SmoothingConfig().changed(decision_ms=2000.0)
     models = [model for family in search.grid(backbone, {"activation": "relu"}) for model in family]
     for model in [*models[::7], preset(backbone, "light")]:
-        name, *lines = cli_search.flag_lines(search.Candidate(model, features, 0, None, 1.0))[1:]
+        name, *lines = cli_search.flag_lines(search.Candidate(model, features, 0, None, 1.0), smoothing)[1:]
         with flagsaver.flagsaver():
             run_flags(["train", f"--backbone={backbone}", *lines])
             config = settings.run_config(preset(backbone, name.removeprefix("--preset=")))
+        assert config.smoothing == smoothing
         assert (plain(config.model), config.features) == (dataclasses.replace(model, dropout=config.model.dropout), features)
         assert config.model.dropout == preset(backbone, name.removeprefix("--preset=")).dropout
         assert (name == "--preset=light") == (model == preset(backbone, "light"))
