@@ -213,8 +213,8 @@ def fit(
       augment: augmentation of the training clips, as in `load_split`; None: the one the part was loaded with, and for
         (x, y) the default SpecAugment and mixup. Not for a Dataset.
       verbose: print the scores of each epoch.
-      settings: `epochs`, `batch_size`, `learning_rate`, `warmup_share`, `weight_decay`, `hrf_decay`, `label_smoothing`,
-        `class_weight_power`, `seed`; meaning and defaults are those of `bin/train --help`.
+      settings: `epochs`, `batch_size`, `learning_rate`, `warmup_share`, `weight_decay`, `hrf_balance`, `hrf_decay`,
+        `label_smoothing`, `class_weight_power`, `seed`; meaning and defaults are those of `bin/train --help`.
 
     Returns:
       One row per epoch: epoch, loss, learning_rate and, with a validation part, val_loss and val_UA.

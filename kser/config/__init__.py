@@ -8,7 +8,7 @@ from kser.config.features import MAX_DECISIONS_AVERAGED, SAMPLE_RATE_HZ, Feature
 from kser.config.model import ACTIVATIONS, HRF_FORM, HRF_INIT, HRF_WHERE, RECOMMENDED_HRF, HRFConfig, ModelConfig
 from kser.config.quantization import INT8, QAT, QAT_TARGETS, QUANTIZE, RANGES, QuantizationConfig
 from kser.config.settings import Settings, from_dict, to_dict
-from kser.config.training import HRF_DECAY, SELECT, DataConfig, DataPaths, RunConfig, TrainConfig
+from kser.config.training import HRF_BALANCE, HRF_DECAY, SELECT, DataConfig, DataPaths, RunConfig, TrainConfig
 
 __all__ = [
     "ACTIVATIONS",
@@ -20,6 +20,7 @@ __all__ = [
     "DataPaths",
     "FeatureConfig",
     "HRFConfig",
+    "HRF_BALANCE",
     "HRF_DECAY",
     "HRF_FORM",
     "HRF_INIT",

@@ -54,7 +54,8 @@ class DataPaths(Settings):
     manifest: str = setting("", "Manifest written by bin/prepare: use exactly its clips, checked by their digests.")
 
 
-HRF_DECAY = ("product", "factors")
+HRF_BALANCE = ("adam", "none")
+HRF_DECAY = ("kernel", "product", "factors")
 SELECT = ("auto", "validation", "last")
 
 
@@ -67,8 +68,17 @@ class TrainConfig(Settings):
     learning_rate: float = setting(2e-3, "Peak learning rate of Adam; SpeechFormer's default is 1e-3.", 1e-8, 10)
     warmup_share: float = setting(0.05, "Share of all steps used for learning-rate warm-up.", 0, 1)
     weight_decay: float = setting(0.05, "Decoupled weight decay of the kernels, multiplied by the learning rate.", 0, 1)
+    hrf_balance: str = setting(
+        "adam",
+        "Scale the steps of HRF's factors so that a step of Adam moves their product as far as a plain kernel (adam), or "
+        "let the product learn faster, the more so the wider its factors are (none).",
+        choices=HRF_BALANCE,
+    )
     hrf_decay: str = setting(
-        "product", "Apply weight decay to the product of HRF's factors or to each factor.", choices=HRF_DECAY
+        "kernel",
+        "Weight decay of HRF's factors: their product shrinks like a plain kernel (kernel), by the gradient of its squared "
+        "norm (product: several times as fast), or each factor shrinks like a plain kernel (factors).",
+        choices=HRF_DECAY,
     )
     label_smoothing: float = setting(0.1, "Label smoothing: share of the target spread evenly over all classes.", 0, 0.9)
     class_weight_power: float = setting(

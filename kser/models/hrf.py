@@ -44,8 +44,8 @@ class HRFDense(keras.layers.Dense):
         `kernel_initializer`. `spectral`: W = U S V^T, with S divided evenly among the n factors: U S^(1/n), S^(1/n), ...,
         S^(1/n) V^T (Khodak et al. 2021). `identity`: the last factor is W, all others are the identity. `glorot`: each
         factor is drawn by Glorot's rule; only the seed of `kernel_initializer` is used. Columns not needed to represent W
-        start with random numbers in all factors but the last, and zeros in the last: W is unchanged, and every entry gets
-        a gradient.
+        start with random numbers in all factors but the last, and zeros in the last: W is unchanged. At the first step
+        they therefore have a gradient in the last factor alone, and from the second on in all.
       inner_bias: whether the inserted layers have a bias: `b_total = b1 W2 + b`.
       depth: number of inserted layers, at least 1; there are `depth + 1` factors.
       form: `product` multiplies the kernels first, `x (W1 W2)`; `layers` applies one after the other, `(x W1) W2`. The same

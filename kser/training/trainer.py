@@ -16,6 +16,7 @@ from kser.config import TrainConfig
 from kser.errors import DivergenceError
 from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
+from kser.training.balance import FactorSteps, ScaledAdam
 from kser.training.input_pipeline import EpochBatches, Part
 from kser.training.metrics import score
 
@@ -48,23 +49,30 @@ def average_momentum(num_steps: int) -> float:
     return 1 - 1 / max(1, AVERAGE_SHARE * num_steps)
 
 
-def decay_kernels(model: keras.Model, rate, hrf_decay: str = "product") -> None:
+def decay_kernels(model: keras.Model, rate, hrf_decay: str = "kernel") -> None:
     """Decoupled weight decay (Loshchilov & Hutter 2019) of the effective kernels.
 
-    A plain kernel shrinks by `rate * W`. With `hrf_decay` "product" the factors of an HRFDense follow the gradient of the
-    same penalty for their product, `||W1 W2||^2 / 2` (Khodak et al. 2021, arXiv 2105.01029), so that networks with and
-    without HRF are regularized alike; with "factors" each factor shrinks like a plain kernel.
+    A plain kernel shrinks by `rate * W`. With `hrf_decay` "kernel" the n factors of an HRFDense shrink to
+    `(1 - rate)^(1 / n)` of themselves, their product thus like a plain kernel. With "product" they follow the gradient of
+    the same penalty for their product, `||W1 W2||^2 / 2` (Khodak et al. 2021, arXiv 2105.01029), which shrinks the product
+    several times as fast where the factors are wide; with "factors" each factor shrinks like a plain kernel.
     """
     for layer in model.layers:
         if isinstance(layer, HRFDense):
-            decay = product_decay(layer) if hrf_decay == "product" else layer.factors
-            for factor, direction in zip(layer.factors, decay, strict=True):
-                factor.assign_sub(rate * direction)
+            for factor, direction in zip(layer.factors, _factor_decay(layer, rate, hrf_decay), strict=True):
+                factor.assign_sub(direction)
             continue
         for name in ("kernel", "depthwise_kernel"):
             variable = getattr(layer, name, None)
             if variable is not None:
                 variable.assign_sub(rate * variable)
+
+
+def _factor_decay(layer: HRFDense, rate, hrf_decay: str) -> list[tf.Tensor]:
+    if hrf_decay == "product":
+        return [rate * direction for direction in product_decay(layer)]
+    share = rate if hrf_decay == "factors" else 1 - (1 - rate) ** (1 / len(layer.factors))
+    return [share * factor for factor in layer.factors]
 
 
 def product_decay(layer: HRFDense) -> list[tf.Tensor]:
@@ -92,8 +100,10 @@ class Trainer:
     def __init__(self, model: keras.Model, batches: EpochBatches, config: TrainConfig, teacher: Callable | None = None):
         self.model, self.batches, self.config, self.teacher = model, batches, config, teacher
         num_steps = config.epochs * batches.per_epoch
-        self.optimizer = keras.optimizers.Adam(
+        self.factor_steps = FactorSteps(model)
+        self.optimizer = ScaledAdam(
             learning_rate_schedule(config, batches.per_epoch),
+            scale_of=self.factor_steps.scale_of,
             global_clipnorm=CLIP_NORM,
             use_ema=True,
             ema_momentum=average_momentum(num_steps),
@@ -111,6 +121,8 @@ class Trainer:
         Raises:
           DivergenceError: a loss is not finite.
         """
+        if self.config.hrf_balance == "adam":
+            self.factor_steps.update()
         loss = mean_loss(self.step, self.batches.of(int(self.epoch.numpy())), on_step)
         self.epoch.assign_add(1)
         return loss

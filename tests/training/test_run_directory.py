@@ -13,7 +13,7 @@ import pytest
 
 from kser import __version__
 from kser.audio.log_mel import Normalization
-from kser.config import DataPaths, HRFConfig, to_dict
+from kser.config import DataPaths, HRFConfig, SmoothingConfig, to_dict
 from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.protocols import make_split
 from kser.errors import KserError, RunError
@@ -66,7 +66,8 @@ def older(tmp_path) -> run_directory.Run:
 
 def test_an_older_run_keeps_its_own_settings(older):
     written = json.loads(Path(older.file("config.json")).read_text())["config"]
-    assert to_dict(older.config) == {**written, "model": {**written["model"], **_as_tuples(written["model"])}}
+    since = {"smoothing": to_dict(SmoothingConfig()), "train": {**written["train"], "hrf_balance": "none"}}
+    assert to_dict(older.config) == {**written, **since, "model": {**written["model"], **_as_tuples(written["model"])}}
     assert older.config.train.select == "validation" and older.config.augment.augment.startswith("tempo:0.1,shift:200,")
     assert (older.config.model.hrf.expansion, older.validation_speakers) == (2, ("Speaker_04",))
 

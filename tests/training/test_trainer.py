@@ -179,7 +179,7 @@ def test_product_decay_is_the_gradient_of_the_products_norm():
     with tf.GradientTape() as tape:
         penalty = tf.reduce_sum(layer.effective_kernel() ** 2) / 2
     expected = [w - 0.1 * g for w, g in zip(layer.get_weights(), tape.gradient(penalty, layer.factors), strict=False)]
-    decay_kernels(model, tf.constant(0.1))
+    decay_kernels(model, tf.constant(0.1), "product")
     for weight, value in zip(layer.get_weights()[:2], expected, strict=True):
         np.testing.assert_allclose(weight, value, rtol=1e-5, atol=1e-7)
 
