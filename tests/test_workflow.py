@@ -132,6 +132,7 @@ def test_every_way_to_quantize_gives_a_model_that_runs(trained, kind, tmp_path):
 def require_running(mine, result, kind):
     assert json.loads(contents(mine.path)["parity.json"]) == result.parity
     assert result.parity["first_beyond_bound"] is None
+    assert result.parity["layers"]["compared"] > 10 and result.parity["layers"]["beyond_bound"] == []
     dtype = {"int16x8": "int16", "float": "float32"}.get(kind, "int8")
     assert op_graph.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
     assert model_file.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind

@@ -140,9 +140,19 @@ def _parity_lines(parity: dict) -> list[str]:
     columns = ("form", "WA", "UA", "macro-F1", "ECE", "same decision as keras", last)
     beyond = parity["first_beyond_bound"]
     verdict = f"first stage beyond its bound: {beyond}" if beyond else "every stage is within its bound"
-    lines = [*table_text(columns, rows, left=("form", last)).splitlines(), verdict]
+    lines = [*table_text(columns, rows, left=("form", last)).splitlines(), verdict, *_layer_lines(parity.get("layers"))]
     worst = ", ".join(f"{error['layer']} {error['snr_db']:.1f}" for error in parity["worst_layers"])
     return [*lines, f"layers with the lowest signal-to-noise ratio in dB: {worst}"] if worst else lines
+
+
+def _layer_lines(layers: dict | None) -> list[str]:
+    """Whether each layer computes in integers what it should, where there are integers of 8 bits."""
+    if not layers or not layers["compared"]:
+        return []
+    if not layers["beyond_bound"]:
+        largest = f"the largest difference is {layers['largest_steps']:.2f} steps of a layer's output"
+        return [f"each of {layers['compared']} layers computes in int8 what it should from what it reads: {largest}"]
+    return [f"wrong in int8: {row['layer']} ({row['op']}): {row['wrong']}" for row in layers["beyond_bound"]]
 
 
 def _difference(row: dict) -> str:

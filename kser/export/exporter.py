@@ -17,7 +17,8 @@ from kser.config import QuantizationConfig, to_dict
 from kser.errors import ModelFileError
 from kser.export import convert, parity
 from kser.export.fold import FoldProof, fold_model, prove, weights_hash
-from kser.export.parity import Stage
+from kser.export.layer_steps import layer_steps
+from kser.export.parity import LAYER_CLIPS, Stage
 from kser.export.rewrites import BOUNDS, DEPLOY_PASSES, MAX_REWRITE_DIFFERENCE, Deployed, deploy_model
 from kser.export.schemes import Converted, Tune, convert_by, exact_bound
 from kser.models.inference import predict_logits
@@ -114,7 +115,11 @@ def _stages(exact: _Exact, converted: Converted, features: np.ndarray) -> list[S
 def _compared(stages: Sequence[Stage], converted: Converted, features: np.ndarray, labels: np.ndarray) -> dict:
     found = parity.compare(stages, labels)
     worst = parity.worst_layers(converted.graph, converted.model_bytes, features) if converted.graph else []
-    return {**found, "worst_layers": [dataclasses.asdict(error) for error in worst]}
+    rows = layer_steps(*converted.simulated, converted.model_bytes, features[:LAYER_CLIPS]) if converted.simulated else []
+    beyond = [dataclasses.asdict(row) for row in rows if row.wrong]
+    largest = max((row.largest for row in rows), default=0.0)
+    layers = {"compared": len(rows), "largest_steps": largest, "beyond_bound": beyond}
+    return {**found, "worst_layers": [dataclasses.asdict(error) for error in worst], "layers": layers}
 
 
 def _arena(model_bytes: bytes) -> dict[str, int]:

@@ -16,6 +16,7 @@ import tf_keras as keras
 
 from kser.export.fake_quant import fake_quantized_logits
 from kser.export.graph import Graph, evaluator, graph_logits
+from kser.export.layer_steps import layer_name
 from kser.export.quantizers import is_moved
 from kser.export.ranges import STEPS, Ranges
 from kser.models.inference import softmax
@@ -135,7 +136,7 @@ def worst_layers(graph: Graph, model_bytes: bytes, clips: np.ndarray) -> list[La
     tensors = evaluator(graph)(tf.constant(clips))
     floats = {node.name: tensors[node.name, 0] for node in graph if not is_moved(node)}
     # If a layer takes several operations, the last one gives its output.
-    integers = {_layer(found.tensor.name): found for found in computed(model_bytes, clips)}
+    integers = {layer_name(found.tensor.name): found for found in computed(model_bytes, clips)}
     errors = [
         LayerError(name, integers[name].op, _snr_db(exact.numpy(), integers[name].values))
         for name, exact in floats.items()
@@ -148,12 +149,6 @@ def computed(model_bytes: bytes, clips: np.ndarray) -> list[ComputedTensor]:
     """The results of all nodes that compute; nodes that only move values carry the names of their inputs."""
     found = LiteRTRunner(model_bytes, keep_tensors=True).computed_tensors(clips)
     return [tensor for tensor in found if tensor.op not in _MOVING_OPS]
-
-
-def _layer(tensor_name: str) -> str:
-    """The Keras layer that computed a tensor called `model/layer/operation;...` (the first one listed)."""
-    parts = tensor_name.partition(";")[0].split("/")
-    return parts[1] if len(parts) > 1 else tensor_name
 
 
 def _snr_db(exact: np.ndarray, rounded: np.ndarray) -> float:

@@ -31,7 +31,8 @@ Tune = Callable[[keras.Model, keras.Model], list[dict]]
 @dataclass(frozen=True)
 class Converted:
     """A converted model, the float graph it was made from, the stages before it, the bounds of its difference to them and
-    between interpreters, and what to report."""
+    between interpreters, what to report, and for int8 the simulated network with its ranges, which every operation must
+    agree with."""
 
     model_bytes: bytes
     graph: Graph | None
@@ -39,6 +40,7 @@ class Converted:
     bound: Bound
     tflm_bound: Bound
     notes: dict
+    simulated: tuple[Graph, Ranges] | None = None
 
 
 def convert_by(
@@ -94,13 +96,14 @@ def _qat(model: keras.Model, representative, clips, settings: QuantizationConfig
 
 def _int8(graph: Graph, ranges: Ranges, axes: dict, representative, clips, untrained: bool, notes: dict) -> Converted:
     rounded = rounded_kernels(graph, axes)
-    simulated = fake_quantized(dense_as_convolution(rounded, axes), ranges)
+    integers = dense_as_convolution(rounded, axes)
+    simulated = fake_quantized(integers, ranges)
     model_bytes = convert.to_int8_tflite(simulated, representative)
     bound = parity.rounding_bound(graph, rounded, ranges, clips)
     tflm_bound = Bound("mean", SAME_KERNELS_SHARE * bound.value, "the same kernels, except for how scales are multiplied")
     # Training changes the weights too, which no scale bounds.
     stage = Stage("fake_quant", predict_logits(simulated, clips), bound if untrained else None)
-    return Converted(model_bytes, graph, (stage,), bound, tflm_bound, notes)
+    return Converted(model_bytes, graph, (stage,), bound, tflm_bound, notes, (integers, ranges))
 
 
 def _scale_axes(graph: Graph, settings: QuantizationConfig) -> dict[str, int]:

@@ -125,6 +125,12 @@ def test_export_text_holds_the_figures():
     assert fake_quant.endswith("3.1e-01, 4.2e-02 (mean at most 5.0e-02)")
     assert verdict == "every stage is within its bound"
     assert worst == "layers with the lowest signal-to-noise ratio in dB: block_0_add 21.9"
+    layers = {"compared": 46, "largest_steps": 0.714, "beyond_bound": []}
+    sound = tables.export_text(RUN, FIGURES, certificate, {**parity, "layers": layers})
+    assert "46 layers" in sound and "0.71 steps" in sound
+    layers["beyond_bound"] = [{"layer": "block_0_ffn", "op": "ADD", "largest": 3.0, "wrong": "a value is 3 steps off"}]
+    spoilt = tables.export_text(RUN, FIGURES, certificate, {**parity, "layers": layers})
+    assert "wrong in int8: block_0_ffn (ADD): a value is 3 steps off" in spoilt.splitlines()
     beyond = tables.export_text(RUN, FIGURES, certificate, {**parity, "first_beyond_bound": "fake_quant"})
     assert "first stage beyond its bound: fake_quant" in beyond.splitlines()
 

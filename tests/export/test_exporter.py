@@ -132,6 +132,7 @@ def test_a_users_own_model_is_exported_without_a_run(quantize):
     )
     assert result.report["fold"]["parameters_plain"] is None
     assert result.report["parameters"] == 8 * 16 + 16 + 16 * 3 + 3 < result.report["fold"]["parameters_before"]
+    assert result.parity["layers"]["beyond_bound"] == [] and result.parity["layers"]["largest_steps"] < 1
     assert result.parity["first_beyond_bound"] is None and result.report["agreement_with_keras"]["tflm"] > 0.9
     metadata = model_file.read_metadata(result.model_bytes)
     assert metadata["labels"] == ["a", "b", "c"] and metadata["quantization"]["quantize"] == quantize
