@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kser.datasets import checksums, cremad, emodb, emovo, esd, files, savee, shemo, tess, urdu
+from kser.datasets import checksums, cremad, emodb, emovo, esd, files, nemo, savee, shemo, tess, urdu
 from kser.datasets.corpus import Corpus, label_counts
 from kser.datasets.protocols import find_protocol, make_split
 from kser.errors import DatasetError
 
-MODULES = {module.GRAMMAR.corpus: module for module in (cremad, emodb, emovo, esd, savee, shemo, tess, urdu)}
+MODULES = {module.GRAMMAR.corpus: module for module in (cremad, emodb, emovo, esd, nemo, savee, shemo, tess, urdu)}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 VOCABULARY = (
     *("neutral", "calm", "happy", "excited", "sad", "angry", "frustrated"),
@@ -24,6 +24,7 @@ COUNTS = {
     "emodb": {"neutral": 79, "happy": 71, "sad": 62, "angry": 127, "fearful": 69, "disgust": 46, "bored": 81},
     "emovo": dict.fromkeys(emovo.LABELS, 84),
     "esd": dict.fromkeys(esd.LABELS, 7000),
+    "nemo": {"neutral": 809, "happy": 749, "sad": 769, "angry": 749, "fearful": 736, "surprised": 669},
     "savee": dict.fromkeys(savee.LABELS, 60) | {"neutral": 120},
     "shemo": {"neutral": 1028, "happy": 201, "sad": 449, "angry": 1059, "fearful": 38, "surprised": 225},
     "tess": dict.fromkeys(tess.LABELS, 400),
@@ -34,6 +35,7 @@ SPLITS = {
     "emodb": ("leave_one_speaker_out", 10),
     "emovo": ("leave_one_speaker_out", 6),
     "esd": ("emobox", 5),
+    "nemo": ("leave_one_speaker_out", 9),
     "savee": ("leave_one_speaker_out", 4),
     "shemo": ("speaker_groups_5", 5),
     "tess": ("leave_one_speaker_out", 2),
@@ -75,8 +77,15 @@ def esd_names() -> list[str]:
     return [f"{speaker:04d}/x/{speaker:04d}_{number:06d}.wav" for speaker in range(1, 21) for number in range(1, 1751)]
 
 
+def nemo_names() -> list[str]:
+    """As many clips of each emotion as nEMO has, dealt out to its speakers sentence by sentence."""
+    takes = [(speaker, sentence) for sentence in range(1, 91) for speaker in nemo.GENDERS]
+    counts = {emotion: COUNTS["nemo"][label] for emotion, label in nemo.EMOTIONS.items()}
+    return [f"samples/{s}_{emotion}_{n}.wav" for emotion, count in counts.items() for s, n in takes[:count]]
+
+
 def complete_names(corpus: str) -> list[str]:
-    return {"esd": esd_names, "shemo": shemo_names}.get(corpus, lambda: list(checksums.known(corpus)))()
+    return {"esd": esd_names, "nemo": nemo_names, "shemo": shemo_names}.get(corpus, lambda: list(checksums.known(corpus)))()
 
 
 @pytest.fixture
@@ -188,6 +197,8 @@ def test_the_splits_of_esd_are_those_of_emobox(load_named):
         ("emovo", "rab-m2-d2.wav", "rab-m2-d2", "angry", "m2", {"sentence": "d2", "gender": "male"}),
         ("emovo", "sor-m2-d2.wav", "sor-m2-d2", "surprised", "m2", {"sentence": "d2", "gender": "male"}),
         ("emovo", "tri-f2-d2.wav", "tri-f2-d2", "sad", "f2", {"sentence": "d2", "gender": "female"}),
+        ("nemo", "samples/MP0_sadness_51.wav", "MP0_sadness_51", "sad", "MP0", {"sentence": "51", "gender": "male"}),
+        ("nemo", "EB0_surprised_9.wav", "EB0_surprised_9", "surprised", "EB0", {"sentence": "9", "gender": "female"}),
         # F in the middle is the file's.
         ("urdu", "Angry/SM1_F10_A010.wav", "SM1_F10_A010", "angry", "SM1", {"gender": "male"}),
         ("urdu", "Sad/SF11_F2_S02.wav", "SF11_F2_S02", "sad", "SF11", {"gender": "female"}),
@@ -230,6 +241,7 @@ def test_a_name_is_parsed(tmp_path, corpus, file, utterance_id, label, speaker, 
         ("savee", "DC_a01", "DC_s01 DC_su1 XY_a01 a01 XDC_a01 DC_x01 DC_aa01 DC/a001 DC-a01"),
         ("tess", "OAF_back_fear", "OAF_back_surprise XAF_back_fear OAF_fear OAF__fear YAF_back_fear2 OAFF_back_fear"),
         ("emovo", "dis-f1-b1", "dis-f4-b1 xxx-f1-b1 dis-f1-b4 dis-f1-l5 dis-f1-n6 dis-f1-d3 dis-f1 dis-x1-b1"),
+        ("nemo", "EB0_fear_30", "EB1_fear_30 EB0_fearful_30 EB0_fear_0 EB0_fear_91 EB0_fear_030 EB0_fear xEB0_fear_30"),
         ("urdu", "SM1_F1_A01", "SX1_F1_A01 SM1_M1_A01 SM1_F1_B01 SM_F1_A01 M1_F1_A01 SM1_F1_A"),
         ("esd", "0001_000001", "0000_000001 0021_000001 0001_000000 0001_001751 0001_001800 0001_010000 0001_00001"),
         ("shemo", "F01A01", "X01A01 F1A01 F01B01 F01A1 F01A001 xF01A01"),
