@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kser.audio import reading
+from kser.audio.decoding import FORMATS
 from kser.audio.device_log_mel import board_codes, board_input, input_tables
 from kser.audio.log_mel import Normalization, feature_code
 from kser.config import FeatureConfig, from_dict
-from kser.datasets.files import find_audio
-from kser.errors import AudioError, KserError, ModelFileError
+from kser.datasets.files import find_audio, other_sound
+from kser.errors import AudioError, KserError, KserWarning, ModelFileError
 from kser.models.inference import softmax
 from kser.tflite import interpreter
 from kser.tflite.sandbox import Limits, Sandbox, SandboxedRunner
@@ -112,7 +114,12 @@ def audio_files(paths: list[str]) -> Iterator[str]:
       AudioError: a directory contains no audio file.
     """
     for path in paths:
-        found = list(find_audio(path)) if os.path.isdir(path) else [path]
+        if not os.path.isdir(path):
+            yield path
+            continue
+        found = list(find_audio(path))
+        for warning in other_sound(path):
+            warnings.warn(warning, KserWarning, stacklevel=2)
         if not found:
-            raise AudioError(f"No .wav or .flac file lies below {path}.")
+            raise AudioError(f"No audio file ({FORMATS}) lies below {path}.")
         yield from found

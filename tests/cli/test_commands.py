@@ -335,7 +335,7 @@ def test_bad_files_among_good_ones(predict, clip, tmp_path):
 
 
 def test_a_folder_without_audio_is_told_before_anything_is_printed(predict, clip, tmp_path):
-    assert_told(predict(clip, tmp_path), f"No .wav or .flac file lies below {tmp_path}")
+    assert_told(predict(clip, tmp_path), "No audio file (WAV, FLAC", f"lies below {tmp_path}")
 
 
 def test_a_model_that_is_none_of_ours(server, trained, clip):
