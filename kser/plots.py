@@ -22,14 +22,21 @@ def save_confusion(path: str, scores: Scores, labels: tuple[str, ...], title: st
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
     axes.imshow(confusion / np.maximum(1, confusion.sum(1, keepdims=True)), cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="recognized", ylabel="spoken", title=f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}")
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="recognized", ylabel="spoken")
+    axes.set_title(_shown(f"{title}: UA {scores.UA:.3f}, WA {scores.WA:.3f}"), parse_math=False)
+    names = [_shown(label) for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(labels)), names, parse_math=False)
     for (row, column), count in np.ndenumerate(confusion):
         dark = count > confusion[row].sum() / 2
         axes.text(column, row, count, ha="center", va="center", color="white" if dark else "black")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _shown(text: str) -> str:
+    """Text that can be drawn, also if it comes from a file name that is not UTF-8; to be drawn with `parse_math=False`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def save_frontier(path: str, found: Fit) -> None:

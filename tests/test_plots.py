@@ -54,6 +54,12 @@ def test_confusion_shows_counts_labels_and_scores(tmp_path, monkeypatch):
     np.testing.assert_allclose(seen["colours"], [[2 / 3, 1 / 3, 0], [0, 1 / 2, 1 / 2], [0, 0, 1]])
 
 
+@pytest.mark.parametrize("labels", [("$_$", ">_<", "^_^"), ("a\\b", "$\\frac{1}$", "$"), ("caf\udce9", "x_{", "")])
+def test_confusion_survives_any_label(tmp_path, labels):
+    plots.save_confusion(str(tmp_path / "confusion.png"), SCORES, labels, "$_$ caf\udce9")
+    assert png_size(tmp_path / "confusion.png")
+
+
 def test_a_full_disk_leaves_the_old_confusion(tmp_path, monkeypatch):
     path = tmp_path / "confusion.png"
     path.write_bytes(b"old")
