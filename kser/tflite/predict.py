@@ -13,7 +13,7 @@ from kser.audio import reading
 from kser.audio.decoding import FORMATS
 from kser.audio.device_log_mel import board_codes, board_input, input_tables
 from kser.audio.log_mel import Normalization, feature_code
-from kser.config import FeatureConfig, from_dict
+from kser.config import FeatureConfig, SmoothingConfig, from_dict
 from kser.datasets.files import find_audio, other_sound
 from kser.errors import AudioError, KserError, KserWarning, ModelFileError
 from kser.models.inference import softmax
@@ -36,7 +36,7 @@ class Predictor:
 
     Attributes:
       metadata: kser's metadata in the file.
-      labels, config, normalization: class names and front end, from the metadata.
+      labels, config, normalization, smoothing: class names, front end and how a board decides, from the metadata.
       input, output: the model's tensors.
 
     Raises:
@@ -59,6 +59,7 @@ class Predictor:
             self.labels = tuple(self.metadata["labels"])
             self.config = from_dict(FeatureConfig, self.metadata["features"])
             self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
+            self.smoothing = from_dict(SmoothingConfig, self.metadata.get("smoothing", {}))
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(f"{runner.name} has damaged kser metadata; {rewrite}") from error
         self.input, self.output = runner.tensors()
@@ -95,7 +96,11 @@ class Predictor:
 
         For an int8 model the quantized features are those of the board bit for bit.
         """
-        code, codes = feature_code(self.config), board_codes(samples, self.config)
+        return self.features_of_codes(board_codes(samples, self.config))
+
+    def features_of_codes(self, codes: np.ndarray) -> np.ndarray:
+        """`features` of log-mel as a board stores it, (num_frames, num_mels) codes."""
+        code = feature_code(self.config)
         if self.input.dtype != "int8":
             return self.normalization.apply(code.decode(codes))
         tables = input_tables(self.normalization, code, self.input.scale)
