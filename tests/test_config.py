@@ -37,7 +37,7 @@ def other(cls, name: str):
 
 # Every setting differs from its default (but for the backbone, there is one), so that one that is lost on the way shows.
 UNUSUAL = RunConfig(
-    DataConfig("ravdess", "an_option", "4class", "leave_one_speaker_out", 2, 7, "emodb", True),
+    DataConfig("ravdess", "an_option", "4class", "leave_one_speaker_out", 2, 7, "folder", True, "path:file"),
     FeatureConfig(
         window_ms=27.0,
         hop_ms=9.0,

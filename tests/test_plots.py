@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from kser import plots
 from kser.errors import KserError
+from kser.tflite.timeline import Timeline
 from kser.training.metrics import score
 
 LABELS = ("calm", "happy", "sad")
@@ -52,6 +53,21 @@ def test_confusion_shows_counts_labels_and_scores(tmp_path, monkeypatch):
     assert tuple(seen["labels"]) == LABELS
     assert "split 4" in seen["title"] and "UA 0.722" in seen["title"] and "WA 0.667" in seen["title"]
     np.testing.assert_allclose(seen["colours"], [[2 / 3, 1 / 3, 0], [0, 1 / 2, 1 / 2], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("labels", [("$_$", ">_<", "^_^"), ("a\\b", "$\\frac{1}$", "$"), ("caf\udce9", "x_{", "")])
+def test_confusion_survives_any_label(tmp_path, labels):
+    plots.save_confusion(str(tmp_path / "confusion.png"), SCORES, labels, "$_$ caf\udce9")
+    assert png_size(tmp_path / "confusion.png")
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ("$_$", ">_<")])
+def test_a_timeline_is_a_png(tmp_path, labels):
+    found = Timeline(
+        5.1, np.float64([2.5, 3, 4, 5]), (*labels, labels[0], "silence"), np.float32([[0.8, 0.2]] * 3 + [[0, 0]])
+    )
+    plots.save_timeline(str(tmp_path / "time.png"), found, labels, "caf\udce9 $_$.wav")
+    assert png_size(tmp_path / "time.png") == (1000, 400)
 
 
 def test_a_full_disk_leaves_the_old_confusion(tmp_path, monkeypatch):

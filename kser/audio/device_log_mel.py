@@ -15,6 +15,11 @@ from kser.audio.log_mel import FeatureCode, Normalization, analysis_window, feat
 from kser.audio.reading import PCM16_FULL_SCALE
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
 
+# A minute in a few megabytes at a time.
+FRAMES_AT_ONCE = 2048
+DB_PER_NEPER = 4.34294482
+LEAST_POWER = 1e-20  # keeps the logarithm finite
+
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
 
@@ -72,14 +77,39 @@ def input_tables(normalization: Normalization, code: FeatureCode, scale: float) 
     return InputTables((code.step / (std * scale)).astype(np.float32), (centre / code.step).astype(np.float32))
 
 
+def mean_square_per_power(config: FeatureConfig) -> float:
+    """The factor from the power in the mel bands to the mean square of the samples, full scale being 1."""
+    return 2 / (config.fft_length * float(np.sum(analysis_window(config) ** 2)))
+
+
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 
 
 def board_codes(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """(num_samples,) int16 to (num_frames, num_mels) int64: log-mel as a board stores it (see `FeatureCode`)."""
+    return _codes(board_log_mel(samples, config), config)
+
+
+def _codes(log_mel: np.ndarray, config: FeatureConfig) -> np.ndarray:
     code = feature_code(config)
-    steps = (board_log_mel(samples, config) - np.float32(code.offset)) * (np.float32(1) / np.float32(code.step))
+    steps = (log_mel - np.float32(code.offset)) * (np.float32(1) / np.float32(code.step))
     return np.rint(steps).astype(np.int64)
+
+
+def board_frames(samples: np.ndarray, config: FeatureConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(num_samples,) int16, however long, to (num_frames, num_mels) codes as `board_codes`, and (num_frames,) int8 levels.
+
+    Levels are the frames' in dBFS, rounded.
+    """
+    num_frames = (len(samples) - config.window_samples) // config.hop_samples + 1
+    codes, levels = [], []
+    for begin in range(0, num_frames, FRAMES_AT_ONCE):
+        last = min(begin + FRAMES_AT_ONCE, num_frames) - 1
+        part = samples[begin * config.hop_samples : last * config.hop_samples + config.window_samples]
+        mels = _board_mels(part, config)
+        codes.append(_codes(_log_mel(mels, config), config).astype(np.int16))
+        levels.append(_dbfs(mels, config))
+    return np.concatenate(codes), np.concatenate(levels)
 
 
 def board_input(codes: np.ndarray, tables: InputTables, zero_point: int, remove_level: bool) -> np.ndarray:
@@ -91,12 +121,30 @@ def board_input(codes: np.ndarray, tables: InputTables, zero_point: int, remove_
 
 def board_log_mel(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """(num_samples,) int16 to (num_frames, num_mels) float32, not normalized."""
+    return _log_mel(_board_mels(samples, config), config)
+
+
+def _log_mel(mels: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    return _log(mels + np.float32(config.log_floor)).T
+
+
+def _dbfs(mels: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """(num_mels, num_frames) power to (num_frames,) int8: Dbfs of feature_window.cpp."""
+    power = np.zeros(mels.shape[1], np.float32)
+    for mel in mels:
+        power = power + mel
+    dbfs = np.float32(DB_PER_NEPER) * _log(power * np.float32(mean_square_per_power(config)) + np.float32(LEAST_POWER))
+    return np.rint(np.clip(dbfs, -128, 127)).astype(np.int8)
+
+
+def _board_mels(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """(num_samples,) int16 to the power in the mel bands, (num_mels, num_frames) float32."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, config.window_samples)[:: config.hop_samples]
     padded = np.zeros((config.fft_length, len(frames)), np.float32)
     padded[: config.window_samples] = (scaled_window(config) * frames.astype(np.float32)).T
     turns = twiddles(config)[..., np.newaxis]
     power = _split_power(*_complex_fft(padded[0::2], padded[1::2], turns), turns)
-    return _log(_mel_power(power, mel_segments(config)) + np.float32(config.log_floor)).T
+    return _mel_power(power, mel_segments(config))
 
 
 # Complex numbers are pairs of (..., num_frames) float32: NumPy's complex product depends on the processor.

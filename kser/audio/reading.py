@@ -5,22 +5,26 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
 import soxr
 
+from kser.audio.decoding import decode
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
-from kser.errors import AudioError
+from kser.errors import AudioError, KserWarning
 
 MIN_SECONDS = 0.1
 MAX_CHANNELS = 2
 MAX_BYTES = 500_000_000
-GIT_LFS_HEAD = b"version https://git-lfs"
-GIT_LFS_HEAD_BYTES = len(GIT_LFS_HEAD)
 # -80 dBFS: below any voice, above the dither of a 16-bit recording.
 SILENCE_PEAK = 1e-4
+# Channels that have nothing in common keep at least a quarter of the louder one's energy in their mean.
+OPPOSITE_ENERGY = 0.01
+# Integers in a floating-point file, by their largest: of 16, 24 and 32 bits. Less than 18 dB beyond 1 is a loud recording.
+INTEGER_SCALES = (2**15, 2**23, 2**31)
+INTEGERS_FROM = 8
 ACTIVITY_FRAME_SAMPLES = 320
 ACTIVITY_RANGE_DB = 35.0
 NOISE_SEED = 16000
@@ -29,15 +33,17 @@ PCM16_FULL_SCALE = 32768
 
 @dataclass(frozen=True)
 class Recording:
-    """An audio file: (num_samples, num_channels) float32 in [-1, 1], sample rate, size, and the sha256 of its bytes.
+    """An audio file: (num_samples, num_channels) float32, sample rate, size, and the sha256 of its bytes.
 
-    For a part of a file, the digest is that of the samples read.
+    For a part of a file, the digest is that of the samples read. If `is_float`, the file holds floating-point numbers, which
+    need not be in [-1, 1].
     """
 
     samples: np.ndarray
     sample_rate_hz: int
     num_bytes: int
     digest: str
+    is_float: bool = False
 
     @property
     def seconds(self) -> float:
@@ -45,12 +51,17 @@ class Recording:
 
 
 def load(path: str, upper_hz: float = 0.0, span: tuple[float, float] | None = None) -> np.ndarray:
-    """Reads a PCM or FLAC file as (num_samples,) float32 in [-1, 1] at 16 kHz; see `read` and `to_mono`.
+    """Reads an audio file as (num_samples,) float32 in [-1, 1] at 16 kHz; see `read` and `to_mono`.
+
+    A `KserWarning` tells what had to be corrected.
 
     Raises:
       AudioError: the file cannot be used.
     """
-    return to_mono(read(path, span), path, upper_hz)
+    samples, remark = to_mono(read(path, span), path, upper_hz)
+    if remark:
+        warnings.warn(remark, KserWarning, stacklevel=2)
+    return samples
 
 
 def read(path: str, span: tuple[float, float] | None = None) -> Recording:
@@ -62,50 +73,32 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
     """
     if not os.path.isfile(path):
         raise AudioError(f"There is no audio file {path}.")
-    num_bytes = os.path.getsize(path)
-    if num_bytes == 0:
-        raise AudioError(f"{path} is empty.")
-    if num_bytes > MAX_BYTES and span is None:
-        raise AudioError(f"{path} has {num_bytes / 1e9:.1f} GB, too large for a clip of speech; cut it into utterances.")
     try:
-        samples, sample_rate_hz, digest = _read_whole(path) if span is None else _read_span(path, span)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} is not a readable audio file ({_error_text(error)}).") from error
-    except (ValueError, MemoryError) as error:
-        # In a damaged FLAC file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
-        raise AudioError(
-            f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it again."
-        ) from error
-    return Recording(samples, sample_rate_hz, num_bytes, digest)
+        num_bytes = os.path.getsize(path)
+        if num_bytes == 0:
+            raise AudioError(f"{path} is empty.")
+        if num_bytes > MAX_BYTES and span is None:
+            raise AudioError(f"{path} has {num_bytes / 1e9:.1f} GB, too large for a clip of speech; cut it into utterances.")
+        decoded = decode(path, span)
+        digest = hashlib.sha256(decoded.samples.tobytes()).hexdigest() if span else _digest(path)
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return Recording(decoded.samples, decoded.sample_rate_hz, num_bytes, digest, decoded.is_float)
 
 
-def _read_whole(path: str) -> tuple[np.ndarray, int, str]:
+def _digest(path: str) -> str:
     with open(path, "rb") as file:
-        data = file.read()
-    _check_head(path, data[:GIT_LFS_HEAD_BYTES], len(data))
-    # Read by path again, not from memory: libsndfile would call Python for every block, which blocks other threads.
-    found = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
-    return *found, hashlib.sha256(data).hexdigest()
+        return hashlib.sha256(file.read()).hexdigest()
 
 
-def _read_span(path: str, span: tuple[float, float]) -> tuple[np.ndarray, int, str]:
-    with open(path, "rb") as file:
-        _check_head(path, file.read(GIT_LFS_HEAD_BYTES), os.path.getsize(path))
-    with soundfile.SoundFile(os.fsencode(path)) as file:
-        begin, end = (round(seconds * file.samplerate) for seconds in span)
-        if not 0 <= begin < min(end, file.frames):
-            lasts = file.frames / file.samplerate
-            raise AudioError(f"{path} lasts {lasts:.1f} s and contains nothing from {span[0]:g} to {span[1]:g} s.")
-        file.seek(begin)
-        samples = file.read(end - begin, dtype="float32", always_2d=True)
-        return samples, file.samplerate, hashlib.sha256(samples.tobytes()).hexdigest()
+def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> tuple[np.ndarray, str]:
+    """(num_samples,) float32 at 16 kHz, averaged over one or two channels, and a sentence on what was corrected, or "".
 
-
-def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarray:
-    """(num_samples,) float32 at 16 kHz, averaged over one or two channels.
+    Of two channels of opposite phase the louder one is taken. Floating-point samples beyond 1 are scaled: integers by their
+    full scale, others by the largest.
 
     Args:
-      path: name of the recording in error messages.
+      path: name of the recording in messages.
       upper_hz: the highest frequency used; a file with a lower Nyquist frequency is refused.
 
     Raises:
@@ -124,13 +117,35 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> np.ndarra
         raise AudioError(
             f"{path} holds {len(samples)} samples at {sample_rate_hz} Hz; at least {MIN_SECONDS:g} s are needed."
         )
-    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    low, high = mono.min(), mono.max()
+    low, high = samples.min(), samples.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise AudioError(f"{path} has samples that are not finite numbers.")
-    if max(-low, high) < SILENCE_PEAK:
+    scale = _full_scale(max(-low, high)) if recording.is_float else 1.0
+    mono, opposite = _one_channel(samples / np.float32(scale) if scale > 1 else samples)
+    if max(-mono.min(), mono.max()) < SILENCE_PEAK:
         raise AudioError(f"{path} is silent; use a recording with speech.")
-    return resample(mono, sample_rate_hz)
+    remarks = [f"has samples beyond 1 and was divided by {scale:g}"] if scale > 1 else []
+    remarks += ["has two channels of opposite phase, of which the louder one was taken"] if opposite else []
+    return resample(mono, sample_rate_hz), f"{path} {' and '.join(remarks)}." if remarks else ""
+
+
+def _full_scale(peak: float) -> float:
+    """What to divide floating-point samples by: 1 if they are within 1, the full scale of the integers they were, or their
+    peak."""
+    if peak <= 1:
+        return 1.0
+    return next((float(scale) for scale in INTEGER_SCALES if INTEGERS_FROM < peak <= scale), float(peak))
+
+
+def _one_channel(samples: np.ndarray) -> tuple[np.ndarray, bool]:
+    """(num_samples,) of (num_samples, 1 or 2): their mean, or the louder one and True if the mean cancels most of it."""
+    if samples.shape[1] == 1:
+        return samples[:, 0], False
+    mono = samples.mean(axis=1)
+    energies = np.einsum("ij,ij->j", samples, samples)
+    if np.dot(mono, mono) < OPPOSITE_ENERGY * energies.max():
+        return samples[:, int(energies.argmax())], True
+    return mono, False
 
 
 def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
@@ -138,20 +153,6 @@ def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return samples.astype(np.float32, copy=False)
     return soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ).astype(np.float32)
-
-
-def _check_head(path: str, head: bytes, num_bytes: int) -> None:
-    """Refuses a truncated WAV, which libsndfile reads without an error; its header still has the original length."""
-    if head == GIT_LFS_HEAD:
-        raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
-    declared = int.from_bytes(head[4:8], "little")
-    streamed = declared in (0, 0xFFFFFFFF)
-    if head[:4] == b"RIFF" and not streamed and num_bytes < declared:
-        raise AudioError(f"{path} is truncated: its header announces {declared + 8} bytes, it has {num_bytes}.")
-
-
-def _error_text(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".").strip()
 
 
 def active_range(samples: np.ndarray) -> tuple[int, int]:

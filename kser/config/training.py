@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from kser.config.augmentation import AugmentConfig
 from kser.config.features import FeatureConfig, SmoothingConfig
 from kser.config.model import ModelConfig
-from kser.config.settings import Settings, setting
+from kser.config.settings import Settings, require, setting
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class DataConfig(Settings):
     shuffle_labels: bool = setting(
         False, "Shuffle the labels as a sanity check: a score above chance then means that the test part leaks."
     )
+    columns: str = setting(
+        "", "Names of the columns of a table of your own clips, such as path:file,label:emotion, where they are unusual."
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        own = "folder" in (self.dataset, self.eval_dataset)
+        require(own or not self.columns, "columns names those of a table of your own clips; it needs dataset folder.")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def load_corpus(name: str, data_dir: str = "", options: str = "") -> Corpus:
+def load_corpus(name: str, data_dir: str = "", options: str = "", columns: str = "") -> Corpus:
     """A corpus from the disk: its clips, their speakers and labels. No audio is read yet.
 
     Args:
@@ -64,6 +64,7 @@ def load_corpus(name: str, data_dir: str = "", options: str = "") -> Corpus:
         LABEL/SPEAKER; or "synthetic", generated sounds for trying things out.
       data_dir: directory of its files; "synthetic" generates its own.
       options: names of the corpus' options, separated by commas.
+      columns: names of the columns of your table, such as "path:file,label:emotion", where they are unusual.
 
     Returns:
       `labels`, the names in the order of their indices; `speakers`; `utterances`, each with its `path`, `label` and
@@ -86,4 +87,8 @@ def load_corpus(name: str, data_dir: str = "", options: str = "") -> Corpus:
     if unknown:
         known = "; ".join(f"{option}: {meaning}" for option, meaning in source.options.items()) or "none"
         raise DatasetError(f"Corpus '{name}' has no option '{unknown[0]}'; it has {known}.")
-    return source.load(data_dir, chosen)
+    if not columns:
+        return source.load(data_dir, chosen)
+    if name != folder.NAME:
+        raise DatasetError(f"columns name those of a table of your own clips (corpus '{folder.NAME}'), not of '{name}'.")
+    return folder.load(data_dir, chosen, columns)

@@ -61,8 +61,8 @@ class Corpus:
     """Utterances in a fixed order, the label names in the order of their indices, and the published protocols by name.
 
     The first protocol is the default; more can be computed for any corpus (`protocols.find_protocol`). `warnings` are
-    sentences on how the files differ from the published corpus. `decision` is the unit of a decision: each "utterance", or
-    each "speaker" from all of the speaker's utterances.
+    sentences on how the files differ from the published corpus, `notes` on how they were read. `decision` is the unit of a
+    decision: each "utterance", or each "speaker" from all of the speaker's utterances.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Corpus:
     protocols: Mapping[str, Protocol] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     decision: str = "utterance"
+    notes: tuple[str, ...] = ()
 
     @property
     def speakers(self) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """CREMA-D (Cao et al. 2014, https://github.com/CheyneyComputerScience/CREMA-D): 7442 clips, 91 actors, 6 emotions.
 
-`AudioWAV/AAAA_SSS_EEE_LL.wav`: actor, sentence, emotion, level of it. 16 kHz, mono; ODbL 1.0 and DbCL 1.0. The label is
-the emotion that the actor intended; what listeners heard is in the corpus' tables.
+`AudioWAV/AAAA_SSS_EEE_LL.wav`: actor, sentence, emotion, level of it (a single X, `1040_ITH_SAD_X.wav`,
+in copies from before 2022). 16 kHz, mono; ODbL 1.0 and DbCL 1.0. The label is the emotion that the actor intended; what
+listeners heard is in the corpus' tables.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from kser.datasets.files import Grammar, few, parse_names
 LABELS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 OPTIONS = {"contradicting_duplicates": "keep the three pairs of identical recordings with two different labels"}
 EMOTIONS = {"ANG": "angry", "DIS": "disgust", "FEA": "fearful", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
-LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"}
 # Each pair has identical bytes as distributed; which of the two labels is right is unknown.
 CONTRADICTING = (
     "1006_TIE_HAP_XX",
@@ -28,12 +29,13 @@ CONTRADICTING = (
 
 def _utterance(path: str, match: re.Match) -> Utterance:
     stem, actor, sentence, emotion, level = match.groups()
-    return Utterance(stem, path, EMOTIONS[emotion], actor, attributes={"sentence": sentence, "intensity": LEVELS[level]})
+    name = f"{stem}X" if level == "X" else stem
+    return Utterance(name, path, EMOTIONS[emotion], actor, attributes={"sentence": sentence, "intensity": LEVELS[level]})
 
 
 GRAMMAR = Grammar(
     "cremad",
-    re.compile(r"(?:^|/)((10(?:0[1-9]|[1-8]\d|9[01]))_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX))$"),
+    re.compile(r"(?:^|/)((10(?:0[1-9]|[1-8]\d|9[01]))_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX?))$"),
     _utterance,
     example="1001_DFA_ANG_XX.wav",
     num_clips=7442,

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -17,12 +18,12 @@ from kser.audio.log_mel import batch_extractor, clip_moments
 from kser.config import FeatureConfig, RunConfig, to_dict
 from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.scan import ClipReport, in_order, scan
-from kser.errors import DatasetError
+from kser.errors import DatasetError, KserWarning
 from kser.files import replacing, temporary_beside
 from kser.progress import counting
 
 # Incremented when the front end computes different numbers for the same settings.
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 MAX_NAMED_FAILURES = 3
 
 
@@ -69,7 +70,15 @@ def load_features(corpus: Corpus, config: FeatureConfig, cache_dir: str = "") ->
     if features is None:
         reports, features = extract_to_cache(corpus, scan(corpus.utterances, config), config, cache_dir)
         _require_usable(reports)
+    _tell_corrections(features.reports)
     return features
+
+
+def _tell_corrections(reports: Sequence[ClipReport]) -> None:
+    remarks = [report.remark for report in reports if report.remark]
+    if remarks:
+        told = " ".join(remarks[:MAX_NAMED_FAILURES])
+        warnings.warn(f"{len(remarks)} of {len(reports)} clips were corrected: {told}", KserWarning, stacklevel=3)
 
 
 def extract_to_cache(
@@ -224,7 +233,8 @@ def _write_variants(path: str, shape: tuple[int, ...], utterances: Sequence[Utte
 
 def _augmented_clips(utterance: Utterance, config: RunConfig) -> np.ndarray:
     """(augment_variants, clip_samples) float32."""
-    recording = reading.load(utterance.path, config.features.upper_hz, utterance.span)
+    recording = reading.read(utterance.path, utterance.span)
+    samples, _ = reading.to_mono(recording, utterance.path, config.features.upper_hz)
     steps, seed = config.augment.steps("sound"), config.train.seed
     rngs = [variant_rng(seed, utterance.utterance_id, variant) for variant in range(config.augment.augment_variants)]
-    return np.stack([reading.fix_clip(augment_sound(recording, steps, rng), config.features) for rng in rngs])
+    return np.stack([reading.fix_clip(augment_sound(samples, steps, rng), config.features) for rng in rngs])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from kser.audio.decoding import AUDIO_EXTENSIONS, LOSSLESS_EXTENSIONS
 from kser.datasets.corpus import Utterance
 from kser.errors import DatasetError
 
-AUDIO_EXTENSIONS = (".wav", ".flac")
+# Sound, or video with sound, of kinds that are not read.
+OTHER_SOUND_EXTENSIONS = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".au", ".snd", ".caf", ".sph", ".raw", ".pcm")
+# What systems and programs put into folders beside the files of their users.
+SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 MAX_NAMED = 3
 
 
@@ -29,8 +33,8 @@ def require_directory(data_dir: str, corpus: str) -> None:
 def find_files(directory: str, extensions: tuple[str, ...]) -> Iterator[str]:
     """Paths of the files below `directory` with one of these extensions (in any case), sorted.
 
-    Hidden files (such as `._*`) are left out. Links to directories are followed, but each directory is entered only once,
-    so circular links do no harm.
+    Hidden files and folders (such as `._*`) and SYSTEM_FOLDERS are left out. Links to directories are followed, but each
+    directory is entered only once, so circular links do no harm.
 
     Raises:
       DatasetError: a directory below it cannot be read.
@@ -46,15 +50,36 @@ def find_files(directory: str, extensions: tuple[str, ...]) -> Iterator[str]:
             folders.clear()
             continue
         entered.add(real)
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in SYSTEM_FOLDERS)
         for name in sorted(names):
             if name.lower().endswith(extensions) and not name.startswith("."):
                 yield os.path.join(folder, name)
 
 
 def find_audio(directory: str) -> Iterator[str]:
-    """Paths of the .wav and .flac files below `directory`, as `find_files` finds them."""
+    """Paths of the audio files below `directory`, as `find_files` finds them."""
     return find_files(directory, AUDIO_EXTENSIONS)
+
+
+def other_sound(directory: str, matters: Callable[[str], bool] = bool) -> list[str]:
+    """A warning, or none, of the files below `directory` that have sound but are of no kind that is read.
+
+    Args:
+      matters: whether a file is to be counted, by its relative path without extension.
+    """
+    names = [os.path.relpath(path, directory).replace(os.sep, "/") for path in find_files(directory, OTHER_SOUND_EXTENSIONS)]
+    left_out = [name for name in names if matters(os.path.splitext(name)[0])]
+    if not left_out:
+        return []
+    return [
+        f"{len(left_out)} files below {directory} are sound of kinds that are not read and are left out ({few(left_out)}); "
+        "convert them to WAV."
+    ]
+
+
+def lossless_first(paths: Iterable[str]) -> list[str]:
+    """The paths in their order, but those of files of lossless formats before all others."""
+    return sorted(paths, key=lambda path: not path.lower().endswith(LOSSLESS_EXTENSIONS))
 
 
 def few(names) -> str:
@@ -89,7 +114,7 @@ def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...],
     """
     require_directory(data_dir, grammar.corpus)
     by_id, repeated, others = {}, [], []
-    for path in find_audio(data_dir):
+    for path in lossless_first(find_audio(data_dir)):
         stem = os.path.splitext(os.path.relpath(path, data_dir))[0].replace(os.sep, "/")
         match = grammar.pattern.search(stem)
         if not match:
@@ -106,7 +131,12 @@ def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...],
             "point --data_dir at the corpus as distributed."
         )
     utterances = tuple(by_id[name] for name in sorted(by_id))
-    return utterances, _differences(grammar, utterances, repeated, others)
+
+    def is_missing(stem: str) -> bool:
+        match = grammar.pattern.search(stem)
+        return match is not None and grammar.utterance(stem, match).utterance_id not in by_id
+
+    return utterances, (*_differences(grammar, utterances, repeated, others), *other_sound(data_dir, is_missing))
 
 
 def _differences(grammar: Grammar, utterances, repeated: list[str], others: list[str]) -> tuple[str, ...]:

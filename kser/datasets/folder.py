@@ -1,66 +1,101 @@
 """Your own corpus: a table of its clips, or folders named after the labels.
 
-`manifest.csv` (with a header) or `manifest.jsonl` (one object per line) in the directory: `path` relative to it, `label`,
-and if known `speaker`, `session`, `split` (train, validation or test), `start` and `stop` in seconds. Without a table,
-`LABEL/**/clip.wav`; a folder in between may name the speaker, `LABEL/SPEAKER/clip.wav`.
+`manifest.csv` (or `.tsv`, with a header) or `manifest.jsonl` (one object per line) in the directory: `path` relative to it,
+`label`, and if known `speaker`, `session`, `split` (train, validation or test), `start` and `stop` in seconds; usual other
+names of columns are understood (`clip_table`). Without a table, `LABEL/**/clip.wav`; a folder in between may name the
+speaker, `LABEL/SPEAKER/clip.wav`, and one around them the part of a split, `train/LABEL/clip.wav` (`folder_layout`).
 """
 
 from __future__ import annotations
 
-import csv
-import json
+import dataclasses
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
 
+from kser.datasets.clip_table import clips_of_table, parse_columns
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance
-from kser.datasets.files import few, find_audio, require_directory
+from kser.datasets.files import few, require_directory
+from kser.datasets.folder_layout import UNKNOWN_SPEAKER, FolderClips, clips_of_folders
 from kser.errors import DatasetError
 
 NAME = "folder"
-TABLES = ("manifest.csv", "manifest.jsonl")
-PARTS = ("train", "validation", "test")
-UNKNOWN_SPEAKER = "unknown"
+TABLES = ("manifest.csv", "manifest.tsv", "manifest.jsonl")
 
 
-def load(data_dir: str, options: frozenset[str] = frozenset()) -> Corpus:
+def load(data_dir: str, options: frozenset[str] = frozenset(), columns: str = "") -> Corpus:
     """The corpus in `data_dir`.
 
-    With a `split` column the protocol is `given`; otherwise one is computed by speakers.
+    With parts of a split the protocol is `given`; otherwise one is computed by speakers. Labels that differ only in case or
+    spaces are one.
+
+    Args:
+      columns: names of the table's columns, such as `path:file,label:emotion`, where they are unusual.
 
     Raises:
       DatasetError: no such directory, no clip in it, or a table with a row that cannot be used.
     """
     require_directory(data_dir, NAME)
-    tables = [name for name in TABLES if os.path.isfile(os.path.join(data_dir, name))]
-    if len(tables) > 1:
-        raise DatasetError(f"{data_dir} contains both {' and '.join(tables)}; keep one of them.")
-    utterances = _from_table(data_dir, tables[0]) if tables else _from_folders(data_dir)
-    repeated = _repeated(u.utterance_id for u in utterances)
+    found = _clips(data_dir, parse_columns(columns))
+    utterances, merged = _merge_labels(found.utterances)
+    repeated = [name for name, count in Counter(u.utterance_id for u in utterances).items() if count > 1]
     if repeated:
         raise DatasetError(f"{len(repeated)} clips are listed twice in {data_dir} ({few(repeated)}); name each once.")
     labels = tuple(sorted({u.label for u in utterances}))
+    warnings = (*_without_speaker(utterances), *merged, *found.warnings)
     if len(labels) < 2:
-        raise DatasetError(f"The clips in {data_dir} have {len(labels)} label ({few(labels)}); at least two are needed.")
-    warnings = []
-    unknown = sum(u.speaker == UNKNOWN_SPEAKER for u in utterances)
-    if unknown:
-        warnings.append(
-            f"{unknown} of {len(utterances)} clips have no speaker; scores on clips of speakers known from training say "
-            "nothing about new speakers."
-        )
+        told = f"The clips in {data_dir} have {len(labels)} label ({few(labels)}); at least two are needed."
+        raise DatasetError(" ".join([told, *found.warnings]))
     protocols = _protocols(utterances)
     if not protocols and any("split" in u.attributes for u in utterances):
-        warnings.append(f"No row of {tables[0]} has the split 'test', so the column is not used.")
-    return Corpus(NAME, labels, utterances, protocols, tuple(warnings))
+        warnings += ("No clip has the split 'test', so the parts are not used.",)
+    return Corpus(NAME, labels, utterances, protocols, warnings, notes=found.notes)
 
 
-def _repeated(names) -> list[str]:
-    seen, repeated = set(), []
-    for name in names:
-        if name in seen:
-            repeated.append(name)
-        seen.add(name)
-    return repeated
+def _clips(data_dir: str, columns: dict[str, str]) -> FolderClips:
+    tables = [name for name in TABLES if os.path.isfile(os.path.join(data_dir, name))]
+    if len(tables) > 1:
+        raise DatasetError(f"{data_dir} contains both {' and '.join(tables)}; keep one of them.")
+    if tables:
+        return FolderClips(clips_of_table(data_dir, tables[0], columns))
+    if columns:
+        raise DatasetError(f"columns names those of a table, but {data_dir} contains none of {', '.join(TABLES)}.")
+    return clips_of_folders(data_dir)
+
+
+def _merge_labels(utterances: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], list[str]]:
+    """The clips with one spelling, the most frequent, for labels that differ only in case, spaces or composition.
+
+    Labels from names of folders that are not UTF-8 are read as Latin-1: a label has to go into JSON, models and C++.
+    """
+    utterances = tuple(dataclasses.replace(u, label=_as_unicode(u.label)) for u in utterances)
+    spellings: dict[str, Counter] = {}
+    for u in utterances:
+        spellings.setdefault(_plain(u.label), Counter())[u.label] += 1
+    chosen = {key: min(counts, key=lambda spelling: (-counts[spelling], spelling)) for key, counts in spellings.items()}
+    merged = [" = ".join(sorted(counts)) for counts in spellings.values() if len(counts) > 1]
+    warning = f"{len(merged)} labels are spelled in several ways and taken as one each: {few(merged)}."
+    utterances = tuple(dataclasses.replace(u, label=chosen[_plain(u.label)].strip()) for u in utterances)
+    return utterances, [warning] if merged else []
+
+
+def _as_unicode(name: str) -> str:
+    data = name.encode("utf-8", "surrogateescape")
+    return name if data.decode("utf-8", "ignore") == name else data.decode("latin-1")
+
+
+def _plain(label: str) -> str:
+    return "".join(unicodedata.normalize("NFC", label).split()).casefold()
+
+
+def _without_speaker(utterances: tuple[Utterance, ...]) -> list[str]:
+    unknown = sum(u.speaker == UNKNOWN_SPEAKER for u in utterances)
+    if not unknown:
+        return []
+    return [
+        f"{unknown} of {len(utterances)} clips have no speaker; scores on clips of speakers known from training say nothing "
+        "about new speakers."
+    ]
 
 
 def _protocols(utterances: tuple[Utterance, ...]) -> dict[str, Protocol]:
@@ -70,79 +105,3 @@ def _protocols(utterances: tuple[Utterance, ...]) -> dict[str, Protocol]:
         return {}
     shared = ("speaker",) if {u.speaker for u in utterances} == {UNKNOWN_SPEAKER} else ()
     return {"given": Protocol("split", (HeldOut(("test",), ("validation",) if "validation" in parts else ()),), shared)}
-
-
-def _from_folders(data_dir: str) -> tuple[Utterance, ...]:
-    utterances, loose = [], []
-    for path in find_audio(data_dir):
-        name = os.path.relpath(path, data_dir).replace(os.sep, "/")
-        label, *folders, _ = name.split("/") if "/" in name else ("", name)
-        if not label:
-            loose.append(name)
-            continue
-        utterances.append(Utterance(name, path, label, folders[0] if folders else UNKNOWN_SPEAKER))
-    if loose:
-        raise DatasetError(
-            f"{len(loose)} audio files are in {data_dir} itself, not in a folder that names their label "
-            f"({few(loose)}); move them, or list all clips in {TABLES[0]} (path, label, speaker)."
-        )
-    if not utterances:
-        raise DatasetError(
-            f"{data_dir} contains neither {' nor '.join(TABLES)} nor folders of .wav or .flac files named after labels."
-        )
-    return tuple(utterances)
-
-
-def _from_table(data_dir: str, name: str) -> tuple[Utterance, ...]:
-    path = os.path.join(data_dir, name)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            read = csv.DictReader if name.endswith(".csv") else _json_lines
-            rows = list(read(stream))
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise DatasetError(f"{path} cannot be read ({error}); it must be a table in UTF-8.") from error
-    if not rows:
-        raise DatasetError(f"{path} lists no clip.")
-    return tuple(_utterance(data_dir, f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _json_lines(stream) -> Iterator:
-    return (json.loads(line) for line in stream if line.strip())
-
-
-def _utterance(data_dir: str, where: str, row) -> Utterance:
-    if not isinstance(row, dict) or not all(isinstance(row.get(key), str) and row[key] for key in ("path", "label")):
-        raise DatasetError(f"{where} must give path and label.")
-    part = row.get("split") or ""
-    if part not in ("", *PARTS):
-        raise DatasetError(f"{where}: split must be one of {', '.join(PARTS)}, not {part!r}.")
-    span = _span(where, row)
-    suffix = f"#{span[0]:.12g}-{span[1]:.12g}" if span else ""
-    return Utterance(
-        row["path"] + suffix,
-        os.path.join(data_dir, row["path"]),
-        row["label"],
-        _text(row, "speaker") or UNKNOWN_SPEAKER,
-        _text(row, "session"),
-        span,
-        {"split": part} if part else {},
-    )
-
-
-def _text(row: dict, key: str) -> str:
-    """The value of a cell as text, also of a number; empty if there is none."""
-    value = row.get(key)
-    return "" if value is None else str(value)
-
-
-def _span(where: str, row: dict) -> tuple[float, float] | None:
-    given = [row.get(key) not in (None, "") for key in ("start", "stop")]
-    if not any(given):
-        return None
-    try:
-        start, stop = float(row["start"]), float(row["stop"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{where}: start and stop must both be seconds.") from error
-    if not 0 <= start < stop < float("inf"):
-        raise DatasetError(f"{where}: start must come before stop, not {start:g} and {stop:g}.")
-    return start, stop

@@ -16,11 +16,12 @@ from kser.datasets.corpus import Corpus, Utterance
 from kser.datasets.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
 from kser.datasets.files import few
 from kser.datasets.manifest import manifest_text
-from kser.datasets.protocols import find_protocol
+from kser.datasets.protocols import find_protocol, make_split
 from kser.datasets.scan import CHUNK_CLIPS, ClipReport, scan
 from kser.errors import ConfigError, DatasetError
 from kser.files import write_text
 
+CHECKED_SPLITS = 12
 # From the utterances and the front end's settings to the results of `scan.scan`.
 Scanner = Callable[[Sequence[Utterance], FeatureConfig], Iterable]
 
@@ -47,10 +48,16 @@ class Preparation:
 
 
 def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
-    """Reads and prepares the corpus of the settings; see `prepare`."""
-    corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options)
-    find_protocol(corpus, data.protocol)  # refuses an unknown one before any work
-    return prepare(corpus, features, paths, scanner)
+    """Reads and prepares the corpus of the settings, which must be possible to split; see `prepare`."""
+
+    def require_splits(corpus: Corpus) -> None:
+        name, protocol = find_protocol(corpus, data.protocol)
+        for number in range(1, min(len(protocol.splits), CHECKED_SPLITS) + 1):
+            make_split(corpus, name, number, data.validation_speakers)
+
+    corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options, data.columns)
+    require_splits(corpus)  # before any work
+    return prepare(corpus, features, paths, scanner, require_splits)
 
 
 def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
@@ -73,18 +80,24 @@ def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -
     return scanner
 
 
-def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
+def prepare(
+    corpus: Corpus,
+    config: FeatureConfig,
+    paths: DataPaths,
+    scanner: Scanner = scan,
+    check: Callable[[Corpus], None] = lambda corpus: None,
+) -> Preparation:
     """Scans a corpus, fills the feature cache with its usable clips and writes the manifest to `paths.manifest`.
 
     Without a path the manifest goes to the cache directory. Unusable clips, and clips with the same audio but different
-    labels, are left out.
+    labels, are left out. `check` may refuse the rest before anything is written.
 
     Raises:
       DatasetError: no clip can be used, or the manifest's path is another kind of file.
     """
     reports, features = _scanned(corpus, config, paths.cache_dir, scanner)
     excluded = {u.utterance_id: r.problem for u, r in zip(corpus.utterances, reports, strict=True) if r.problem}
-    remarks = [*corpus.warnings, *_remark_on_problems(reports)]
+    remarks = [*corpus.warnings, *_remark_on_problems(reports), *_remark_on_corrections(reports)]
     usable = _without(corpus, excluded)
     contradictions = contradicting_duplicates(usable, features.digests)
     if contradictions:
@@ -93,8 +106,9 @@ def prepare(corpus: Corpus, config: FeatureConfig, paths: DataPaths, scanner: Sc
         remarks.append(
             f"{len(contradictions)} clips have the same audio as another with a different label: {few(contradictions)}."
         )
+    check(usable)
     remarks += _remark_on_checksums(usable, features.reports)
-    notes = (*_note_repeats(usable, features.digests), *_note_rates(usable, features.reports))
+    notes = (*corpus.notes, *_note_repeats(usable, features.digests), *_note_rates(usable, features.reports))
     text = manifest_text(usable, features.reports, paths.data_dir or ".", excluded)
     path = paths.manifest or os.path.join(
         paths.cache_dir or default_cache_dir(), f"{corpus.name}-{usable.fingerprint()}.jsonl"
@@ -164,6 +178,11 @@ def _remark_on_problems(reports: Sequence[ClipReport]) -> list[str]:
     if not problems:
         return []
     return [f"{len(problems)} of {len(reports)} clips cannot be used and are left out: {' '.join(problems[:3])}"]
+
+
+def _remark_on_corrections(reports: Sequence[ClipReport]) -> list[str]:
+    told = [r.remark for r in reports if r.remark]
+    return [f"{len(told)} of {len(reports)} clips were corrected: {' '.join(told[:3])}"] if told else []
 
 
 def _note_repeats(corpus: Corpus, digests: Sequence[str]) -> list[str]:

@@ -28,7 +28,8 @@ MAX_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class ClipReport:
-    """Properties of a clip, and a sentence on why it is unusable (empty: usable). The digest is that of `Recording`."""
+    """Properties of a clip, a sentence on why it is unusable, and one on what was corrected, if anything. The digest is that
+    of `Recording`."""
 
     digest: str = ""
     num_bytes: int = 0
@@ -36,6 +37,7 @@ class ClipReport:
     sample_rate_hz: int = 0
     channels: int = 0
     problem: str = ""
+    remark: str = ""
 
 
 def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np.ndarray | None]:
@@ -50,10 +52,10 @@ def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np
         problem = f"{utterance.path} lasts {recording.seconds:.0f} s, more than {MAX_SECONDS:g} s; cut it into utterances."
         return ClipReport(*facts, problem), None
     try:
-        samples = reading.to_mono(recording, utterance.path, config.upper_hz)
+        samples, remark = reading.to_mono(recording, utterance.path, config.upper_hz)
     except AudioError as error:
         return ClipReport(*facts, str(error)), None
-    return ClipReport(*facts), reading.fix_clip(samples, config)
+    return ClipReport(*facts, remark=remark), reading.fix_clip(samples, config)
 
 
 def scan_chunk(

@@ -10,8 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kser.audio.device_log_mel import board_codes, board_input, input_tables, mel_segments, scaled_window, twiddles
-from kser.audio.log_mel import FeatureCode, Normalization, analysis_window, feature_code
+from kser.audio.device_log_mel import (
+    board_codes,
+    board_input,
+    input_tables,
+    mean_square_per_power,
+    mel_segments,
+    scaled_window,
+    twiddles,
+)
+from kser.audio.log_mel import FeatureCode, Normalization, feature_code
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig, from_dict
 from kser.errors import ConfigError, KserError, ModelFileError
 from kser.tflite import model_file, op_graph
@@ -110,7 +118,6 @@ def settings_source(metadata: dict, description: op_graph.ModelDescription) -> s
 
 def _constants(model: _Model, code: FeatureCode, metadata: bytes) -> str:
     features, smoothing = model.features, model.smoothing
-    window_energy = features.fft_length * float(np.sum(analysis_window(features) ** 2))
     frames_per_decision = max(1, round(smoothing.decision_ms / features.hop_ms))
     return "\n".join(
         (
@@ -125,7 +132,7 @@ def _constants(model: _Model, code: FeatureCode, metadata: bytes) -> str:
             f"constexpr int kNumClasses = {len(model.labels)};",
             f"constexpr float kLogFloor = {_float(features.log_floor)};",
             "// From the power in the mel bands to the mean square of the samples, full scale being 1.",
-            f"constexpr float kMeanSquarePerPower = {_float(2 / window_energy)};",
+            f"constexpr float kMeanSquarePerPower = {_float(mean_square_per_power(features))};",
             "",
             "// A log-mel value in the window: kCodeOffset + kCodeStep * code.",
             f"using FeatureCode = std::int{code.bits}_t;",

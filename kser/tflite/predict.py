@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from kser.audio import reading
+from kser.audio.decoding import FORMATS
 from kser.audio.device_log_mel import board_codes, board_input, input_tables
 from kser.audio.log_mel import Normalization, feature_code
-from kser.config import FeatureConfig, from_dict
-from kser.datasets.files import find_audio
-from kser.errors import AudioError, KserError, ModelFileError
+from kser.config import FeatureConfig, SmoothingConfig, from_dict
+from kser.datasets.files import find_audio, other_sound
+from kser.errors import AudioError, KserError, KserWarning, ModelFileError
 from kser.models.inference import softmax
 from kser.tflite import interpreter
 from kser.tflite.sandbox import Limits, Sandbox, SandboxedRunner
@@ -34,7 +36,7 @@ class Predictor:
 
     Attributes:
       metadata: kser's metadata in the file.
-      labels, config, normalization: class names and front end, from the metadata.
+      labels, config, normalization, smoothing: class names, front end and how a board decides, from the metadata.
       input, output: the model's tensors.
 
     Raises:
@@ -57,6 +59,7 @@ class Predictor:
             self.labels = tuple(self.metadata["labels"])
             self.config = from_dict(FeatureConfig, self.metadata["features"])
             self.normalization = Normalization.from_dict(self.metadata["normalization"], self.config)
+            self.smoothing = from_dict(SmoothingConfig, self.metadata.get("smoothing", {}))
         except (KeyError, TypeError, ValueError, KserError) as error:
             raise ModelFileError(f"{runner.name} has damaged kser metadata; {rewrite}") from error
         self.input, self.output = runner.tensors()
@@ -93,7 +96,11 @@ class Predictor:
 
         For an int8 model the quantized features are those of the board bit for bit.
         """
-        code, codes = feature_code(self.config), board_codes(samples, self.config)
+        return self.features_of_codes(board_codes(samples, self.config))
+
+    def features_of_codes(self, codes: np.ndarray) -> np.ndarray:
+        """`features` of log-mel as a board stores it, (num_frames, num_mels) codes."""
+        code = feature_code(self.config)
         if self.input.dtype != "int8":
             return self.normalization.apply(code.decode(codes))
         tables = input_tables(self.normalization, code, self.input.scale)
@@ -112,7 +119,12 @@ def audio_files(paths: list[str]) -> Iterator[str]:
       AudioError: a directory contains no audio file.
     """
     for path in paths:
-        found = list(find_audio(path)) if os.path.isdir(path) else [path]
+        if not os.path.isdir(path):
+            yield path
+            continue
+        found = list(find_audio(path))
+        for warning in other_sound(path):
+            warnings.warn(warning, KserWarning, stacklevel=2)
         if not found:
-            raise AudioError(f"No .wav or .flac file lies below {path}.")
+            raise AudioError(f"No audio file ({FORMATS}) lies below {path}.")
         yield from found

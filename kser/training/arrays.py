@@ -185,7 +185,7 @@ def samples_of(waveform, name: str, config: FeatureConfig) -> np.ndarray:
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise ConfigError(f"{name} must be (num_samples,) floats in [-1, 1] at 16 kHz, not {samples.dtype} {samples.shape}.")
     recording = reading.Recording(samples.astype(np.float32)[:, np.newaxis], SAMPLE_RATE_HZ, samples.nbytes, "")
-    return reading.to_mono(recording, name, config.upper_hz)
+    return reading.to_mono(recording, name, config.upper_hz)[0]
 
 
 # --- Augmentation -----------------------------------------------------------------------------------------------------

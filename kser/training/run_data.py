@@ -94,7 +94,7 @@ def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, 
     return "last", whole
 
 
-def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[Corpus, list[str] | None]:
+def read_corpus(name: str, options: str, data_dir: str, manifest: str, columns: str = "") -> tuple[Corpus, list[str] | None]:
     """A corpus from `data_dir`, or from a manifest and then with the digests of its clips.
 
     Raises:
@@ -102,14 +102,15 @@ def read_corpus(name: str, options: str, data_dir: str, manifest: str) -> tuple[
     """
     if manifest:
         return read_manifest(manifest, data_dir, name)
-    return load_corpus(name, data_dir, options), None
+    return load_corpus(name, data_dir, options, columns), None
 
 
 def _load(
     name: str, options: str, data_dir: str, manifest: str, config: RunConfig, cache_dir: str
 ) -> tuple[Corpus, Features]:
     """A corpus mapped to the label set, and its features; the cache has those of the whole corpus."""
-    whole, digests = read_corpus(name, options, data_dir, manifest)
+    columns = config.data.columns if name == "folder" else ""
+    whole, digests = read_corpus(name, options, data_dir, manifest, columns)
     features = load_features(whole, config.features, cache_dir)
     if digests:
         require_content(manifest, whole, digests, features.digests)

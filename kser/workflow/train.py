@@ -68,10 +68,10 @@ def _train(run: Run, run_data: RunData, data, progress) -> tuple[Run, Evaluation
     found = Predictions.from_logits(test, predict_logits(run_directory.load_model(run), test.features))
     evaluation = evaluate_predictions(found, run_data.corpus.decision)
     write_predictions(run.file(run_directory.PREDICTIONS), found, run.labels)
-    _draw_confusion(run.file(run_directory.CONFUSION), evaluation, run.labels, run.title)
     best = best_row(rows)
     metrics = {"best_epoch": best["epoch"], "val_UA": best.get("val_UA"), "test": evaluation.to_dict()}
     write_text(run.file(run_directory.METRICS), json.dumps(metrics, indent=1) + "\n")
+    _draw_confusion(run.file(run_directory.CONFUSION), evaluation, run.labels, run.title)
     return run, evaluation
 
 
@@ -101,8 +101,10 @@ def resume_all_splits(run_dir: str, paths: DataPaths, progress) -> tuple[list[Ru
 def _train_splits(
     run_dir: str, config: RunConfig, paths: DataPaths, progress, teacher_dirs: Sequence[str]
 ) -> tuple[list[Run], list[Evaluation], Evaluation]:
-    corpus, _ = read_corpus(config.data.dataset, config.data.corpus_options, paths.data_dir, paths.manifest)
-    numbers = range(1, 2 if config.data.eval_dataset else 1 + len(find_protocol(corpus, config.data.protocol)[1].splits))
+    data = config.data
+    columns = data.columns if data.dataset == "folder" else ""
+    corpus, _ = read_corpus(data.dataset, data.corpus_options, paths.data_dir, paths.manifest, columns)
+    numbers = range(1, 2 if data.eval_dataset else 1 + len(find_protocol(corpus, data.protocol)[1].splits))
     for teacher, number in itertools.product(teacher_dirs, numbers):
         run_directory.load(_split_dir(teacher, number))  # A missing one is reported now, not after the splits before it.
     results = [_train_split(run_dir, config, number, paths, progress, teacher_dirs) for number in numbers]

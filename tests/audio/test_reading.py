@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
+import subprocess
 import wave
 
 import numpy as np
 import pytest
 import soundfile
 
-from kser.audio import reading
+from kser.audio import decoding, reading
 from kser.audio.log_mel import log_mel_numpy
 from kser.config import SAMPLE_RATE_HZ, FeatureConfig
-from kser.errors import AudioError
+from kser.errors import AudioError, KserWarning
 
 MONO, STEREO = "Actor_01/03-01-05-02-02-01-01", "Actor_01/03-01-02-01-01-02-01"
 GENUINE = (MONO, STEREO, "Actor_01/03-01-01-01-01-01-01", "Actor_05/03-01-02-01-02-02-05")
@@ -155,6 +157,145 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_is_read(tmp_path):
     assert len(reading.load(str(tmp_path / "a.wav"))) == SAMPLE_RATE_HZ
 
 
+# Sizes of RIFF and data that SoX, arecord, ffmpeg and interrupted programs leave behind; the second is often the first + 36.
+@pytest.mark.parametrize(
+    ("riff_bytes", "data_bytes"),
+    [(0, 0), (36, 0), (0x7FFFF024, 0x7FFFF000), (0x80000024, 0x80000000), (0xFFFFFFFF, 0xFFFFFFDB)],
+)
+@SPANS
+def test_sizes_that_were_never_completed(tmp_path, riff_bytes, data_bytes, span):
+    values = (tone() * 32767).astype("<i2")
+    data = b"data" + struct.pack("<I", data_bytes) + values.tobytes()
+    (tmp_path / "a.wav").write_bytes(riff(PCM16_MONO, data, length=riff_bytes))
+    expected = values if span is None else values[1600:8000]
+    np.testing.assert_array_equal(reading.load(str(tmp_path / "a.wav"), span=span) / LSB, expected)
+
+
+@pytest.mark.parametrize("riff_bytes", [None, 0, 0xFFFFFFFF])
+@SPANS
+def test_sound_cut_short_where_the_first_size_does_not_show_it(tmp_path, riff_bytes, span):
+    data = b"data" + struct.pack("<I", 32000) + (tone() * 32767).astype("<i2").tobytes()[:20000]
+    (tmp_path / "a.wav").write_bytes(riff(PCM16_MONO, data, length=riff_bytes))
+    expected = "FILE is truncated: its header announces 32000 bytes of sound, it has 20000."
+    assert refusal(tmp_path / "a.wav", span=span) == expected
+
+
+def test_a_size_of_sound_that_counts_the_headers_is_read(tmp_path):
+    data = b"data" + struct.pack("<I", 32044) + (tone() * 32767).astype("<i2").tobytes()
+    (tmp_path / "a.wav").write_bytes(riff(PCM16_MONO, data))
+    assert len(reading.load(str(tmp_path / "a.wav"))) == SAMPLE_RATE_HZ
+
+
+# Floating-point samples beyond 1.
+
+
+@pytest.mark.parametrize(("peak", "scale"), [(1.5, 1.5), (9830, 2**15), (32768, 2**15), (2.5e6, 2**23), (6e8, 2**31)])
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_numbers_beyond_1_are_scaled_and_it_is_told(tmp_path, peak, scale, subtype):
+    samples = tone(amplitude=1) / np.abs(tone(amplitude=1)).max() * peak
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE_HZ, subtype=subtype)
+    with pytest.warns(KserWarning, match=f"a.wav has samples beyond 1 and was divided by {scale:g}.$".replace("+", r"\+")):
+        found = reading.load(str(tmp_path / "a.wav"))
+    np.testing.assert_allclose(found, samples / scale, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.filterwarnings("error")
+def test_full_scale_is_left_as_it_is(tmp_path):
+    samples = np.clip(tone(amplitude=2), -1, 1)
+    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE_HZ, subtype="FLOAT")
+    np.testing.assert_array_equal(reading.load(str(tmp_path / "a.wav")), samples)
+
+
+# Compressed formats.
+
+
+def resembles(samples: np.ndarray, amplitude: float = 0.3) -> bool:
+    """Whether (num_samples,) at 16 kHz are a second of the tone, but for delay and noise of an encoder."""
+    spectrum = np.abs(np.fft.rfft(samples[4000:12000] * np.hanning(8000)))
+    level = np.sqrt(2 * np.mean(samples[4000:12000] ** 2))
+    return 2 * spectrum.argmax() == 440 and abs(level - amplitude) < 0.05 and abs(len(samples) - SAMPLE_RATE_HZ) < 2500
+
+
+LOSSY = pytest.mark.parametrize(
+    ("name", "kind", "subtype"),
+    [
+        ("a.mp3", "MP3", "MPEG_LAYER_III"),
+        ("a.ogg", "OGG", "VORBIS"),
+        ("a.opus", "OGG", "OPUS"),
+        ("a.aiff", "AIFF", "PCM_16"),
+        ("misnamed.wav", "MP3", "MPEG_LAYER_III"),
+    ],
+)
+
+
+@LOSSY
+@pytest.mark.filterwarnings("error")
+def test_formats_of_libsndfile(tmp_path, name, kind, subtype):
+    soundfile.write(tmp_path / name, tone(), SAMPLE_RATE_HZ, format=kind, subtype=subtype)
+    whole = reading.load(str(tmp_path / name))
+    assert resembles(whole)
+    part = reading.load(str(tmp_path / name), span=(0.25, 0.75))
+    assert len(part) == 8000 and np.abs(part).max() == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300])
+@LOSSY
+def test_a_compressed_file_that_is_almost_empty(tmp_path, name, kind, subtype, cut):
+    soundfile.write(tmp_path / name, tone(), SAMPLE_RATE_HZ, format=kind, subtype=subtype)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:cut])
+    refusal(tmp_path / name)
+
+
+@pytest.fixture
+def m4a(tmp_path) -> str:
+    if not shutil.which("ffmpeg"):
+        pytest.skip("no ffmpeg")
+    soundfile.write(tmp_path / "source.wav", tone(44100, 44100), 44100)
+    path = str(tmp_path / "a.m4a")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "source.wav", "-b:a", "96k", path], check=True)
+    return path
+
+
+@pytest.mark.filterwarnings("error")
+def test_m4a_is_read_by_ffmpeg_whatever_it_is_called(m4a, tmp_path):
+    assert resembles(reading.load(m4a))
+    assert len(reading.load(m4a, span=(0.25, 0.75))) == 8000
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/-i caf\xe9: 1.wav")
+    os.rename(m4a, odd)
+    assert resembles(reading.load(odd))
+
+
+def test_m4a_without_ffmpeg_and_damaged(m4a, monkeypatch):
+    with open(m4a, "rb") as file:
+        data = file.read()
+    with open(m4a, "wb") as file:
+        file.write(data[:400])
+    assert refusal(m4a).startswith("FILE is not a readable audio file (ffmpeg: ")
+    monkeypatch.setenv("PATH", "")
+    assert refusal(m4a) == "FILE is of a format that only ffmpeg reads; install ffmpeg, or convert the file to WAV."
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>Not found</html>", "(its content is a web page or XML); it must be WAV, FLAC, "),
+        (b"PK\x03\x04" + bytes(100), "(its content is a ZIP archive); it must be"),
+        (bytes(100), "(its content is of no known format); it must be"),
+        (riff(PCM16_MONO.replace(b"\x01\0\x01\0", b"\xaa\x55\x01\0"), chunk(b"data", bytes(9000))), "convert it to WAV"),
+        (riff(chunk(b"data", bytes(9000))), "of an unusual encoding"),
+    ],
+    ids=["html", "zip", "zeros", "encoding", "no format"],
+)
+def test_what_libsndfile_refuses_is_told_with_what_to_do(tmp_path, content, words):
+    (tmp_path / "a.wav").write_bytes(content)
+    assert words in refusal(tmp_path / "a.wav")
+
+
+def test_samples_without_a_header(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(5000))
+    assert refusal(tmp_path / "a.raw") == "FILE is not a readable audio file (it has no header; encode it as WAV)."
+
+
 def test_a_name_that_is_no_unicode(tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
     with open(path, "wb") as file:
@@ -184,7 +325,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reading, "open", refuse, raising=False)  # root may read everything
+    monkeypatch.setattr(decoding, "open", refuse, raising=False)  # root may read everything
     assert "Permission denied" in refusal(tmp_path / "a.wav")
     assert "Permission denied" in refusal(tmp_path / "a.wav", span=(0.0, 0.5))
 
@@ -318,9 +459,20 @@ def test_silent(tmp_path, name, level):
     assert "is silent" in refusal(tmp_path / name)
 
 
-def test_channels_that_cancel_are_silent(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.stack([tone(), -tone()], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
-    assert "is silent" in refusal(tmp_path / "a.wav")
+@pytest.mark.parametrize("louder", [0, 1])
+def test_of_channels_that_cancel_the_louder_is_taken_and_it_is_told(tmp_path, louder):
+    channels = [tone(), -tone()]
+    channels[1 - louder] = 0.95 * channels[1 - louder]
+    soundfile.write(tmp_path / "a.wav", np.stack(channels, axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
+    with pytest.warns(KserWarning, match="a.wav has two channels of opposite phase, of which the louder one was taken.$"):
+        samples = reading.load(str(tmp_path / "a.wav"))
+    np.testing.assert_array_equal(samples, channels[louder])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_voice_on_one_of_two_channels_is_their_mean(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), 0 * tone()], axis=1), SAMPLE_RATE_HZ, subtype="FLOAT")
+    np.testing.assert_allclose(reading.load(str(tmp_path / "a.wav")), tone() / 2, atol=1e-7)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

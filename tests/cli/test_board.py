@@ -32,7 +32,7 @@ def test_port_and_model_are_needed(board, arguments):
 
 def test_clips_are_needed(board, model, tmp_path):
     assert_told(board("--port=/dev/null", model), "one or more audio files")
-    assert_told(board("--port=/dev/null", model, tmp_path), "No .wav or .flac file lies below")
+    assert_told(board("--port=/dev/null", model, tmp_path), "No audio file (WAV, FLAC")
 
 
 def test_no_port_is_told(board, model, clip, tmp_path):

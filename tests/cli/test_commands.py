@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import os
 import shutil
@@ -26,7 +28,7 @@ HELP = {
     ),
     "fold_and_convert": (*RUN_FLAGS, "--representative_clips", "--board", "--deploy_dir"),
     "evaluate": (*RUN_FLAGS, "--model", "--[no]json"),
-    "predict": ("--model", "--interpreter", "--[no]json"),
+    "predict": ("--model", "--interpreter", "--[no]json", "--[no]csv", "--audacity", "--plot"),
     "demo": ("--out_dir", "--epochs"),
 }
 COMMANDS = tuple(HELP)
@@ -335,7 +337,59 @@ def test_bad_files_among_good_ones(predict, clip, tmp_path):
 
 
 def test_a_folder_without_audio_is_told_before_anything_is_printed(predict, clip, tmp_path):
-    assert_told(predict(clip, tmp_path), f"No .wav or .flac file lies below {tmp_path}")
+    assert_told(predict(clip, tmp_path), "No audio file (WAV, FLAC", f"lies below {tmp_path}")
+
+
+@pytest.fixture
+def recording(tmp_path) -> Path:
+    """20 s: a low tone, silence, a high tone."""
+    low, high = (np.resize(tiny.tone(label, 0, 0), 8 * SAMPLE_RATE_HZ) for label in (0, 2))
+    soundfile.write(tmp_path / "long.wav", np.concatenate([low, np.zeros(4 * SAMPLE_RATE_HZ), high]), SAMPLE_RATE_HZ)
+    return tmp_path / "long.wav"
+
+
+def test_a_long_recording_has_a_line_for_each_time_of_one_emotion(predict, recording, clip):
+    outcome = predict(recording, clip)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    *lines, last = [line.split("\t") for line in outcome.stdout.splitlines()]
+    assert [len(line) for line in lines] == [4] * len(lines) and len(last) == 3
+    times = [tuple(map(float, line[1].split("-"))) for line in lines]
+    assert times[0][0] == 0 and times[-1][1] == 20
+    assert [end for _, end in times[:-1]] == [begin for begin, _ in times[1:]]
+    labels = [line[2] for line in lines]
+    assert all(label != after for label, after in itertools.pairwise(labels))
+    assert "silence" in labels and set(labels) <= {*tiny.LABELS, "silence"}
+
+
+def test_a_long_recording_for_machines_a_label_track_and_a_picture(predict, recording, clip, tmp_path):
+    row = json.loads(predict("--json", recording).stdout)
+    assert (row["path"], row["seconds"], set(row)) == (str(recording), 20, {"path", "seconds", "segments"})
+    outcome = predict("--csv", f"--audacity={tmp_path}/track.txt", f"--plot={tmp_path}/time.png", recording)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    table = list(csv.DictReader(outcome.stdout.splitlines()))
+    assert list(table[0]) == ["path", "begin", "end", "label", *tiny.LABELS]
+    track = [line.split("\t") for line in (tmp_path / "track.txt").read_text().splitlines()]
+    for segment, cells, entry in zip(row["segments"], table, track, strict=True):
+        assert segment["label"] == cells["label"] == entry[2]
+        assert [segment["begin"], segment["end"]] == [float(cells["begin"]), float(cells["end"])]
+        assert [float(time) for time in entry[:2]] == pytest.approx([segment["begin"], segment["end"]], abs=1e-3)
+        assert list(segment["probabilities"].values()) == [float(cells[label]) for label in tiny.LABELS]
+    assert (tmp_path / "time.png").read_bytes().startswith(b"\x89PNG")
+    one = list(csv.DictReader(predict("--csv", f"--plot={tmp_path}/clip.png", clip).stdout.splitlines()))
+    assert len(one) == 1 and one[0]["begin"] == "0.000" and (tmp_path / "clip.png").is_file()
+
+
+@pytest.mark.parametrize("flag", ["audacity", "plot"])
+def test_a_file_for_one_recording_replaces_no_other(predict, clip, tmp_path, flag):
+    assert_told(predict(f"--{flag}={tmp_path}/out", clip, clip), f"--{flag} is for one file, not 2")
+    before = clip.read_bytes()
+    assert_told(predict(f"--{flag}={clip}", clip), "would replace what is read")
+    assert clip.read_bytes() == before
+    assert predict(f"--{flag}={tmp_path}/out", tmp_path / "missing.wav").status == 1 and not (tmp_path / "out").exists()
+
+
+def test_json_or_csv(predict, clip):
+    assert_told(predict("--json", "--csv", clip), "leave out --json or --csv")
 
 
 def test_a_model_that_is_none_of_ours(server, trained, clip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -64,6 +65,40 @@ def test_what_cannot_be_prepared_ends_with_1_and_a_sentence(prepare, arguments, 
     assert outcome.status == 1 and "Traceback" not in outcome.stderr
     (sentence,) = [line for line in outcome.stderr.splitlines() if "Error: " in line]
     assert words in sentence and sentence.endswith("."), sentence
+
+
+def test_a_corpus_that_cannot_be_split_leaves_no_manifest(prepare, corpus, tmp_path):
+    for speaker in tiny.SPEAKERS[1:3]:
+        for label in tiny.LABELS[:2]:
+            (corpus / label / speaker / "clip.wav").write_bytes(b"")  # one speaker has usable clips
+    outcome = prepare()
+    assert outcome.status == 1 and "speaker" in outcome.stderr, outcome
+    assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_clips_of_many_formats_are_prepared(prepare, corpus):
+    formats = (("MP3", "MPEG_LAYER_III", "mp3"), ("OGG", "VORBIS", "ogg"), ("OGG", "OPUS", "opus"))
+    for label in (0, 1):
+        for kind, subtype, extension in formats:
+            path = corpus / tiny.LABELS[label] / "c" / f"more.{extension}"
+            tone = np.resize(tiny.tone(label, 2, 0), SAMPLE_RATE_HZ)
+            soundfile.write(path, tone, SAMPLE_RATE_HZ, format=kind, subtype=subtype)
+        soundfile.write(path.with_suffix(".wav"), 20000 * tone, SAMPLE_RATE_HZ, subtype="FLOAT")
+    outcome = prepare()
+    assert outcome.status == 2, outcome
+    assert outcome.stdout.startswith("folder: 8 clips, ")
+    assert "Remark: 6 clips are there in two formats; these were left out: " in outcome.stdout
+    assert "Remark: 2 of 8 clips were corrected: " in outcome.stdout
+    assert "more.wav has samples beyond 1 and was divided by 32768." in outcome.stdout
+
+
+def test_a_table_with_unusual_columns(prepare, corpus):
+    rows = [f"{path.relative_to(corpus)};{path.parts[-3]};{path.parts[-2]}" for path in corpus.rglob("*.wav")]
+    (corpus / "manifest.csv").write_text("\n".join(["recording;mood;actor", *rows]))
+    outcome = prepare()
+    assert outcome.status == 1 and "has the columns recording, mood, actor, none of which" in outcome.stderr
+    outcome = prepare("--columns=path:recording,label:mood")
+    assert outcome.status == 0 and outcome.stdout.startswith("folder: 6 clips, 0.00 h, 3 speakers"), outcome
 
 
 def test_the_manifest_is_trained_on(prepare, server, corpus, tmp_path):

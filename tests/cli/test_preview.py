@@ -77,7 +77,7 @@ def test_a_name_that_is_no_text(preview, clips):
         (["missing.wav"], "no audio file missing.wav"),
         (["{clips}/a.wav", "missing.wav"], "no audio file missing.wav"),
         (["{clips}/notes.txt"], "notes.txt is not a readable audio file"),
-        (["{clips}/empty"], "No .wav or .flac file lies below"),
+        (["{clips}/empty"], "No audio file (WAV, FLAC"),
         (["--augment=babble:5", "{clips}/a.wav"], "babble mixes in other clips"),
     ],
 )

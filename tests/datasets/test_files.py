@@ -21,9 +21,17 @@ def test_wav_and_flac_at_any_depth_in_sorted_order(tmp_path):
 
 
 def test_hidden_and_other_files_are_left_out(tmp_path):
-    for name in ("._1.wav", ".1.flac", "1.txt", "wav", "1.wav.part", "1.mp3", "2.wav"):
+    hidden = ("._1.wav", ".1.flac", ".ipynb_checkpoints/3.wav", "__MACOSX/4.wav")
+    for name in (*hidden, "1.txt", "wav", "1.wav.part", "1.mp4", "2.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [os.path.basename(path) for path in find_audio(str(tmp_path))] == ["2.wav"]
+
+
+def test_a_corpus_in_a_hidden_folder_is_read(tmp_path):
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "1.wav").touch()
+    assert len(list(find_audio(str(tmp_path / ".data")))) == 1
 
 
 def test_other_endings_can_be_looked_for(tmp_path):
@@ -130,6 +138,17 @@ def test_other_names_and_other_numbers_are_told(tmp_path):
         "4 audio files below the directory are not named like those of 'letters' and are left out (a1b, c1, ca1 ...).",
         "'letters' has 3 clips of 2 speakers; found: 1 of 1.",
     ]
+
+
+def test_clips_of_kinds_that_are_not_read_are_told(tmp_path):
+    utterances, warnings = letters(tmp_path, "a1.wav", "a2.mp3", "b1.mp4", "intro.mp4")
+    assert [u.utterance_id for u in utterances] == ["a1", "a2"]
+    assert f"1 files below {tmp_path} are sound of kinds that are not read and are left out (b1.mp4)" in warnings
+
+
+def test_of_a_clip_in_two_formats_the_lossless_one_is_taken(tmp_path):
+    utterances, warnings = letters(tmp_path, "a1.mp3", "a1.wav")
+    assert [u.path for u in utterances] == [str(tmp_path / "a1.wav")] and warnings.startswith("1 files of 'letters' have")
 
 
 def test_no_clip_at_all(tmp_path):

@@ -170,6 +170,7 @@ def test_the_splits_of_esd_are_those_of_emobox(load_named):
         ("emodb", "13a02Ta.wav", "13a02Ta", "sad", "13", {"text": "a02", "gender": "female"}),
         ("emodb", "15a02Na.wav", "15a02Na", "neutral", "15", {"text": "a02", "gender": "male"}),
         ("cremad", "AudioWAV/1001_DFA_ANG_XX.wav", *("1001_DFA_ANG_XX", "angry", "1001", "DFA unspecified")),
+        ("cremad", "1040_ITH_SAD_X.wav", "1040_ITH_SAD_XX", "sad", "1040", "ITH unspecified"),
         ("cremad", "1091_WSI_DIS_LO.wav", "1091_WSI_DIS_LO", "disgust", "1091", "WSI low"),
         ("cremad", "1050_IEO_FEA_MD.wav", "1050_IEO_FEA_MD", "fearful", "1050", "IEO medium"),
         ("cremad", "1050_IEO_HAP_HI.wav", "1050_IEO_HAP_HI", "happy", "1050", "IEO high"),

@@ -15,7 +15,7 @@ import soundfile
 
 from kser.cli.tables import preparation_text
 from kser.config import SAMPLE_RATE_HZ, DataConfig, DataPaths
-from kser.datasets import SOURCES, Source, checksums
+from kser.datasets import SOURCES, Source, checksums, load_corpus
 from kser.datasets.corpus import Corpus
 from kser.datasets.feature_cache import load_features
 from kser.datasets.manifest import read_manifest
@@ -190,17 +190,17 @@ def test_genuine_files_of_ravdess_are_known_as_such(speech_data_dir, tmp_path):
         pytest.skip(f"no ravdess_original_sample in {speech_data_dir}")
     shutil.copytree(data_dir, tmp_path / "sample")
     paths = DataPaths(str(tmp_path / "sample"), str(tmp_path / "cache"))
-    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare(load_corpus("ravdess", paths.data_dir), tiny.FEATURES, paths)
     assert not any("genuine" in remark for remark in prepared.remarks) and len(prepared.reports) == 4
     path = Path(prepared.corpus.utterances[1].path)
     path.write_bytes(path.read_bytes()[:-2] + b"\1\1")
-    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare(load_corpus("ravdess", paths.data_dir), tiny.FEATURES, paths)
     assert f"1 of 4 files of 'ravdess' differ from the original ones ({path.name})" in prepared.remarks[-1]
 
 
 def test_the_whole_of_ravdess_is_complete(speech_data_dir, tmp_path):
     paths = DataPaths(str(speech_data_dir / "ravdess_16k_flac"), str(tmp_path / "cache"))
-    prepared = prepare_corpus(DataConfig("ravdess"), tiny.FEATURES, paths)
+    prepared = prepare(load_corpus("ravdess", paths.data_dir), tiny.FEATURES, paths)
     assert prepared.complete and len(prepared.reports) == 1440
     assert {(r.sample_rate_hz, r.channels) for r in prepared.reports} == {(16000, 1)}
     # One actor's take is in the published corpus twice, under two names.

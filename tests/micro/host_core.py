@@ -80,8 +80,13 @@ class Stream:
     def lost_samples(self) -> int:
         return self._library.kser_stream_lost_samples(self._handle)
 
-    def decide(self, logits: np.ndarray) -> tuple[int, np.ndarray]:
-        """Label (-1: silence) and averaged probabilities after one more window's (num_classes,) int8 logits."""
+    def decide(self, logits: np.ndarray, loudest_dbfs: float | None = None) -> tuple[int, np.ndarray]:
+        """Label (-1: silence) and averaged probabilities after one more window's (num_classes,) int8 logits.
+
+        Args:
+          loudest_dbfs: level of the window's loudest frame; None: that of the sound.
+        """
+        loudest_dbfs = self.loudest_dbfs() if loudest_dbfs is None else loudest_dbfs
         probabilities = np.empty(self._num_classes, np.float32)
-        label = self._library.kser_stream_decide(self._handle, logits, self.loudest_dbfs(), probabilities)
+        label = self._library.kser_stream_decide(self._handle, logits, loudest_dbfs, probabilities)
         return label, probabilities

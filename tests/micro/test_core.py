@@ -7,10 +7,13 @@ import pytest
 
 from kser.audio import device_log_mel, reading
 from kser.audio.log_mel import log_mel_numpy
-from kser.config import FeatureConfig
+from kser.config import SAMPLE_RATE_HZ, FeatureConfig, SmoothingConfig
 from kser.firmware import codegen
-from kser.tflite import interpreter, model_file, op_graph
+from kser.models.inference import softmax
+from kser.tflite import interpreter, model_file, op_graph, timeline
+from kser.tflite import smoothing as smoothing_rule
 from kser.tflite.predict import Predictor
+from tests import tiny
 from tests.micro import sources, toolchain
 from tests.micro.host_core import HostCore
 
@@ -188,6 +191,76 @@ def test_labels_of_real_clips_are_those_of_predict(model_core, speech):
         assert label == expected.label, path
         # The same logits, and then a softmax of float32.
         np.testing.assert_allclose(probabilities, expected.probabilities, atol=1e-6)
+
+
+def long_recording(predictor) -> np.ndarray:
+    """Tones of all labels, noise, and silence, of some seconds each; (num_samples,) float32."""
+    rng = np.random.default_rng(0)
+    parts = [np.resize(tiny.tone(label, take, take), int(s * SAMPLE_RATE_HZ)) for label, take, s in LONG]
+    quiet = 1e-4 * rng.standard_normal(3 * SAMPLE_RATE_HZ).astype(np.float32)
+    return np.concatenate([*parts[:5], quiet, *parts[5:], np.zeros(SAMPLE_RATE_HZ // 3, np.float32)])
+
+
+# Label, take, seconds: some too short to change the decision.
+LONG = ((0, 0, 3), (1, 1, 4), (2, 2, 0.3), (1, 1, 2), (2, 0, 4), (2, 1, 3), (0, 1, 0.7), (2, 1, 2), (0, 3, 5))
+
+
+def test_decisions_on_a_long_recording_are_those_of_predict(model_core):
+    """Sample by sample through ring, features and smoother in C++, and all at once in Python."""
+    model, predictor, core = model_core
+    samples, config = long_recording(predictor), predictor.config
+    runner, found = interpreter.TFLMRunner(model), []
+    heard = timeline.heard_samples(samples, config)
+    with core.open_stream() as stream:
+        assert config.window_samples == config.hop_samples  # a frame at a time
+        for end in range(config.hop_samples, len(heard) + 1, config.hop_samples):
+            if stream.feed(heard[end - config.hop_samples : end]):
+                second = end / SAMPLE_RATE_HZ
+                found.append((second, *stream.decide(runner.invoke(stream.take()[np.newaxis])[0])))
+    seconds, labels, probabilities = zip(*found, strict=True)
+    expected = timeline.timeline(predictor, samples)
+    np.testing.assert_allclose(expected.ends, seconds)
+    assert expected.labels == tuple(predictor.labels[i] if i >= 0 else timeline.SILENCE_NAME for i in labels)
+    np.testing.assert_allclose(expected.probabilities, probabilities, atol=1e-6)
+    assert len(found) > 50 and timeline.SILENCE_NAME in expected.labels and len(set(labels)) > 2
+
+
+def test_levels_of_frames_are_those_of_the_board(settings, tmp_path):
+    for name, config in CONFIGS.items():
+        (tmp_path / name).mkdir()
+        core = build_core(tmp_path / name, settings[name], config)
+        rng = np.random.default_rng(0)
+        samples = (10 ** rng.uniform(-1, 4.4) * rng.standard_normal(3 * config.clip_samples)).clip(-32768, 32767)
+        samples[: config.clip_samples] *= 0.01
+        samples = samples.astype(np.int16)
+        codes, dbfs = device_log_mel.board_frames(samples, config)
+        np.testing.assert_array_equal(codes, device_log_mel.board_codes(samples, config))
+        for begin in (0, len(dbfs) // 2, len(dbfs) - config.num_frames):
+            with core.open_stream() as stream:
+                first = begin * config.hop_samples
+                stream.feed(samples[first : first + (config.num_frames - 1) * config.hop_samples + config.window_samples])
+                assert stream.loudest_dbfs() == dbfs[begin : begin + config.num_frames].max()
+
+
+def test_the_rule_of_decisions_is_the_boards(settings, tmp_path):
+    """A thousand windows whose scores wander, with silences."""
+    config, smoothing = CONFIGS["default"], SmoothingConfig()
+    core = build_core(tmp_path, settings["default"], config)
+    scale = sources.description(config).outputs[0].scale
+    rng = np.random.default_rng(0)
+    wander = np.cumsum(rng.normal(0, 12, (1000, len(sources.LABELS))), axis=0)
+    logits = np.clip(wander - wander.mean(axis=1, keepdims=True), -128, 127).astype(np.int8)
+    levels = rng.choice([-20.0, -60.0, -61.0], 1000, p=[0.9, 0.05, 0.05]).astype(np.float32)
+    smoother = smoothing_rule.ScoreSmoother(smoothing, len(sources.LABELS))
+    labels = []
+    with core.open_stream() as stream:
+        for row, level in zip(logits, levels, strict=True):
+            label, probabilities = stream.decide(row, level)
+            found = smoother.update(softmax(np.float32(scale) * row.astype(np.float32)), level)
+            assert found.label == label
+            np.testing.assert_allclose(found.probabilities, probabilities, atol=1e-6)
+            labels.append(label)
+    assert set(labels) == {-1, 0, 1, 2, 3} and np.count_nonzero(np.diff(labels)) > 50
 
 
 def test_a_recording_that_is_too_quiet_is_silence(settings, tmp_path):
