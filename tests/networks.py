@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import tf_keras as keras
@@ -48,7 +49,8 @@ def perturb(model: keras.Model) -> keras.Model:
     return model
 
 
+@functools.cache
 def network(backbone: str, **changes) -> keras.Model:
-    """The backbone's small network, its settings changed so."""
+    """The backbone's small network, its settings changed so. Tests share it: none may change it."""
     config = dataclasses.replace(PRESETS[backbone, "micro"], **{**SMALL[backbone], **changes})
     return perturb(build_model(config, FEATURES, NUM_CLASSES))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from kser.export.device_ops import one_operation_each
@@ -12,6 +14,7 @@ from kser.models.inference import predict_logits
 from tests.networks import clips, network
 
 
+@functools.cache
 def graph_of(backbone: str, passes=tuple(DEPLOY_PASSES), **changes) -> Graph:
     model = fold_model(network(backbone, **changes))
     return one_operation_each(read_graph(deploy_model(model, clips(), passes).model))
