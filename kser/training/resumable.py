@@ -17,7 +17,7 @@ from kser.training.trainer import Progress, Trainer, train
 
 def fit(
     run: Run, data: TrainingData, validation: Part | None, progress: Progress, teacher: Callable | None = None
-) -> list[dict]:
+) -> tuple[keras.Model, list[dict]]:
     """Trains a run to its configured number of epochs, starting from the last checkpoint if there is one.
 
     The averaged weights of the best epoch are kept in the run directory; without a validation part, of the last.
@@ -25,11 +25,12 @@ def fit(
     Args:
       teacher: the result of `distillation.mean_answer`; None: no distillation.
     Returns:
-      One row per epoch, as of `trainer.train`.
+      The network with the weights kept, and one row per epoch, as of `trainer.train`.
     """
     trainer = Trainer(run_directory.new_model(run), epoch_batches(data, run.config), run.config.train, teacher)
     keeper = RunKeeper(run, trainer)
-    return train(trainer, validation, keeper, progress, keeper.restore())
+    rows = train(trainer, validation, keeper, progress, keeper.restore())
+    return run_directory.with_weights(run, trainer.model), rows
 
 
 class RunKeeper:

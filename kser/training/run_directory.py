@@ -184,12 +184,16 @@ def save_weights(run: Run, model: keras.Model) -> None:
 
 
 def load_model(run: Run) -> keras.Model:
-    """The run's network with the best weights.
+    """The run's network with the best weights; raises RunError as `with_weights` does."""
+    return with_weights(run, new_model(run))
+
+
+def with_weights(run: Run, model: keras.Model) -> keras.Model:
+    """A network of the run, which takes the best weights.
 
     Raises:
       RunError: the weights are missing, damaged, or of another network.
     """
-    model = new_model(run)
     path = _weights_file(run)
     try:
         model.load_weights(path)

@@ -63,9 +63,9 @@ def resume(run_dir: str, paths: DataPaths, progress) -> tuple[Run, Evaluation]:
 
 def _train(run: Run, run_data: RunData, data, progress) -> tuple[Run, Evaluation]:
     teacher = mean_answer(run.teachers, run.normalization) if run.teachers else None
-    rows = fit(run, data, run_data.validation(run), progress, teacher)
+    model, rows = fit(run, data, run_data.validation(run), progress, teacher)
     test = run_data.part(run, "test")
-    found = Predictions.from_logits(test, predict_logits(run_directory.load_model(run), test.features))
+    found = Predictions.from_logits(test, predict_logits(model, test.features))
     evaluation = evaluate_predictions(found, run_data.corpus.decision)
     write_predictions(run.file(run_directory.PREDICTIONS), found, run.labels)
     best = best_row(rows)

@@ -66,7 +66,11 @@ def older(tmp_path) -> run_directory.Run:
 
 def test_an_older_run_keeps_its_own_settings(older):
     written = json.loads(Path(older.file("config.json")).read_text())["config"]
-    since = {"smoothing": to_dict(SmoothingConfig()), "train": {**written["train"], "hrf_balance": "none"}}
+    since = {
+        "smoothing": to_dict(SmoothingConfig()),
+        "train": {**written["train"], "hrf_balance": "none"},
+        "data": {**written["data"], "columns": ""},
+    }
     assert to_dict(older.config) == {**written, **since, "model": {**written["model"], **_as_tuples(written["model"])}}
     assert older.config.train.select == "validation" and older.config.augment.augment.startswith("tempo:0.1,shift:200,")
     assert (older.config.model.hrf.expansion, older.validation_speakers) == (2, ("Speaker_04",))
