@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
+import struct
 import subprocess
 from typing import BinaryIO, NamedTuple
 
@@ -35,15 +37,20 @@ CONTENTS = (
 UNKNOWN_SIZE = 0x7FFFF000
 # Of float32: 2 GB. Compressed files of less than MAX_BYTES may hold far more.
 MAX_SAMPLES = 500_000_000
+OTHER_HEADS = (b"RIFF", b"fLaC", b"OggS", b"FORM")
+FRAME_SEARCH_BYTES, INDEX_BYTES = 65536, 200
+OGG_PAGE_BYTES = 65536
 UNRECOGNISED = 1  # an error code of libsndfile
 
 
 class Decoded(NamedTuple):
-    """(num_samples, num_channels) float32, their rate, and whether the file holds floating-point numbers."""
+    """(num_samples, num_channels) float32, their rate, whether the file holds floating-point numbers, and whether it ends
+    without the mark of its end."""
 
     samples: np.ndarray
     sample_rate_hz: int
     is_float: bool
+    may_be_cut: bool = False
 
 
 def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
@@ -59,9 +66,12 @@ def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
         if head.startswith(GIT_LFS_HEAD):
             raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
         completed = _checked_wav(path, head, file)
+        is_estimate = _checked_mp3(path, head, file)
+        may_be_cut = head.startswith(b"OggS") and not _ends_as_ogg(file)
     try:
         # By path, if possible: from memory libsndfile would call Python for every block, which blocks other threads.
-        return _decoded(path, io.BytesIO(completed) if completed else os.fsencode(path), span)
+        decoded = _decoded(path, io.BytesIO(completed) if completed else os.fsencode(path), span, is_estimate)
+        return decoded._replace(may_be_cut=may_be_cut and span is None)
     except soundfile.LibsndfileError as error:
         if _needs_ffmpeg(path, head):
             return _decoded(path, io.BytesIO(_by_ffmpeg(path)), span)
@@ -77,7 +87,8 @@ def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
         raise AudioError(f"{path} is not a readable audio file ({reason}).") from error
 
 
-def _decoded(path: str, source, span: tuple[float, float] | None) -> Decoded:
+def _decoded(path: str, source, span: tuple[float, float] | None, is_estimate: bool = False) -> Decoded:
+    """The samples of a path or stream; the length that its header gives may be an estimate."""
     with soundfile.SoundFile(source) as file:
         is_float = file.subtype in ("FLOAT", "DOUBLE")
         begin, end = (0, file.frames) if span is None else (round(seconds * file.samplerate) for seconds in span)
@@ -90,7 +101,7 @@ def _decoded(path: str, source, span: tuple[float, float] | None) -> Decoded:
         if begin:
             file.seek(begin)
         samples = file.read(wanted, dtype="float32", always_2d=True)
-        if len(samples) < wanted:
+        if len(samples) < wanted and not is_estimate:
             raise AudioError(f"{path} is truncated: its header announces {wanted} samples, it has {len(samples)}.")
         return Decoded(samples, file.samplerate, is_float)
 
@@ -119,6 +130,53 @@ def _checked_wav(path: str, head: bytes, file: BinaryIO) -> bytes:
     data[4:8] = (num_bytes - 8).to_bytes(4, "little")
     data[begin - 4 : begin] = (num_bytes - begin).to_bytes(4, "little")
     return bytes(data)
+
+
+def _checked_mp3(path: str, head: bytes, file: BinaryIO) -> bool:
+    """Whether the length of a file is an estimate: that of MP3 without an index, or of MP3 in a WAV.
+
+    Raises:
+      AudioError: an .mp3 without a frame, or much shorter than its index says; libsndfile would write of both to stderr.
+    """
+    if head.startswith(b"RIFF"):
+        return head[20:22] in (b"\x50\0", b"\x55\0")
+    if not (head.startswith((b"ID3", b"\xff")) or (path.lower().endswith(".mp3") and head[:4] not in OTHER_HEADS)):
+        return False
+    begin, first = _first_frame(head, file)
+    if begin < 0:
+        raise AudioError(_unknown(path, head))
+    announced, there = _index_bytes(first), os.fstat(file.fileno()).st_size - begin
+    if there < 0.99 * announced:
+        raise AudioError(f"{path} is truncated: its header announces {announced} bytes of sound, it has {there}.")
+    return announced == 0
+
+
+def _first_frame(head: bytes, file: BinaryIO) -> tuple[int, bytes]:
+    """Where the first frame of an MP3 begins, and its first bytes; -1 if there is none."""
+    tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
+    start = tag_bytes if head.startswith(b"ID3") else 0
+    file.seek(start)
+    data = file.read(FRAME_SEARCH_BYTES)
+    found = re.search(rb"\xff[\xe0-\xfe]", data)
+    return (start + found.start(), data[found.start() :][:INDEX_BYTES]) if found else (-1, b"")
+
+
+def _index_bytes(frame: bytes) -> int:
+    """The bytes of sound that the index in an MP3's first frame announces; 0 if there is none."""
+    found = re.search(rb"Xing|Info", frame)
+    if not found:
+        return 0
+    flags, *fields = struct.unpack(">3I", frame[found.end() : found.end() + 12].ljust(12, b"\0"))
+    return fields[flags & 1] if flags & 2 else 0
+
+
+def _ends_as_ogg(file: BinaryIO) -> bool:
+    """Whether the last page of an Ogg file has the mark of the end; if not, the file may be cut."""
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - OGG_PAGE_BYTES))
+    data = file.read()
+    last = data.rfind(b"OggS")
+    return 0 <= last < len(data) - 5 and bool(data[last + 5] & 4)
 
 
 def _data_chunk(file: BinaryIO, num_bytes: int) -> tuple[int, int]:
@@ -164,8 +222,12 @@ def _by_ffmpeg(path: str) -> bytes:
 def _refusal(path: str, head: bytes, error: soundfile.LibsndfileError) -> str:
     """Why libsndfile cannot read a file, in words that say what to do."""
     if error.code == UNRECOGNISED:
-        content = _content(head)[0] or "of no known format"
-        return f"{path} is not a readable audio file (its content is {content}); it must be {FORMATS}."
+        return _unknown(path, head)
     said = error.error_string.strip(" .").replace(". ", ", ")
     reason = f"it is damaged or of an unusual encoding: {said}"
     return f"{path} is not a readable audio file ({reason}); copy it again, or convert it to WAV of 16-bit PCM."
+
+
+def _unknown(path: str, head: bytes) -> str:
+    content = _content(head)[0] or "of no known format"
+    return f"{path} is not a readable audio file (its content is {content}); it must be {FORMATS}."
