@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
-import struct
 import subprocess
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
 
+from kser.audio import mp3_frames
 from kser.errors import AudioError
 
 LOSSLESS_EXTENSIONS = (".wav", ".flac", ".aif", ".aiff")
@@ -38,7 +37,6 @@ UNKNOWN_SIZE = 0x7FFFF000
 # Of float32: 2 GB. Compressed files of less than MAX_BYTES may hold far more.
 MAX_SAMPLES = 500_000_000
 OTHER_HEADS = (b"RIFF", b"fLaC", b"OggS", b"FORM")
-FRAME_SEARCH_BYTES, INDEX_BYTES = 65536, 200
 OGG_PAGE_BYTES = 65536
 UNRECOGNISED = 1  # an error code of libsndfile
 
@@ -66,25 +64,27 @@ def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
         if head.startswith(GIT_LFS_HEAD):
             raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
         completed = _checked_wav(path, head, file)
-        is_estimate = _checked_mp3(path, head, file)
+        mp3 = _checked_mp3(path, head, file)
         may_be_cut = head.startswith(b"OggS") and not _ends_as_ogg(file)
+    # By path, if possible: from memory libsndfile would call Python for every block, which blocks other threads.
+    source = io.BytesIO(completed) if completed else os.fsencode(path)
     try:
-        # By path, if possible: from memory libsndfile would call Python for every block, which blocks other threads.
-        decoded = _decoded(path, io.BytesIO(completed) if completed else os.fsencode(path), span, is_estimate)
-        return decoded._replace(may_be_cut=may_be_cut and span is None)
+        if mp3.is_unknown:
+            return _decoded_by_ffmpeg(path, span)
+        return _decoded(path, source, span, mp3.is_estimate)._replace(may_be_cut=may_be_cut and span is None)
     except soundfile.LibsndfileError as error:
         if _needs_ffmpeg(path, head):
-            return _decoded(path, io.BytesIO(_by_ffmpeg(path)), span)
+            return _decoded_by_ffmpeg(path, span)
         raise AudioError(_refusal(path, head, error)) from error
-    except (TypeError, ValueError, MemoryError) as error:
-        # A TypeError: soundfile wants rate and channels for a name that ends with .raw. As to the others: in a damaged FLAC
-        # file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
-        reason = (
-            "it has no header; encode it as WAV"
-            if isinstance(error, TypeError)
-            else "its header announces more samples than fit into memory; encode it again, or cut it into utterances"
-        )
-        raise AudioError(f"{path} is not a readable audio file ({reason}).") from error
+    except MemoryError as error:
+        raise AudioError(f"{path} does not fit into memory; cut it into utterances.") from error
+    except TypeError as error:  # soundfile wants rate and channels for a name that ends with .raw
+        raise AudioError(f"{path} is not a readable audio file (it has no header); encode it as WAV.") from error
+
+
+def _decoded_by_ffmpeg(path: str, span: tuple[float, float] | None) -> Decoded:
+    # Its floats are those of a lossy codec, which may exceed 1 a little.
+    return _decoded(path, io.BytesIO(_by_ffmpeg(path)), span)._replace(is_float=False)
 
 
 def _decoded(path: str, source, span: tuple[float, float] | None, is_estimate: bool = False) -> Decoded:
@@ -96,8 +96,12 @@ def _decoded(path: str, source, span: tuple[float, float] | None, is_estimate: b
             lasts = file.frames / file.samplerate
             raise AudioError(f"{path} lasts {lasts:.1f} s and contains nothing from {span[0]:g} to {span[1]:g} s.")
         wanted = min(end, file.frames) - begin
+        # In a damaged FLAC file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
         if wanted * file.channels > MAX_SAMPLES:
-            raise ValueError(f"{wanted} samples")
+            raise AudioError(
+                f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it "
+                "again, or cut it into utterances."
+            )
         if begin:
             file.seek(begin)
         samples = file.read(wanted, dtype="float32", always_2d=True)
@@ -132,42 +136,32 @@ def _checked_wav(path: str, head: bytes, file: BinaryIO) -> bytes:
     return bytes(data)
 
 
-def _checked_mp3(path: str, head: bytes, file: BinaryIO) -> bool:
-    """Whether the length of a file is an estimate: that of MP3 without an index, or of MP3 in a WAV.
+class _Mp3(NamedTuple):
+    """What is known of the length of an MP3: nothing (False, False) of other files."""
+
+    is_estimate: bool = False
+    is_unknown: bool = False
+
+
+def _checked_mp3(path: str, head: bytes, file: BinaryIO) -> _Mp3:
+    """Whether a file's length is an estimate, as that of MP3 without an index, or cannot even be estimated.
 
     Raises:
       AudioError: an .mp3 without a frame, or much shorter than its index says; libsndfile would write of both to stderr.
     """
     if head.startswith(b"RIFF"):
-        return head[20:22] in (b"\x50\0", b"\x55\0")
+        return _Mp3(is_estimate=head[20:22] in (b"\x50\0", b"\x55\0"))
     if not (head.startswith((b"ID3", b"\xff")) or (path.lower().endswith(".mp3") and head[:4] not in OTHER_HEADS)):
-        return False
-    begin, first = _first_frame(head, file)
+        return _Mp3()
+    file.seek(0)
+    data = file.read()
+    begin = mp3_frames.first_frame(data)
     if begin < 0:
         raise AudioError(_unknown(path, head))
-    announced, there = _index_bytes(first), os.fstat(file.fileno()).st_size - begin
+    announced, there = mp3_frames.announced_bytes(data, begin), len(data) - begin
     if there < 0.99 * announced:
         raise AudioError(f"{path} is truncated: its header announces {announced} bytes of sound, it has {there}.")
-    return announced == 0
-
-
-def _first_frame(head: bytes, file: BinaryIO) -> tuple[int, bytes]:
-    """Where the first frame of an MP3 begins, and its first bytes; -1 if there is none."""
-    tag_bytes = 10 + sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
-    start = tag_bytes if head.startswith(b"ID3") else 0
-    file.seek(start)
-    data = file.read(FRAME_SEARCH_BYTES)
-    found = re.search(rb"\xff[\xe0-\xfe]", data)
-    return (start + found.start(), data[found.start() :][:INDEX_BYTES]) if found else (-1, b"")
-
-
-def _index_bytes(frame: bytes) -> int:
-    """The bytes of sound that the index in an MP3's first frame announces; 0 if there is none."""
-    found = re.search(rb"Xing|Info", frame)
-    if not found:
-        return 0
-    flags, *fields = struct.unpack(">3I", frame[found.end() : found.end() + 12].ljust(12, b"\0"))
-    return fields[flags & 1] if flags & 2 else 0
+    return _Mp3(announced == 0, announced == 0 and not mp3_frames.has_constant_bit_rate(data, begin))
 
 
 def _ends_as_ogg(file: BinaryIO) -> bool:
@@ -208,7 +202,7 @@ def _needs_ffmpeg(path: str, head: bytes) -> bool:
 def _by_ffmpeg(path: str) -> bytes:
     """The first sound of a file as WAV."""
     if not shutil.which("ffmpeg"):
-        raise AudioError(f"{path} is of a format that only ffmpeg reads; install ffmpeg, or convert the file to WAV.")
+        raise AudioError(f"{path} is of a format that needs ffmpeg; install ffmpeg, or convert the file to WAV.")
     options = ("-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", b"file:" + os.fsencode(path))
     output = ("-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1")
     result = subprocess.run(["ffmpeg", *options, *output], capture_output=True, check=False)

@@ -282,6 +282,20 @@ def test_mp3_with_and_without_an_index_and_in_a_wav(m4a, tmp_path, options):
     assert resembles(reading.load(path))
 
 
+@pytest.mark.filterwarnings("error")
+def test_mp3_of_variable_bit_rate_without_an_index_is_read_to_its_end(m4a, tmp_path, monkeypatch):
+    """libsndfile takes its first second, which needs many bits, for all of it."""
+    sound = np.concatenate([0.3 * np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ), 0.01 * np.tile(tone(), 5)])
+    soundfile.write(tmp_path / "vbr.wav", sound, SAMPLE_RATE_HZ)
+    options = ("-c:a", "libmp3lame", "-q:a", "2", "-write_xing", "0")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "vbr.wav", *options, tmp_path / "vbr.mp3"], check=True)
+    assert soundfile.info(tmp_path / "vbr.mp3").duration < 4
+    assert abs(len(reading.load(str(tmp_path / "vbr.mp3"))) - 6 * SAMPLE_RATE_HZ) < 2500
+    assert len(reading.load(str(tmp_path / "vbr.mp3"), span=(5.0, 5.5))) == 8000
+    monkeypatch.setenv("PATH", "")
+    assert refusal(tmp_path / "vbr.mp3").startswith("FILE is of a format that needs ffmpeg;")
+
+
 @pytest.fixture
 def m4a(tmp_path) -> str:
     if not shutil.which("ffmpeg"):
@@ -308,7 +322,7 @@ def test_m4a_without_ffmpeg_and_damaged(m4a, monkeypatch):
         file.write(data[:400])
     assert refusal(m4a).startswith("FILE is not a readable audio file (ffmpeg: ")
     monkeypatch.setenv("PATH", "")
-    assert refusal(m4a) == "FILE is of a format that only ffmpeg reads; install ffmpeg, or convert the file to WAV."
+    assert refusal(m4a) == "FILE is of a format that needs ffmpeg; install ffmpeg, or convert the file to WAV."
 
 
 @pytest.mark.parametrize(
@@ -329,7 +343,7 @@ def test_what_libsndfile_refuses_is_told_with_what_to_do(tmp_path, content, word
 
 def test_samples_without_a_header(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes(5000))
-    assert refusal(tmp_path / "a.raw") == "FILE is not a readable audio file (it has no header; encode it as WAV)."
+    assert refusal(tmp_path / "a.raw") == "FILE is not a readable audio file (it has no header); encode it as WAV."
 
 
 def test_a_name_that_is_no_unicode(tmp_path):
