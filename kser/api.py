@@ -452,8 +452,9 @@ def predict(model: keras.Model | bytes | str, clips, interpreter: str = "tflm") 
 
     Args:
       model: a .tflite with kser's metadata (bytes or path); for log-mel also one without, or a Keras model of logits.
-      clips: the path of a WAV or FLAC file, or a recording (num_samples,) of floats in [-1, 1] at 16 kHz, whose features
-        are computed bit for bit as on a board; or normalized log-mel (n, num_frames, num_mels).
+      clips: the path of an audio file, or a recording (num_samples,) of floats in [-1, 1] at 16 kHz, whose features
+        are computed bit for bit as on a board, of one clip from the middle of its active part; or normalized log-mel (n,
+        num_frames, num_mels).
       interpreter: what runs a .tflite: "tflm" or "tflite".
 
     Returns:

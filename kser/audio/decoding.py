@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import soundfile
 
+from kser.audio import mp3_frames
 from kser.errors import AudioError
 
 LOSSLESS_EXTENSIONS = (".wav", ".flac", ".aif", ".aiff")
@@ -35,15 +36,19 @@ CONTENTS = (
 UNKNOWN_SIZE = 0x7FFFF000
 # Of float32: 2 GB. Compressed files of less than MAX_BYTES may hold far more.
 MAX_SAMPLES = 500_000_000
+OTHER_HEADS = (b"RIFF", b"fLaC", b"OggS", b"FORM")
+OGG_PAGE_BYTES = 65536
 UNRECOGNISED = 1  # an error code of libsndfile
 
 
 class Decoded(NamedTuple):
-    """(num_samples, num_channels) float32, their rate, and whether the file holds floating-point numbers."""
+    """(num_samples, num_channels) float32, their rate, whether the file holds floating-point numbers, and whether it ends
+    without the mark of its end."""
 
     samples: np.ndarray
     sample_rate_hz: int
     is_float: bool
+    may_be_cut: bool = False
 
 
 def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
@@ -59,25 +64,31 @@ def decode(path: str, span: tuple[float, float] | None = None) -> Decoded:
         if head.startswith(GIT_LFS_HEAD):
             raise AudioError(f"{path} is a Git LFS pointer, not the audio itself; fetch it with git lfs pull.")
         completed = _checked_wav(path, head, file)
+        mp3 = _checked_mp3(path, head, file)
+        may_be_cut = head.startswith(b"OggS") and not _ends_as_ogg(file)
+    # By path, if possible: from memory libsndfile would call Python for every block, which blocks other threads.
+    source = io.BytesIO(completed) if completed else os.fsencode(path)
     try:
-        # By path, if possible: from memory libsndfile would call Python for every block, which blocks other threads.
-        return _decoded(path, io.BytesIO(completed) if completed else os.fsencode(path), span)
+        if mp3.is_unknown:
+            return _decoded_by_ffmpeg(path, span)
+        return _decoded(path, source, span, mp3.is_estimate)._replace(may_be_cut=may_be_cut and span is None)
     except soundfile.LibsndfileError as error:
         if _needs_ffmpeg(path, head):
-            return _decoded(path, io.BytesIO(_by_ffmpeg(path)), span)
+            return _decoded_by_ffmpeg(path, span)
         raise AudioError(_refusal(path, head, error)) from error
-    except (TypeError, ValueError, MemoryError) as error:
-        # A TypeError: soundfile wants rate and channels for a name that ends with .raw. As to the others: in a damaged FLAC
-        # file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
-        reason = (
-            "it has no header; encode it as WAV"
-            if isinstance(error, TypeError)
-            else "its header announces more samples than fit into memory; encode it again, or cut it into utterances"
-        )
-        raise AudioError(f"{path} is not a readable audio file ({reason}).") from error
+    except MemoryError as error:
+        raise AudioError(f"{path} does not fit into memory; cut it into utterances.") from error
+    except TypeError as error:  # soundfile wants rate and channels for a name that ends with .raw
+        raise AudioError(f"{path} is not a readable audio file (it has no header); encode it as WAV.") from error
 
 
-def _decoded(path: str, source, span: tuple[float, float] | None) -> Decoded:
+def _decoded_by_ffmpeg(path: str, span: tuple[float, float] | None) -> Decoded:
+    # Its floats are those of a lossy codec, which may exceed 1 a little.
+    return _decoded(path, io.BytesIO(_by_ffmpeg(path)), span)._replace(is_float=False)
+
+
+def _decoded(path: str, source, span: tuple[float, float] | None, is_estimate: bool = False) -> Decoded:
+    """The samples of a path or stream; the length that its header gives may be an estimate."""
     with soundfile.SoundFile(source) as file:
         is_float = file.subtype in ("FLOAT", "DOUBLE")
         begin, end = (0, file.frames) if span is None else (round(seconds * file.samplerate) for seconds in span)
@@ -85,12 +96,16 @@ def _decoded(path: str, source, span: tuple[float, float] | None) -> Decoded:
             lasts = file.frames / file.samplerate
             raise AudioError(f"{path} lasts {lasts:.1f} s and contains nothing from {span[0]:g} to {span[1]:g} s.")
         wanted = min(end, file.frames) - begin
+        # In a damaged FLAC file, or one written to a pipe, the header may announce 2^36 or 2^63 samples.
         if wanted * file.channels > MAX_SAMPLES:
-            raise ValueError(f"{wanted} samples")
+            raise AudioError(
+                f"{path} is not a readable audio file (its header announces more samples than fit into memory); encode it "
+                "again, or cut it into utterances."
+            )
         if begin:
             file.seek(begin)
         samples = file.read(wanted, dtype="float32", always_2d=True)
-        if len(samples) < wanted:
+        if len(samples) < wanted and not is_estimate:
             raise AudioError(f"{path} is truncated: its header announces {wanted} samples, it has {len(samples)}.")
         return Decoded(samples, file.samplerate, is_float)
 
@@ -119,6 +134,43 @@ def _checked_wav(path: str, head: bytes, file: BinaryIO) -> bytes:
     data[4:8] = (num_bytes - 8).to_bytes(4, "little")
     data[begin - 4 : begin] = (num_bytes - begin).to_bytes(4, "little")
     return bytes(data)
+
+
+class _Mp3(NamedTuple):
+    """What is known of the length of an MP3: nothing (False, False) of other files."""
+
+    is_estimate: bool = False
+    is_unknown: bool = False
+
+
+def _checked_mp3(path: str, head: bytes, file: BinaryIO) -> _Mp3:
+    """Whether a file's length is an estimate, as that of MP3 without an index, or cannot even be estimated.
+
+    Raises:
+      AudioError: an .mp3 without a frame, or much shorter than its index says; libsndfile would write of both to stderr.
+    """
+    if head.startswith(b"RIFF"):
+        return _Mp3(is_estimate=head[20:22] in (b"\x50\0", b"\x55\0"))
+    if not (head.startswith((b"ID3", b"\xff")) or (path.lower().endswith(".mp3") and head[:4] not in OTHER_HEADS)):
+        return _Mp3()
+    file.seek(0)
+    data = file.read()
+    begin = mp3_frames.first_frame(data)
+    if begin < 0:
+        raise AudioError(_unknown(path, head))
+    announced, there = mp3_frames.announced_bytes(data, begin), len(data) - begin
+    if there < 0.99 * announced:
+        raise AudioError(f"{path} is truncated: its header announces {announced} bytes of sound, it has {there}.")
+    return _Mp3(announced == 0, announced == 0 and not mp3_frames.has_constant_bit_rate(data, begin))
+
+
+def _ends_as_ogg(file: BinaryIO) -> bool:
+    """Whether the last page of an Ogg file has the mark of the end; if not, the file may be cut."""
+    file.seek(0, os.SEEK_END)
+    file.seek(max(0, file.tell() - OGG_PAGE_BYTES))
+    data = file.read()
+    last = data.rfind(b"OggS")
+    return 0 <= last < len(data) - 5 and bool(data[last + 5] & 4)
 
 
 def _data_chunk(file: BinaryIO, num_bytes: int) -> tuple[int, int]:
@@ -150,7 +202,7 @@ def _needs_ffmpeg(path: str, head: bytes) -> bool:
 def _by_ffmpeg(path: str) -> bytes:
     """The first sound of a file as WAV."""
     if not shutil.which("ffmpeg"):
-        raise AudioError(f"{path} is of a format that only ffmpeg reads; install ffmpeg, or convert the file to WAV.")
+        raise AudioError(f"{path} is of a format that needs ffmpeg; install ffmpeg, or convert the file to WAV.")
     options = ("-nostdin", "-v", "error", "-protocol_whitelist", "file,pipe", "-i", b"file:" + os.fsencode(path))
     output = ("-map", "0:a:0", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1")
     result = subprocess.run(["ffmpeg", *options, *output], capture_output=True, check=False)
@@ -164,8 +216,12 @@ def _by_ffmpeg(path: str) -> bytes:
 def _refusal(path: str, head: bytes, error: soundfile.LibsndfileError) -> str:
     """Why libsndfile cannot read a file, in words that say what to do."""
     if error.code == UNRECOGNISED:
-        content = _content(head)[0] or "of no known format"
-        return f"{path} is not a readable audio file (its content is {content}); it must be {FORMATS}."
+        return _unknown(path, head)
     said = error.error_string.strip(" .").replace(". ", ", ")
     reason = f"it is damaged or of an unusual encoding: {said}"
     return f"{path} is not a readable audio file ({reason}); copy it again, or convert it to WAV of 16-bit PCM."
+
+
+def _unknown(path: str, head: bytes) -> str:
+    content = _content(head)[0] or "of no known format"
+    return f"{path} is not a readable audio file (its content is {content}); it must be {FORMATS}."

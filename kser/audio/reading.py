@@ -36,7 +36,7 @@ class Recording:
     """An audio file: (num_samples, num_channels) float32, sample rate, size, and the sha256 of its bytes.
 
     For a part of a file, the digest is that of the samples read. If `is_float`, the file holds floating-point numbers, which
-    need not be in [-1, 1].
+    need not be in [-1, 1]. If `may_be_cut`, the file ends without the mark of its end.
     """
 
     samples: np.ndarray
@@ -44,6 +44,7 @@ class Recording:
     num_bytes: int
     digest: str
     is_float: bool = False
+    may_be_cut: bool = False
 
     @property
     def seconds(self) -> float:
@@ -83,7 +84,7 @@ def read(path: str, span: tuple[float, float] | None = None) -> Recording:
         digest = hashlib.sha256(decoded.samples.tobytes()).hexdigest() if span else _digest(path)
     except OSError as error:
         raise AudioError(f"{path} cannot be read ({error.strerror or error}).") from error
-    return Recording(decoded.samples, decoded.sample_rate_hz, num_bytes, digest, decoded.is_float)
+    return Recording(decoded.samples, decoded.sample_rate_hz, num_bytes, digest, decoded.is_float, decoded.may_be_cut)
 
 
 def _digest(path: str) -> str:
@@ -126,6 +127,7 @@ def to_mono(recording: Recording, path: str, upper_hz: float = 0.0) -> tuple[np.
         raise AudioError(f"{path} is silent; use a recording with speech.")
     remarks = [f"has samples beyond 1 and was divided by {scale:g}"] if scale > 1 else []
     remarks += ["has two channels of opposite phase, of which the louder one was taken"] if opposite else []
+    remarks += ["ends without the mark of its end and may be cut short"] if recording.may_be_cut else []
     return resample(mono, sample_rate_hz), f"{path} {' and '.join(remarks)}." if remarks else ""
 
 

@@ -12,10 +12,11 @@ import dataclasses
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 
 from kser.datasets.clip_table import clips_of_table, parse_columns
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance
-from kser.datasets.files import few, require_directory
+from kser.datasets.files import few, find_audio, require_directory
 from kser.datasets.folder_layout import UNKNOWN_SPEAKER, FolderClips, clips_of_folders
 from kser.errors import DatasetError
 
@@ -57,10 +58,18 @@ def _clips(data_dir: str, columns: dict[str, str]) -> FolderClips:
     if len(tables) > 1:
         raise DatasetError(f"{data_dir} contains both {' and '.join(tables)}; keep one of them.")
     if tables:
-        return FolderClips(clips_of_table(data_dir, tables[0], columns))
+        utterances = clips_of_table(data_dir, tables[0], columns)
+        return FolderClips(utterances, notes=_not_listed(data_dir, tables[0], utterances))
     if columns:
         raise DatasetError(f"columns names those of a table, but {data_dir} contains none of {', '.join(TABLES)}.")
     return clips_of_folders(data_dir)
+
+
+def _not_listed(data_dir: str, table: str, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """A note on audio files that are there but not in the table."""
+    listed = {os.path.normpath(u.path) for u in utterances}
+    others = [os.path.relpath(path, data_dir) for path in find_audio(data_dir) if os.path.normpath(path) not in listed]
+    return (f"{len(others)} audio files are not in {table} and are left out ({few(others)}).",) if others else ()
 
 
 def _merge_labels(utterances: tuple[Utterance, ...]) -> tuple[tuple[Utterance, ...], list[str]]:

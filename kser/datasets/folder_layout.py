@@ -70,7 +70,7 @@ def clips_of_folders(data_dir: str) -> FolderClips:
     return FolderClips(
         utterances,
         (*copies, *other_sound(data_dir), *_without_audio(data_dir, names)),
-        (*_notes(bool(parts), swapped), *_other_files(files)),
+        (*_notes(bool(parts), swapped, any(len(folders) > 1 for folders in inner.values())), *_other_files(files)),
     )
 
 
@@ -140,8 +140,8 @@ def _without_audio(data_dir: str, names: Sequence[str]) -> list[str]:
     return [f"{len(empty)} folders have no audio file that can be read, and give no label: {few(empty)}."] if empty else []
 
 
-def _notes(has_parts: bool, swapped: bool) -> list[str]:
-    order = f"{'PART/' if has_parts else ''}{'SPEAKER/LABEL' if swapped else 'LABEL'}"
+def _notes(has_parts: bool, swapped: bool, has_speakers: bool) -> list[str]:
+    order = ("PART/" if has_parts else "") + ("SPEAKER/LABEL" if swapped else "LABEL/SPEAKER" if has_speakers else "LABEL")
     return [f"The folders are read as {order}."] if has_parts or swapped else []
 
 

@@ -246,6 +246,56 @@ def test_a_compressed_file_that_is_almost_empty(tmp_path, name, kind, subtype, c
     refusal(tmp_path / name)
 
 
+@pytest.mark.parametrize("cut", [0.5, -50])
+def test_truncated_mp3(tmp_path, cut, capfd):
+    soundfile.write(tmp_path / "a.mp3", np.tile(tone(), 3), SAMPLE_RATE_HZ)
+    data = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(data[: int(cut * len(data)) if isinstance(cut, float) else cut])
+    assert refusal(tmp_path / "a.mp3").startswith("FILE is truncated: its header announces ")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_truncated_ogg_is_told(tmp_path, subtype):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(10 * SAMPLE_RATE_HZ)  # of several pages
+    soundfile.write(tmp_path / "a.ogg", noise, SAMPLE_RATE_HZ, subtype=subtype)
+    data = (tmp_path / "a.ogg").read_bytes()
+    (tmp_path / "a.ogg").write_bytes(data[: len(data) // 2])
+    with pytest.warns(KserWarning, match="a.ogg ends without the mark of its end and may be cut short.$"):
+        assert len(reading.load(str(tmp_path / "a.ogg"))) > 0.5 * SAMPLE_RATE_HZ
+
+
+@pytest.mark.parametrize("content", [b"This is a text.\n", bytes(5000), b"ID3\x03\0\0\0\0\0\x05" + bytes(900)])
+def test_an_mp3_that_is_none(tmp_path, content, capfd):
+    (tmp_path / "a.mp3").write_bytes(content)
+    assert "is not a readable audio file" in refusal(tmp_path / "a.mp3")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "options", [("a.mp3", "-write_xing", "0"), ("a.mp3", "-id3v2_version", "3", "-metadata", "title=x"), ("a.wav",)]
+)
+def test_mp3_with_and_without_an_index_and_in_a_wav(m4a, tmp_path, options):
+    path = str(tmp_path / options[0])
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "source.wav", "-c:a", "libmp3lame", *options[1:], path]
+    subprocess.run(command, check=True)
+    assert resembles(reading.load(path))
+
+
+@pytest.mark.filterwarnings("error")
+def test_mp3_of_variable_bit_rate_without_an_index_is_read_to_its_end(m4a, tmp_path, monkeypatch):
+    """libsndfile takes its first second, which needs many bits, for all of it."""
+    sound = np.concatenate([0.3 * np.random.default_rng(0).standard_normal(SAMPLE_RATE_HZ), 0.01 * np.tile(tone(), 5)])
+    soundfile.write(tmp_path / "vbr.wav", sound, SAMPLE_RATE_HZ)
+    options = ("-c:a", "libmp3lame", "-q:a", "2", "-write_xing", "0")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "vbr.wav", *options, tmp_path / "vbr.mp3"], check=True)
+    assert soundfile.info(tmp_path / "vbr.mp3").duration < 4
+    assert abs(len(reading.load(str(tmp_path / "vbr.mp3"))) - 6 * SAMPLE_RATE_HZ) < 2500
+    assert len(reading.load(str(tmp_path / "vbr.mp3"), span=(5.0, 5.5))) == 8000
+    monkeypatch.setenv("PATH", "")
+    assert refusal(tmp_path / "vbr.mp3").startswith("FILE is of a format that needs ffmpeg;")
+
+
 @pytest.fixture
 def m4a(tmp_path) -> str:
     if not shutil.which("ffmpeg"):
@@ -272,7 +322,7 @@ def test_m4a_without_ffmpeg_and_damaged(m4a, monkeypatch):
         file.write(data[:400])
     assert refusal(m4a).startswith("FILE is not a readable audio file (ffmpeg: ")
     monkeypatch.setenv("PATH", "")
-    assert refusal(m4a) == "FILE is of a format that only ffmpeg reads; install ffmpeg, or convert the file to WAV."
+    assert refusal(m4a) == "FILE is of a format that needs ffmpeg; install ffmpeg, or convert the file to WAV."
 
 
 @pytest.mark.parametrize(
@@ -293,7 +343,7 @@ def test_what_libsndfile_refuses_is_told_with_what_to_do(tmp_path, content, word
 
 def test_samples_without_a_header(tmp_path):
     (tmp_path / "a.raw").write_bytes(bytes(5000))
-    assert refusal(tmp_path / "a.raw") == "FILE is not a readable audio file (it has no header; encode it as WAV)."
+    assert refusal(tmp_path / "a.raw") == "FILE is not a readable audio file (it has no header); encode it as WAV."
 
 
 def test_a_name_that_is_no_unicode(tmp_path):

@@ -484,6 +484,12 @@ def test_a_table_of_a_spreadsheet_with_its_line_of_the_separator_and_decimal_com
     assert row(load(tmp_path)) == ("1.wav#0.5-1.25", "calm", "unknown", "", (0.5, 1.25), {})
 
 
+def test_files_that_a_table_does_not_list_are_told(tmp_path):
+    touch(tmp_path, "wav/1.wav", "wav/2.mp3", "wav/3.ogg")
+    write_csv(tmp_path, "path,label\n./wav/1.wav,calm\nwav/2.mp3,angry\n")
+    assert load(tmp_path).notes == ("1 audio files are not in manifest.csv and are left out (wav/3.ogg).",)
+
+
 def test_a_tsv_table_and_paths_of_windows(tmp_path):
     touch(tmp_path, "wav/1.wav")
     (tmp_path / "manifest.tsv").write_text("filename\temotion\nwav\\1.wav\tcalm\nwav/2.wav\tangry\n")
