@@ -173,6 +173,32 @@ void NextDecisionsComeInTimeAndNeedNoHeap() {
   CHECK(allocations == before);
 }
 
+void InSilenceTheModelDoesNotRun() {
+  const auto listener = std::make_unique<Listener>();
+  CHECK(listener->SetUp() == Status::kOk);
+  // The model would write over it.
+  auto* const output = const_cast<std::int8_t*>(listener->classifier.logits());
+  const std::int16_t silence[kser::kHopSamples] = {};
+  while (!listener->classifier.DecisionDue()) {
+    listener->ring.Write(silence, kser::kHopSamples);
+    CHECK(listener->classifier.Listen(&listener->ring) == Status::kOk);
+  }
+  for (std::int8_t poison : {std::int8_t{77}, std::int8_t{-77}}) {
+    std::fill(output, output + kser::kNumClasses, poison);
+    kser::Decision decision;
+    CHECK(listener->classifier.Decide(&decision) == Status::kOk);
+    CHECK(decision.label == kser::kSilence && decision.loudest_dbfs < kser::kSilenceDbfs);
+    for (float probability : decision.probabilities) CHECK(probability == 0.0f);
+    CHECK(std::count(output, output + kser::kNumClasses, poison) == kser::kNumClasses);
+    CHECK(!listener->classifier.DecisionDue());
+    for (int i = 0; i < kser::kFramesPerDecision; ++i) {
+      listener->ring.Write(silence, kser::kHopSamples);
+      CHECK(listener->classifier.Listen(&listener->ring) == Status::kOk);
+    }
+    CHECK(listener->classifier.DecisionDue());
+  }
+}
+
 void ResetAndOverrunBeginAnew() {
   Listener listener;
   CHECK(listener.SetUp() == Status::kOk);
@@ -207,6 +233,7 @@ int main() {
   LogitsAreTheGoldenOnes();
   TheGoldenClipIsDecidedAsItsVectors();
   NextDecisionsComeInTimeAndNeedNoHeap();
+  InSilenceTheModelDoesNotRun();
   ResetAndOverrunBeginAnew();
   EveryStatusIsASentence();
   return kser_test::Failures() != 0;

@@ -23,6 +23,8 @@ SECONDS = 5
 SELFTEST = "-DKSER_SELFTEST=1"
 # Beside the sketch: what the fake board and the test's own start-up hold.
 RAM_ERROR = 0.03
+# Of the front end, by test_cortex_m, and what the sketch does with a frame.
+FRAME_INSTRUCTIONS = 50_000
 
 
 class Build:
@@ -37,6 +39,7 @@ class Build:
         self.program = builder.program(folder, seconds, flags)
         printed = builder.emulate(self.program).splitlines()
         self.lines = [json.loads(line) for line in printed if line.startswith("{")]
+        self.ticks = [int(line.split()[1]) for line in printed if line.startswith("second ")]
         self.stack_bytes = next(int(line.split()[1]) for line in printed if line.startswith("stack "))
 
 
@@ -57,6 +60,17 @@ def test_the_generated_project_starts_passes_its_self_test_and_decides(build):
     assert (selftest["selftest"], selftest["input_steps"]) == ("PASS", 0) and selftest["logit_steps"] <= 2
     assert microphone["microphone"] == "good"
     assert len(decisions) >= 4 and all(line["label"] in sources.LABELS for line in decisions)
+
+
+def test_a_silent_second_costs_hardly_more_than_its_features(builder, tmp_path):
+    loud, seconds = 4, 8
+    board = toolchain.BOARDS["M4F"]
+    ticks = Build(builder, tmp_path / BOARD, seconds, (f"-DKSER_SILENT_FROM={loud}",)).ticks
+    active, silent = (toolchain.instructions(second, board) for second in (ticks[loud - 1], ticks[-1]))
+    frames = 1000 / small_model.FEATURES.hop_ms
+    assert silent <= 0.1 * active + frames * FRAME_INSTRUCTIONS
+    # What is saved are the two inferences of a second.
+    assert active - silent == pytest.approx(2 * small_model.figures(BOARD).instructions, rel=0.15)
 
 
 def test_the_arena_is_what_the_library_takes(build):

@@ -25,7 +25,7 @@ bool Application::SetUp() {
   JsonLine(board_.print).Number("arena_used_bytes", static_cast<std::int64_t>(classifier_.arena_used_bytes()));
   is_set_up_ = SelfTest();
   last_count_ = ring_.sample_count();
-  last_sound_us_ = board_.microseconds();
+  last_sound_us_ = share_begin_us_ = board_.microseconds();
   return is_set_up_;
 }
 
@@ -88,6 +88,11 @@ void Application::Complain() {
 }
 
 void Application::Poll() {
+  Work();
+  Sleep();
+}
+
+void Application::Work() {
   if (!is_set_up_) return Complain();
 #if KSER_SERIAL
   link_.Poll();  // The PC's sound in place of the microphone's, and its answers in place of the lines below.
@@ -97,6 +102,22 @@ void Application::Poll() {
   classifier_.Listen(&ring_);
   if (classifier_.DecisionDue()) Decide();
 #endif
+}
+
+void Application::Sleep() {
+  const std::uint32_t begin = board_.microseconds();
+  board_.sleep();
+  asleep_us_ += board_.microseconds() - begin;
+}
+
+// Per mille of the time since the last call that was slept.
+int Application::TakeShareAsleep() {
+  const std::uint32_t now = board_.microseconds();
+  const std::uint32_t passed = now - share_begin_us_;
+  const std::uint64_t share = passed == 0 ? 0 : std::uint64_t{1000} * asleep_us_ / passed;
+  share_begin_us_ = now;
+  asleep_us_ = 0;
+  return static_cast<int>(share);
 }
 
 // Counts the samples, and tells of a microphone from which none come any more.
@@ -157,6 +178,7 @@ void Application::PrintDecision(const Decision& decision, std::uint32_t inferenc
   line.Close();
   line.Number("loudest_dbfs", RoundToInt(decision.loudest_dbfs));
   line.Number("inference_ms", inference_us / 100, 1);
+  line.Number("asleep", TakeShareAsleep() / 10, 2);
   // The age of the newest samples that were decided on.
   line.Number("latency_ms", latency_samples / (kSampleRateHz / 1000));
   line.Number("overruns", ring_.overruns());

@@ -37,6 +37,7 @@ struct Board {
   Print print;                      // Writes text to the serial line.
   std::uint32_t (*microseconds)();  // A clock that wraps at 2^32.
   void (*show)(int label);          // Shows a decision, an index in kLabels or kSilence, by a LED.
+  void (*sleep)();                  // Sleeps until an interrupt comes, such as that of the microphone's next block.
 #if KSER_SERIAL
   int (*read_byte)();                     // The next byte from the serial line, -1 where none waits.
   void (*write_byte)(std::uint8_t byte);  // Writes a byte to it.
@@ -60,8 +61,8 @@ class Application {
   // Takes samples in, in an interrupt or a task: just those that came, however few.
   void OnSamples(const std::int16_t* samples, std::uint32_t count) { ring_.Write(samples, count); }
 
-  // Does what is to be done; to be called again and again. After SetUp has failed that is to tell why, every second, while
-  // the LED blinks.
+  // Does what is to be done, and sleeps until there may be more; to be called again and again. After SetUp has failed that
+  // is to tell why, every second, while the LED blinks.
   void Poll();
 
   // Prints a sentence on what has gone wrong.
@@ -71,6 +72,9 @@ class Application {
   Status LoadModel();
   Status LoadModelIn(std::size_t bytes);
   bool Fail(const char* sentence);
+  void Work();
+  void Sleep();
+  int TakeShareAsleep();
   void Complain();
   void PrintFailure();
   void Watch();
@@ -101,6 +105,8 @@ class Application {
   bool sound_stopped_ = false;
   std::uint32_t last_sound_us_ = 0;
   std::uint32_t last_count_ = 0;
+  std::uint32_t asleep_us_ = 0;  // Since share_begin_us_.
+  std::uint32_t share_begin_us_ = 0;
   std::uint64_t num_samples_ = 0;  // That the microphone has brought, lost ones included.
 #if KSER_ARENA_AUTO
   HeapArena arena_;

@@ -137,6 +137,11 @@ Status EmotionClassifier::Decide(Decision* decision) {
   if (!is_set_up_) return Status::kNotSetUp;
   if (!stream_.DecisionDue()) return Status::kNoDecisionDue;
   const float loudest_dbfs = stream_.window().LoudestDbfs();
+  if (IsSilent(loudest_dbfs)) {
+    stream_.Pass();
+    *decision = smoother_.Silence(loudest_dbfs);
+    return Status::kOk;
+  }
   stream_.Take(input_);
   const Status status = Invoke();
   if (status == Status::kOk) *decision = smoother_.Update(output_, loudest_dbfs);

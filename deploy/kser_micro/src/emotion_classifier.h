@@ -60,7 +60,7 @@ class EmotionClassifier {
   // Whether it is time for Decide.
   bool DecisionDue() const { return is_set_up_ && stream_.DecisionDue(); }
 
-  // Runs the model on the window of features; kNoDecisionDue before it is time.
+  // Runs the model on the window of features, unless that is silence; kNoDecisionDue before it is time.
   Status Decide(Decision* decision);
 
   // Runs the model on kNumFrames * kNumMels values as its input stores them; kNumClasses values come out, as stored.
@@ -71,7 +71,7 @@ class EmotionClassifier {
 
   const FeatureStream& stream() const { return stream_; }
 
-  // What the model gave last, kNumClasses values as stored: after Decide or Classify until the next Listen.
+  // What the model gave last, kNumClasses values as stored: after Decide, if not silence, or Classify until the next Listen.
   const std::int8_t* logits() const { return output_; }
 
   std::size_t arena_used_bytes() const { return is_set_up_ ? Interpreter()->arena_used_bytes() : 0; }

@@ -40,6 +40,9 @@ class FeatureStream {
   // Takes the window as the model's input; only when window().Full().
   void Take(std::int8_t* input);
 
+  // Lets the window go untaken, as one of silence.
+  void Pass() { new_frames_ = 0; }
+
   const FeatureWindow& window() const { return window_; }
 
  private:

@@ -23,18 +23,23 @@ void ScoreSmoother::Reset() {
 }
 
 Decision ScoreSmoother::Update(const std::int8_t* logits, float loudest_dbfs) {
+  if (IsSilent(loudest_dbfs)) return Silence(loudest_dbfs);
   Decision decision{};
   decision.loudest_dbfs = loudest_dbfs;
-  if (loudest_dbfs < kSilenceDbfs) {
-    Reset();
-  } else {
-    Softmax(logits, history_[next_]);
-    next_ = next_ + 1 == kAverageDecisions ? 0 : next_ + 1;
-    if (count_ < kAverageDecisions) ++count_;
-    Average(decision.probabilities);
-    Choose(decision.probabilities);
-  }
+  Softmax(logits, history_[next_]);
+  next_ = next_ + 1 == kAverageDecisions ? 0 : next_ + 1;
+  if (count_ < kAverageDecisions) ++count_;
+  Average(decision.probabilities);
+  Choose(decision.probabilities);
   decision.label = label_;
+  return decision;
+}
+
+Decision ScoreSmoother::Silence(float loudest_dbfs) {
+  Reset();
+  Decision decision{};
+  decision.label = kSilence;
+  decision.loudest_dbfs = loudest_dbfs;
   return decision;
 }
 

@@ -19,18 +19,24 @@ struct Decision {
   float loudest_dbfs;                // Level of the window's loudest frame.
 };
 
+// Whether a window is silent, by its loudest frame.
+inline bool IsSilent(float loudest_dbfs) { return loudest_dbfs < kSilenceDbfs; }
+
 class ScoreSmoother {
  public:
   void Reset();
 
   // The decision after one more window.
   //
-  // Below kSilenceDbfs it is silence, and what was before is forgotten. Else the label is that of the largest of the
-  // probabilities averaged over the last kAverageDecisions windows, but another one takes the place of the present one
-  // only with a lead of kHysteresis, and when that has stayed for kDwellDecisions.
+  // If it is silent, that of Silence. Else the label is that of the largest of the probabilities averaged over the last
+  // kAverageDecisions windows, but another one takes the place of the present one only with a lead of kHysteresis, and when
+  // that has stayed for kDwellDecisions.
   //
   // logits: the model's output, kNumClasses values as stored.
   Decision Update(const std::int8_t* logits, float loudest_dbfs);
+
+  // The decision after a silent window, for which the model need not run; what was before is forgotten.
+  Decision Silence(float loudest_dbfs);
 
  private:
   void Average(float* average) const;

@@ -135,6 +135,9 @@ void SerialLink::Decide() {
   const Status status = classifier_->Decide(&decision);
   const std::uint32_t spent = clock_() - begin;
   if (Refused(status)) return;
+  // In silence, for which the model has not run, the PC compares its logits all the same.
+  std::int8_t logits[kNumClasses];
+  if (decision.label == kSilence && Refused(classifier_->Classify(values_, logits))) return;
   answer_.Put32(spent);
   answer_.Put8(static_cast<std::uint8_t>(decision.label));
   answer_.PutFloat(decision.loudest_dbfs);

@@ -12,4 +12,7 @@ void SetUpLed();
 // An index in kser::kLabels, or kser::kSilence.
 void ShowLabel(int label);
 
+// Sleeps until an interrupt comes, as the microphone's does every few milliseconds.
+void Sleep();
+
 #endif  // BOARD_H_

@@ -15,9 +15,9 @@ static int ReadByte() { return Serial.read(); }
 
 static void WriteByte(uint8_t byte) { Serial.write(byte); }
 
-static kser::Application application({PrintText, Microseconds, ShowLabel, ReadByte, WriteByte});
+static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep, ReadByte, WriteByte});
 #else
-static kser::Application application({PrintText, Microseconds, ShowLabel});
+static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep});
 #endif
 
 void setup() {

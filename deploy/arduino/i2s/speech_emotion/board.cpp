@@ -33,6 +33,7 @@ void loop1() {
   while (count < kBlockSamples && microphone.read32(&left, &right)) samples[count++] = converter.Convert(left);
   kser::Application* const application = listener.load(std::memory_order_acquire);
   if (application != nullptr) application->OnSamples(samples, count);
+  __sev();
 }
 
 bool StartMicrophone(kser::Application* application) {
@@ -47,3 +48,6 @@ void SetUpLed() {
 
 // On while somebody speaks.
 void ShowLabel(int label) { digitalWrite(LED_BUILTIN, label == kser::kSilence ? LOW : HIGH); }
+
+// Until the second core has passed samples on.
+void Sleep() { __wfe(); }

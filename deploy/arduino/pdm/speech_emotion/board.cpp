@@ -37,3 +37,5 @@ void ShowLabel(int label) {
   digitalWrite(LEDG, colour & 2 ? LOW : HIGH);
   digitalWrite(LEDB, colour & 4 ? LOW : HIGH);
 }
+
+void Sleep() { __WFI(); }

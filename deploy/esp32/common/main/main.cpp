@@ -19,6 +19,9 @@ static uint32_t Microseconds() { return static_cast<uint32_t>(esp_timer_get_time
 // On while somebody speaks.
 static void ShowLabel(int label) { gpio_set_level(kLedPin, label != kser::kSilence); }
 
+// For a tick. The idle task then halts the core; a running I2S clock allows no deeper sleep.
+static void Sleep() { vTaskDelay(1); }
+
 #if KSER_SERIAL
 static int ReadByte() { return std::getchar(); }  // EOF is -1
 
@@ -27,9 +30,9 @@ static void WriteByte(uint8_t byte) {
   std::fflush(stdout);
 }
 
-static kser::Application application({PrintText, Microseconds, ShowLabel, ReadByte, WriteByte});
+static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep, ReadByte, WriteByte});
 #else
-static kser::Application application({PrintText, Microseconds, ShowLabel});
+static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep});
 #endif
 
 extern "C" void app_main() {
@@ -37,8 +40,5 @@ extern "C" void app_main() {
   gpio_set_direction(kLedPin, GPIO_MODE_OUTPUT);
   const bool is_set_up = application.SetUp();
   if (is_set_up && !KSER_SERIAL && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
-  for (;;) {
-    application.Poll();
-    vTaskDelay(1);
-  }
+  for (;;) application.Poll();
 }

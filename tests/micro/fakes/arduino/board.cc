@@ -34,6 +34,8 @@ void Listen(std::uint64_t end) {
 FakeSerial Serial;
 PDMClass PDM;
 
+void __WFI() { Listen(now + kStepSamples); }
+
 unsigned long micros() { return static_cast<std::uint32_t>(now * 1000 / kser_test::kSamplesPerMs); }
 unsigned long millis() { return micros() / 1000; }
 
@@ -95,8 +97,7 @@ int main(int, char** arguments) {
   std::uint64_t stall = std::strtoull(arguments[3], nullptr, 10) * kser_test::kSamplesPerMs;
   if (setup1) setup1();
   setup();
-  while (now < end) {
-    Listen(now + kStepSamples);
+  while (now <= end) {
     if (now > end / 2) Listen(now + stall), stall = 0;
     loop();
   }

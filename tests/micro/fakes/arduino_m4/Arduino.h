@@ -16,6 +16,9 @@ constexpr int LEDR = 22;
 constexpr int LEDG = 23;
 constexpr int LEDB = 24;
 
+// Sleep, in which the microphone's time passes.
+void __WFI();
+
 unsigned long micros();
 unsigned long millis();
 inline void delay(unsigned long) {}
