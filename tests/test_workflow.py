@@ -320,6 +320,20 @@ def test_a_finished_run_is_only_scored_again(spoilt):
     assert without_plots(contents(spoilt.path)).items() >= without_plots(before).items()
 
 
+def test_scores_are_kept_where_the_picture_fails(spoilt, monkeypatch):
+    """As for a label that the drawing library does not take."""
+    before = contents(spoilt.path)["metrics.json"]
+    Path(spoilt.path, "metrics.json").unlink()
+
+    def fail(*arguments):
+        raise ValueError("this cannot be drawn")
+
+    monkeypatch.setattr("kser.plots.save_confusion", fail)
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        workflow.resume(spoilt.path, spoilt.paths, tiny_run.Quiet())
+    assert contents(spoilt.path)["metrics.json"] == before
+
+
 # --- Every split ------------------------------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ UNKNOWN_SIZE = 0x7FFFF000
 MAX_SAMPLES = 500_000_000
 OTHER_HEADS = (b"RIFF", b"fLaC", b"OggS", b"FORM")
 OGG_PAGE_BYTES = 65536
-UNRECOGNISED = 1  # an error code of libsndfile
+UNRECOGNISED = (1, 7)  # error codes of libsndfile; the second comes from what is called .mp3 and is none
 
 
 class Decoded(NamedTuple):
@@ -215,7 +215,7 @@ def _by_ffmpeg(path: str) -> bytes:
 
 def _refusal(path: str, head: bytes, error: soundfile.LibsndfileError) -> str:
     """Why libsndfile cannot read a file, in words that say what to do."""
-    if error.code == UNRECOGNISED:
+    if error.code in UNRECOGNISED:
         return _unknown(path, head)
     said = error.error_string.strip(" .").replace(". ", ", ")
     reason = f"it is damaged or of an unusual encoding: {said}"

@@ -58,10 +58,12 @@ def clips_of_folders(data_dir: str) -> FolderClips:
             f"{data_dir} contains neither a table of clips (manifest.csv, .tsv or .jsonl) nor folders named after labels "
             f"with audio files in them ({FORMATS})."
         )
+        told += _other_tables(files)
         raise DatasetError(" ".join([told, *other_sound(data_dir)]))
     places = {name: name.split("/")[:-1] for name in names}
     parts = _parts(data_dir, places)
-    _require_folders(data_dir, [name for name, folders in places.items() if len(folders) <= bool(parts)])
+    loose = [name for name, folders in places.items() if len(folders) <= bool(parts)]
+    _require_folders(data_dir, loose, _other_tables(files))
     inner = {name: folders[1:] if parts else folders for name, folders in places.items()}
     swapped = _speakers_come_first(list(inner.values()))
     utterances = tuple(
@@ -99,12 +101,18 @@ def _parts(data_dir: str, places: dict[str, list[str]]) -> dict[str, str]:
     return parts if named else {}
 
 
-def _require_folders(data_dir: str, loose: Sequence[str]) -> None:
+def _require_folders(data_dir: str, loose: Sequence[str], hint: str) -> None:
     if loose:
         raise DatasetError(
             f"{len(loose)} audio files in {data_dir} are not in a folder that names their label ({few(loose)}); move them, "
-            "or list all clips in manifest.csv (path, label, speaker)."
+            f"or list all clips in manifest.csv (path, label, speaker).{hint}"
         )
+
+
+def _other_tables(files: Sequence[str]) -> str:
+    """A sentence on tables of other names, which may be the one that is missing."""
+    tables = [name for name in files if "/" not in name and name.lower().endswith((".csv", ".tsv", ".jsonl"))]
+    return f" If {few(tables)} lists them, call it manifest{os.path.splitext(tables[0])[1].lower()}." if tables else ""
 
 
 def _speakers_come_first(folders: Sequence[list[str]]) -> bool:

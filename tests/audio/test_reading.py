@@ -265,7 +265,9 @@ def test_truncated_ogg_is_told(tmp_path, subtype):
         assert len(reading.load(str(tmp_path / "a.ogg"))) > 0.5 * SAMPLE_RATE_HZ
 
 
-@pytest.mark.parametrize("content", [b"This is a text.\n", bytes(5000), b"ID3\x03\0\0\0\0\0\x05" + bytes(900)])
+@pytest.mark.parametrize(
+    "content", [b"This is a text.\n", bytes(5000), b"<html>\xff\xff</html>", b"ID3\x03\0\0\0\0\0\x05" + bytes(900)]
+)
 def test_an_mp3_that_is_none(tmp_path, content, capfd):
     (tmp_path / "a.mp3").write_bytes(content)
     assert "is not a readable audio file" in refusal(tmp_path / "a.mp3")

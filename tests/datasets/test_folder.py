@@ -350,6 +350,11 @@ def test_audio_outside_any_folder_is_refused(tmp_path):
     assert message.startswith("4 audio files in DIR are not in a folder") and "(5.wav, 6.wav, 7.flac ...)" in message
 
 
+def test_a_table_of_another_name_is_told(tmp_path):
+    touch(tmp_path, "wav/1.wav", "2.wav", "Labels.CSV")
+    assert refusal(tmp_path).endswith(" If Labels.CSV lists them, call it manifest.csv.")
+
+
 def test_one_folder_alone(tmp_path):
     touch(tmp_path, "calm/1.wav")
     assert refusal(tmp_path) == "The clips in DIR have 1 label (calm); at least two are needed."
