@@ -46,6 +46,8 @@ INSTALL_REQUIRES = [
     "soundfile>=0.12,<1",
     # Band-limited resampling; the wheel has no further dependencies.
     "soxr>=0.5,<2",
+    # Student's t, of the confidence intervals.
+    "scipy>=1.13,<2",
     # The serial port to a board, on every operating system.
     "pyserial~=3.5",
     # Plots of results.
@@ -72,8 +74,6 @@ EXTRAS_REQUIRE = {
         "pytest-xdist>=3.6,<4",
         # Reference for scores in tests.
         "scikit-learn>=1.5,<2",
-        # Reference for confidence intervals in tests.
-        "scipy>=1.13,<2",
         # Linter; every minor version has new rules.
         "ruff~=0.17.6",
         # Headers and a library of TensorFlow Lite Micro; tests link the firmware with them.

@@ -422,7 +422,7 @@ def evaluate(model: keras.Model | bytes | str, data, interpreter: str = "tflm") 
 
     Returns:
       `UA`, the unweighted average recall; `WA`, the accuracy; `scores` with F1, recall and precision per class and the
-      confusion matrix; `intervals`, the 95 % confidence intervals (low, high) by bootstrap over speakers, if speakers are
+      confusion matrix; `intervals`, the 95 % confidence intervals (low, high) by the jackknife over speakers, if several are
       known. `str()` gives one line.
 
     Raises:

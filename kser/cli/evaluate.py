@@ -19,6 +19,9 @@ def define_flags() -> None:
         ("keras", "folded", "tflite", "tflm"),
         "Model to score: as trained (keras), without HRF (folded), model.tflite in LiteRT (tflite) or TFLM.",
     )
+    flags.DEFINE_string(
+        "compare", "", "Another run directory, tested on the same clips: print how much better this one was, after training."
+    )
     flags.DEFINE_bool("json", False, "Print one JSON object instead of text.")
 
 
@@ -28,8 +31,18 @@ def main(_) -> None:
     from kser.cli.threads import use_threads
 
     use_threads(FLAGS.threads)
+    if FLAGS.compare:
+        return _compare()
     run, found = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
     print(json.dumps({"model": FLAGS.model, **found.to_dict()}) if FLAGS.json else scores_text(run, found))
+
+
+def _compare() -> None:
+    from kser import workflow
+    from kser.cli.tables import comparison_text
+
+    run, other, differences = workflow.compare(FLAGS.run_dir, FLAGS.compare)
+    print(json.dumps(differences) if FLAGS.json else comparison_text(run, other, differences))
 
 
 def run() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -35,9 +35,9 @@ def _few(names: Sequence[str]) -> str:
 
 def _score_lines(found: Evaluation) -> list[str]:
     lines = [_figures(found.scores)]
-    if found.num_speakers > 1:
+    if found.intervals:
         shown = "   ".join(f"{METRIC_NAMES[m]} {low:.3f} to {high:.3f}" for m, (low, high) in found.intervals.items())
-        lines.append(f"95 % over speakers: {shown}")
+        lines.append(f"95 % over speakers (jackknife, Student's t): {shown}")
     for way, scores in found.by_speaker.items():
         lines.append(f"per speaker, {way}: {scores.confusion.sum()} speakers, {_figures(scores)}")
     return lines
@@ -45,6 +45,16 @@ def _score_lines(found: Evaluation) -> list[str]:
 
 def _figures(scores: Scores) -> str:
     return "   ".join(f"{name} {getattr(scores, metric):.3f}" for metric, name in METRIC_NAMES.items())
+
+
+def comparison_text(run: Run, other: Run, differences: Mapping) -> str:
+    """By how much a run is better than another on the same speakers, with paired intervals."""
+    lines = [f"{run.path} less {other.path}, held-out speakers {_few(run.test_speakers)}:"]
+    for metric, name in METRIC_NAMES.items():
+        difference, ends = differences[metric]
+        paired = f"95 % over speakers, paired: {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else "one speaker gives no interval"
+        lines.append(f"{name:<12}{difference:+.3f}   {paired}")
+    return "\n".join(lines)
 
 
 def _recalls(scores: Scores, labels: Sequence[str]) -> str:

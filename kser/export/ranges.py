@@ -14,8 +14,8 @@ from kser.export.quantizers import fixed_range, is_moved, require_known
 
 Ranges = dict[str, tuple[float, float]]
 STEPS = 255
-# Values of each tensor that the ranges are measured on, drawn from all clips.
-SAMPLES = 1 << 16
+# Values of each tensor that quantiles and errors are measured on, drawn alike from all clips.
+SAMPLES = 1 << 18
 BATCH_CLIPS = 32
 TAIL = 1e-4
 # Shares of the full range that are tried to minimize the squared error.
@@ -40,23 +40,39 @@ def measure_ranges(graph: Graph, clips: np.ndarray, method: str = "minmax") -> R
     require_known(graph)
     rounded = [node for node in graph if not is_moved(node)]
     measured = {node.name for node in rounded if fixed_range(node) is None}
-    values = {graph.input_name: clips.ravel(), **_sample(graph, clips, measured)}
+    draw = _extremes if method == "minmax" else _sampler(len(clips))
+    values = {graph.input_name: clips.ravel(), **_drawn(graph, clips, measured, draw)}
     ranges = {name: _with_zero(*_METHODS[method](sample)) for name, sample in values.items()}
     return {**ranges, **{node.name: fixed_range(node) for node in rounded if node.name not in measured}}
 
 
-def _sample(graph: Graph, clips: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:
-    """Values of the tensors `names`: a random sample from every batch of clips, plus its extremes."""
+def _drawn(graph: Graph, clips: np.ndarray, names: set[str], draw: Callable) -> dict[str, np.ndarray]:
+    """What `draw` takes of the values (n, ...) of the tensors `names` in every batch of n clips."""
     evaluate = evaluator(graph)
-    rng = np.random.default_rng(0)
-    count = -(-SAMPLES * BATCH_CLIPS // max(len(clips), BATCH_CLIPS))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for start in range(0, len(clips), BATCH_CLIPS):
         tensors = evaluate(tf.constant(clips[start : start + BATCH_CLIPS]))
         for name in sorted(names):
-            values = tensors[name, 0].numpy().ravel()
-            parts[name] += [rng.choice(values, min(count, values.size), replace=False), [values.min(), values.max()]]
+            parts[name].append(draw(tensors[name, 0].numpy()))
     return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _extremes(values: np.ndarray) -> np.ndarray:
+    return np.array([values.min(), values.max()])
+
+
+def _sampler(num_clips: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Draws at random, of every clip as many values, so that a share of the sample is one of all values."""
+    rng = np.random.default_rng(0)
+    per_clip = -(-SAMPLES // num_clips)
+
+    def draw(values: np.ndarray) -> np.ndarray:
+        values = values.reshape(len(values), -1)
+        if per_clip >= values.shape[1]:
+            return values.ravel()
+        return np.concatenate([rng.choice(clip, per_clip, replace=False) for clip in values])
+
+    return draw
 
 
 def _with_zero(low: float, high: float) -> tuple[float, float]:

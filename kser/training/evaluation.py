@@ -40,7 +40,7 @@ class Evaluation:
     """Scores over clips, with 95 % intervals over speakers (`metrics.intervals`).
 
     If a corpus decides per speaker and not per clip, `by_speaker` has the scores over speakers for each of DECIDED_BY. If
-    speakers are unknown there are no intervals, and `num_speakers` is 0.
+    speakers are unknown, `num_speakers` is 0; then, and with a single speaker, there are no intervals.
     """
 
     scores: Scores
@@ -64,7 +64,7 @@ class Evaluation:
 
     def _figure(self, name: str) -> str:
         ends = self.intervals.get(name)
-        interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends and self.num_speakers > 1 else ""
+        interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
         return f"{name} {getattr(self.scores, name):.3f}{interval}"
 
     def to_dict(self) -> dict:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 CALIBRATION_BINS = 15
 METRICS = ("WA", "UA", "macro_f1", "weighted_f1")
 CONFIDENCE = 0.95
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,58 @@ def _mean_over(values: np.ndarray, present: np.ndarray) -> np.ndarray:
     return np.where(present, values, 0).sum(-1) / np.maximum(1, present.sum(-1))
 
 
-def intervals(labels, predictions, speakers, num_classes: int, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """95 % confidence intervals of METRICS by bootstrap over speakers (Efron 1979; percentile method).
+def intervals(labels, predictions, speakers, num_classes: int) -> dict[str, tuple[float, float]]:
+    """95 % confidence intervals of METRICS for new speakers, by the jackknife over speakers with Student's t (Tukey 1958).
 
-    Speakers, not clips, are drawn with replacement: errors on clips of one speaker are correlated, and the interval is for
-    new speakers. With a single speaker the interval is [0, 1].
+    Errors on clips of one speaker are correlated, so what varies are speakers, not clips: each is left out in turn. Test
+    parts have few of them, 2 to 24, where the percentile bootstrap over speakers covers 55 to 93 % instead of 95.
 
     Args:
       speakers: (n,) the speaker of each clip.
+
+    Returns:
+      The ends by metric, within [0, 1]; empty for a single speaker, who says nothing of others.
     """
     by_speaker = confusions(labels, predictions, speakers, num_classes)
-    num_speakers = len(by_speaker)
-    if num_speakers == 1:
-        return dict.fromkeys(METRICS, (0.0, 1.0))
-    draws = np.random.default_rng(seed).multinomial(num_speakers, np.full(num_speakers, 1 / num_speakers), RESAMPLES)
-    figures, _ = _from_confusions(np.tensordot(draws, by_speaker, 1))
-    ends = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
-    return {name: tuple(float(v) for v in np.percentile(figures[name], ends)) for name in METRICS}
+    ends = _jackknife(_from_confusions(_with_and_without(by_speaker))[0])
+    return {name: (max(0.0, low), min(1.0, high)) for name, (low, high) in ends.items()}
+
+
+def paired_intervals(
+    labels, predictions, others, speakers, num_classes: int
+) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    """How much better METRICS are with `predictions` than with `others` on the same clips, with 95 % intervals.
+
+    As `intervals`, of the difference: what is easy or hard for both about a speaker does not widen it. 0 outside of the
+    interval means that new speakers would show a difference of the same sign, with the confidence of one comparison; of
+    several comparisons some come out so by chance.
+
+    Returns:
+      The difference and its interval by metric; None for a single speaker.
+    """
+    figures = [
+        _from_confusions(_with_and_without(confusions(labels, found, speakers, num_classes)))[0]
+        for found in (predictions, others)
+    ]
+    differences = {name: figures[0][name] - figures[1][name] for name in METRICS}
+    ends = _jackknife(differences)
+    return {name: (float(values[0]), ends.get(name)) for name, values in differences.items()}
+
+
+def _with_and_without(by_speaker: np.ndarray) -> np.ndarray:
+    """(1 + s, c, c) of (s, c, c): the sum, then those without each speaker in turn."""
+    total = by_speaker.sum(0)
+    return np.concatenate([total[np.newaxis], total - by_speaker])
+
+
+def _jackknife(figures: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Intervals around the first of (1 + s,) values, the others being without one speaker each."""
+    count = len(figures[METRICS[0]]) - 1
+    if count < 2:
+        return {}
+    quantile = stdtrit(count - 1, (1 + CONFIDENCE) / 2)
+    half = {name: quantile * np.sqrt((count - 1) * np.var(values[1:])) for name, values in figures.items()}
+    return {name: (float(values[0] - half[name]), float(values[0] + half[name])) for name, values in figures.items()}
 
 
 def decide_by_speaker(labels, probabilities, speakers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

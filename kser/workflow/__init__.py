@@ -11,7 +11,7 @@ from kser.workflow.convert import (
     runs_on_board,
 )
 from kser.workflow.deploy import write_project
-from kser.workflow.runs import MODEL_FILE, MODELS, evaluate, open_run, test_clips
+from kser.workflow.runs import MODEL_FILE, MODELS, compare, evaluate, open_run, test_clips
 from kser.workflow.train import SUMMARY_FILE, resume, resume_all_splits, train_all_splits, train_new
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "PARITY_FILE",
     "SUMMARY_FILE",
     "Deployment",
+    "compare",
     "evaluate",
     "fold_and_convert",
     "open_run",

@@ -11,8 +11,9 @@ from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
 from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory
-from kser.training.evaluation import Evaluation
+from kser.training.evaluation import Evaluation, read_predictions
 from kser.training.input_pipeline import Part
+from kser.training.metrics import paired_intervals
 from kser.training.run_data import RunData, load_run_data
 from kser.training.run_directory import Run
 
@@ -52,6 +53,22 @@ def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation
         return run, api.evaluate(_converted(run, part), part, kind)
     model = run_directory.load_model(run)
     return run, api.evaluate(api.fold(model) if kind == "folded" else model, part)
+
+
+def compare(run_dir: str, other_dir: str) -> tuple[Run, Run, dict[str, tuple[float, tuple[float, float] | None]]]:
+    """How much better a run scored after its training than another on the same clips, with intervals over speakers.
+
+    Raises:
+      RunError: one is no finished run, or they were tested on other clips.
+    """
+    runs = tuple(run_directory.load(path) for path in (run_dir, other_dir))
+    found, other = (read_predictions(run.file(run_directory.PREDICTIONS)) for run in runs)
+    order = {name: i for i, name in enumerate(other.utterance_ids)}
+    if set(order) != set(found.utterance_ids) or runs[0].labels != runs[1].labels:
+        raise RunError(f"{run_dir} and {other_dir} were tested on other clips or labels; compare runs of one test part.")
+    place = [order[name] for name in found.utterance_ids]
+    predicted = (found.probabilities.argmax(1), other.probabilities[place].argmax(1))
+    return *runs, paired_intervals(found.labels, *predicted, found.speakers, len(runs[0].labels))
 
 
 def _converted(run: Run, part: Part) -> str:

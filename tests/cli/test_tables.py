@@ -52,7 +52,8 @@ def test_scores_text_holds_the_numbers():
     assert text.splitlines() == [
         "ravdess, split 4, held-out speakers 03, 05, 07, 24: 6 clips",
         "WA 0.667   UA 0.722   macro-F1 0.656   weighted F1 0.678",
-        "95 % over speakers: WA 0.000 to 0.875   UA 0.125 to 0.875   macro-F1 0.250 to 0.875   weighted F1 0.375 to 0.875",
+        "95 % over speakers (jackknife, Student's t): "
+        "WA 0.000 to 0.875   UA 0.125 to 0.875   macro-F1 0.250 to 0.875   weighted F1 0.375 to 0.875",
         "recall: calm 0.67  happy 0.50  sad 1.00",
     ]
 
@@ -62,7 +63,15 @@ def test_a_label_without_clips_has_recall_0():
 
 
 def test_one_speaker_has_no_interval():
-    assert "95 %" not in tables.scores_text(RUN, evaluation(num_speakers=1))
+    assert "95 %" not in tables.scores_text(RUN, dataclasses.replace(evaluation(), intervals={}))
+
+
+def test_a_comparison_has_paired_intervals_or_says_why_not():
+    differences = {metric: (0.021, (-0.034, 0.076)) for metric in METRICS} | {"UA": (-0.5, None)}
+    head, *lines = tables.comparison_text(RUN, RUN, differences).splitlines()
+    assert head.endswith("held-out speakers 03, 05, 07, 24:") and len(lines) == len(METRICS)
+    assert lines[0] == "WA          +0.021   95 % over speakers, paired: -0.034 to +0.076"
+    assert lines[1] == "UA          -0.500   one speaker gives no interval"
 
 
 def test_decisions_for_speakers_have_lines_of_their_own():

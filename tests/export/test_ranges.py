@@ -63,6 +63,23 @@ def test_outliers_do_not_widen_the_range(method):
         assert ranges._squared_error(values, low, high) < ranges._squared_error(values, -200, 300)
 
 
+def test_a_quantile_is_one_of_all_values_whatever_the_batches(conformer, monkeypatch):
+    """Of 70 clips, three batches, the last of six; one clip of ten is ten times as loud."""
+    monkeypatch.setattr(ranges, "SAMPLES", 7000)
+    loud = clips(70) * np.where(np.arange(70) % 10, 1, 10)[:, np.newaxis, np.newaxis].astype(np.float32)
+    name = next(node.name for node in conformer if node.kind == "Add")
+    seen = keras.Model((model := build_graph(conformer)).inputs, model.get_layer(name).output)(loud).numpy()
+    monkeypatch.setattr(ranges, "TAIL", 0.02)
+    low, high = measure_ranges(conformer, loud, "percentile")[name]
+    assert np.mean(seen < low) == pytest.approx(0.02, abs=0.006) and np.mean(seen > high) == pytest.approx(0.02, abs=0.006)
+
+
+def test_a_last_batch_of_one_clip_counts_as_one_clip(conformer, monkeypatch):
+    monkeypatch.setattr(ranges, "SAMPLES", 33 * 10)
+    drawn = ranges._drawn(conformer, clips(33), {conformer.nodes[1].name}, ranges._sampler(33))
+    assert [len(values) for values in drawn.values()] == [330]
+
+
 def test_bad_settings_are_refused(conformer):
     with pytest.raises(ConfigError, match="at least one representative clip"):
         measure_ranges(conformer, clips(0))

@@ -233,7 +233,8 @@ def test_evaluations_become_json(decision, num_speakers):
     values = json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))
     assert values == evaluation.to_dict()
     assert values["recall"][2] is None and values["speakers"] == num_speakers
-    assert values["intervals"]["UA"] == list(evaluation.intervals["UA"])
+    assert values["intervals"] == {name: list(ends) for name, ends in evaluation.intervals.items()}
+    assert bool(values["intervals"]) == (num_speakers > 1)
     assert ("by_speaker" in values) == (decision == "speaker")
     json.dumps(over_splits([evaluation, evaluation]), allow_nan=False)
 

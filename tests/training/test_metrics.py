@@ -13,11 +13,11 @@ from kser.training.metrics import (
     CALIBRATION_BINS,
     CONFIDENCE,
     METRICS,
-    RESAMPLES,
     calibration_error,
     confusions,
     decide_by_speaker,
     intervals,
+    paired_intervals,
     score,
 )
 
@@ -194,36 +194,51 @@ def trial(seed: int, num_speakers: int = 12, takes: int = 20):
 
 
 def test_intervals_hold_the_score_itself():
-    outside = 0
     for seed in range(20):
         labels, predictions, speakers = trial(seed)
         scores = score(labels, predictions, 4)
         for name, (low, high) in intervals(labels, predictions, speakers, 4).items():
-            assert 0 <= low < high <= 1
-            outside += not low <= getattr(scores, name) <= high
-    assert outside <= 2
+            assert 0 <= low < getattr(scores, name) < high <= 1
 
 
-def test_intervals_hold_what_other_speakers_would_score():
-    """19 of 20 nominally; the percentile method is somewhat narrow with 12 speakers."""
-    found = [intervals(*trial(seed), 4)["WA"] for seed in range(60)]
-    assert 48 <= sum(low <= 0.6 <= high for low, high in found) < 60
+@pytest.mark.parametrize("num_speakers", [2, 3, 4, 8, 24])
+@pytest.mark.parametrize("metric", ["WA", "UA"])
+def test_intervals_cover_what_other_speakers_would_score(metric, num_speakers):
+    """In 93 to 97 of 100, as they say; 1200 of them are counted, whose own deviation is 0.6 in 100."""
+    found = [intervals(*trial(seed, num_speakers), 4)[metric] for seed in range(1200)]
+    assert 0.93 <= np.mean([low <= 0.6 <= high for low, high in found]) <= 0.97
 
 
-@pytest.mark.parametrize("name", METRICS)
-def test_intervals_agree_with_scipy_s_bootstrap(name):
-    """Two bootstraps differ by chance: an end of 2000 resamples has a standard error of 0.06 of the score's deviation."""
-    labels, predictions, speakers = trial(0)
-    clips = [np.flatnonzero(speakers == speaker) for speaker in np.unique(speakers)]
+def test_a_single_speaker_gives_no_interval():
+    assert intervals(*trial(0, 1), 4) == {}
 
-    def of_speakers(drawn: np.ndarray) -> float:
-        drawn_clips = np.concatenate([clips[i] for i in drawn])
-        return getattr(score(labels[drawn_clips], predictions[drawn_clips], 4), name)
 
-    settings = {"method": "percentile", "confidence_level": CONFIDENCE, "n_resamples": RESAMPLES}
-    expected = scipy.stats.bootstrap((np.arange(12),), of_speakers, vectorized=False, random_state=1, **settings)
-    bound = 4 * np.sqrt(2) * 0.06 * expected.standard_error
-    np.testing.assert_allclose(intervals(labels, predictions, speakers, 4)[name], expected.confidence_interval, atol=bound)
+def test_the_jackknife_of_a_mean_is_students_interval():
+    """Of speakers with as many clips each, the accuracy is the mean of theirs, of which scipy knows the interval."""
+    labels, predictions, speakers = trial(3)
+    right = [np.mean((labels == predictions)[speakers == speaker]) for speaker in np.unique(speakers)]
+    expected = scipy.stats.ttest_1samp(right, 0).confidence_interval(CONFIDENCE)
+    np.testing.assert_allclose(intervals(labels, predictions, speakers, 4)["WA"], expected)
+
+
+def test_paired_differences_agree_with_scipys_paired_test():
+    labels, predictions, speakers = trial(4)
+    others = trial(5)[1]
+    difference, ends = paired_intervals(labels, predictions, others, speakers, 4)["WA"]
+    shares = [[np.mean((labels == p)[speakers == s]) for s in np.unique(speakers)] for p in (predictions, others)]
+    np.testing.assert_allclose(ends, scipy.stats.ttest_rel(*shares).confidence_interval(CONFIDENCE))
+    assert difference == pytest.approx(np.mean(shares[0]) - np.mean(shares[1]))
+
+
+def test_what_is_hard_for_both_does_not_widen_a_paired_interval():
+    labels, predictions, speakers = trial(6)
+    almost = predictions.copy()
+    almost[::15] = labels[::15]
+    difference, (low, high) = paired_intervals(labels, almost, predictions, speakers, 4)["UA"]
+    own = intervals(labels, predictions, speakers, 4)["UA"]
+    assert difference > 0 and low < difference < high and high - low < 0.3 * np.ptp(own)
+    assert paired_intervals(labels, predictions, predictions, speakers, 4)["UA"] == (0.0, (0.0, 0.0))
+    assert paired_intervals(*(values[:20] for values in (labels, almost, predictions, speakers)), 4)["UA"][1] is None
 
 
 def test_more_speakers_make_narrower_intervals():
@@ -252,15 +267,6 @@ def test_the_order_of_the_clips_does_not_matter():
     order = np.random.default_rng(1).permutation(len(arrays[0]))
     assert intervals(*(values[order] for values in arrays), 4) == intervals(*arrays, 4)
 
-
-def test_intervals_are_a_function_of_the_seed():
-    found = [intervals(*trial(0), 4, seed=seed) for seed in (0, 0, 1)]
-    assert found[0] == found[1] != found[2]
-    assert found[0]["UA"] == pytest.approx(found[2]["UA"], abs=0.02)
-
-
-def test_of_a_single_speaker_nothing_is_known():
-    assert intervals(LABELS, PREDICTIONS, ["a"] * 6, 3) == dict.fromkeys(METRICS, (0.0, 1.0))
 
 
 def test_without_a_mistake_the_interval_is_a_point():
