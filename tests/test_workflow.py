@@ -83,7 +83,7 @@ def test_training_and_conversion_leave_their_files(trained):
     names = {path.name for path in Path(trained.path).iterdir()}
     assert names == {
         *("config.json", "weights.h5", "history.csv", "checkpoint", "tensorboard"),
-        *("metrics.json", "predictions.csv", "confusion.png"),
+        *("metrics.json", "predictions.csv", "split.csv", "confusion.png"),
         *CONVERTED,
     }
 
@@ -252,6 +252,38 @@ def test_another_corpus_than_trained_on(trained, monkeypatch, tmp_path, job, cha
         jobs[job]()
     assert trained.path in str(error.value)
     assert contents(trained.path) == before
+
+
+def _another_default_protocol(corpus):
+    """What is tested on by default is now two speakers."""
+    return dataclasses.replace(corpus, protocols={"pairs": corpus.protocols["pairs"], **corpus.protocols})
+
+
+@pytest.mark.parametrize("job", ["evaluate", "fold_and_convert", "resume"])
+def test_a_run_is_scored_on_its_own_test_part_or_not_at_all(trained, monkeypatch, job):
+    before = contents(trained.path)
+    tiny_run.use_corpus(monkeypatch, _another_default_protocol(trained.corpus))
+    jobs = {
+        "evaluate": lambda: workflow.evaluate(trained.path, "keras", trained.paths),
+        "fold_and_convert": lambda: workflow.fold_and_convert(trained.path, trained.paths, FEW),
+        "resume": lambda: workflow.resume(trained.path, trained.paths, tiny_run.Quiet()),
+    }
+    with pytest.raises(RunError, match="trained with another split: '.*' was in the train part and is in the test part now"):
+        jobs[job]()
+    assert contents(trained.path) == before
+
+
+def test_a_run_without_a_record_of_its_split_is_scored_with_a_warning(spoilt):
+    Path(spoilt.run.file("split.csv")).unlink()
+    with pytest.warns(KserWarning, match="did not record which clips were trained on"):
+        workflow.open_run(spoilt.path, spoilt.paths)
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "utterance_id,part\na,b\n", "utterance_id,part\na\n"])
+def test_a_damaged_record_of_the_split_is_told(spoilt, text):
+    Path(spoilt.run.file("split.csv")).write_text(text)
+    with pytest.raises(RunError, match="split.csv is damaged"):
+        workflow.open_run(spoilt.path, spoilt.paths)
 
 
 def test_the_corpus_may_have_moved(trained, monkeypatch):

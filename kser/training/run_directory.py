@@ -24,6 +24,7 @@ from kser.datasets.protocols import Split
 from kser.errors import KserError, RunError
 from kser.files import replacing, write_bytes, write_text
 from kser.models.presets import build_model
+from kser.training import split_record
 
 # Incremented when older run directories can no longer be read.
 FORMAT = 3
@@ -84,7 +85,7 @@ def create(
     normalization: Normalization,
     teachers: tuple[Teacher, ...] = (),
 ) -> Run:
-    """Makes the directory and writes config.json.
+    """Makes the directory and writes config.json, and the part of every clip.
 
     Raises:
       RunError: `path` exists already.
@@ -94,6 +95,7 @@ def create(
     speakers = split.validation_speakers, split.test_speakers
     places["cache_dir"] = ""  # A machine's setting, not a run's.
     run = Run(path, config, DataPaths(**places), corpus.fingerprint(), corpus.labels, *speakers, normalization, teachers)
+    split_record.write(path, corpus, split)
     write_text(run.file(CONFIG), json.dumps(_to_json(run), indent=1) + "\n")
     return run
 

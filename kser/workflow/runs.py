@@ -10,7 +10,7 @@ from kser.config import DataPaths
 from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
 from kser.tflite.sandbox import Sandbox, SandboxedRunner
-from kser.training import run_directory
+from kser.training import run_directory, split_record
 from kser.training.evaluation import Evaluation, read_predictions
 from kser.training.input_pipeline import Part
 from kser.training.metrics import paired_intervals
@@ -35,6 +35,7 @@ def open_run(run_dir: str, paths: DataPaths) -> tuple[Run, RunData]:
             f"{run_dir} was trained on other clips of '{run.config.data.dataset}' than those in {paths.data_dir}; "
             "point --data_dir at the same files."
         )
+    split_record.require_same(run_dir, run_data.corpus, run_data.split)
     return run, run_data
 
 

@@ -246,7 +246,7 @@ def test_a_full_disk_ends_a_training_in_a_sentence(train, tmp_path):
     outcome = train("--epochs=1", "--augment=none", max_file_bytes=50_000)
     assert_told(outcome, "Cannot write", "weights.h5: File too large")
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"config.json", "tensorboard"}
+    assert left == {"config.json", "split.csv", "tensorboard"}
 
 
 # --- Every split ------------------------------------------------------------------------------------------------------
