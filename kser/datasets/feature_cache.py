@@ -60,7 +60,7 @@ class Features:
 def load_features(corpus: Corpus, config: FeatureConfig, cache_dir: str = "") -> Features:
     """Log-mel of every utterance, from the cache if it is there.
 
-    The cache file's name is a hash of the corpus (names, sizes and times of its files) and of the settings. The file
+    The cache file's name is a hash of the corpus (paths, sizes and times of its files) and of the settings. The file
     appears only when complete, so concurrent or interrupted runs do no harm.
 
     Raises:
@@ -146,8 +146,11 @@ def cache_shape(num_clips: int, config: FeatureConfig) -> tuple[int, int, int]:
 
 
 def cache_key(corpus: Corpus, config: FeatureConfig) -> str:
-    """A hash that changes when a file of the corpus or a setting of the front end does."""
-    files = [(u.utterance_id, u.span, *_size_and_time(u.path)) for u in corpus.utterances]
+    """A hash that changes when a file of the corpus or a setting of the front end does.
+
+    A file is known by its path, size and time: files of two folders may share the latter two and their names.
+    """
+    files = [(u.utterance_id, u.span, os.path.abspath(u.path), *_size_and_time(u.path)) for u in corpus.utterances]
     return _hash([CACHE_VERSION, files, to_dict(config)])
 
 

@@ -96,21 +96,23 @@ def train_here_test_there(here: Corpus, there: Corpus) -> Corpus:
             f"'{here.name}' has the labels {', '.join(here.labels)}, '{there.name}' has {', '.join(there.labels)}; "
             "map both to a common --label_set (" + ", ".join(LABEL_SETS) + ")."
         )
-    both = [_in_name_of(corpus, part) for corpus, part in ((here, "train"), (there, "test"))]
+    # Two folders of a user's own are two corpora, whatever their speakers are called; a published corpus is always itself.
+    names = ("folder-train", "folder-test") if here.name == there.name == "folder" else (here.name, there.name)
+    both = [_in_name_of(*which) for which in zip((here, there), names, ("train", "test"), strict=True)]
     protocols = {"cross_corpus": Protocol("corpus_part", (HeldOut(("test",)),))}
     utterances = (*both[0], *both[1])
     return Corpus(
-        f"{here.name}+{there.name}", here.labels, utterances, protocols, here.warnings + there.warnings, here.decision
+        "+".join(names), here.labels, utterances, protocols, here.warnings + there.warnings, here.decision
     )
 
 
-def _in_name_of(corpus: Corpus, part: str) -> list[Utterance]:
+def _in_name_of(corpus: Corpus, name: str, part: str) -> list[Utterance]:
     return [
         dataclasses.replace(
             u,
-            utterance_id=f"{corpus.name}/{u.utterance_id}",
-            speaker=f"{corpus.name}/{u.speaker}",
-            session=u.session and f"{corpus.name}/{u.session}",
+            utterance_id=f"{name}/{u.utterance_id}",
+            speaker=f"{name}/{u.speaker}",
+            session=u.session and f"{name}/{u.session}",
             attributes={**u.attributes, "corpus_part": part},
         )
         for u in corpus.utterances

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, speakers_held_out
-from kser.errors import DatasetError
+from kser.errors import DatasetError, KserWarning
 
 VALIDATION_SHARE = 0.15
 # A corpus with more speakers is by default split into groups of speakers, not speaker by speaker.
@@ -189,6 +190,24 @@ def _check_parts(corpus: Corpus, where: str, parts: Mapping[str, list]) -> None:
     missing = [label for label in corpus.labels if label not in present]
     if missing:
         raise DatasetError(f"{where} has no training clip of the label {', '.join(missing)}; is the corpus complete?")
+
+
+def tell_repeated_audio(corpus: Corpus, split: Split, digests: Sequence[str]) -> None:
+    """Warns of clips that are in the training and the validation part alike, which makes the choice of an epoch less honest.
+
+    Warns:
+      KserWarning: how many, and the first pair.
+    """
+    first_of = {digests[i]: i for i in reversed(split.train)}
+    found = [(i, first_of[digests[i]]) for i in split.validation if digests[i] in first_of]
+    if found:
+        a, b = (corpus.utterances[i].utterance_id for i in found[0])
+        warnings.warn(
+            f"{len(found)} clips of the validation part of '{corpus.name}' are in its training part too ({a} = {b}): an "
+            "epoch chosen on them favours what was learned by heart.",
+            KserWarning,
+            stacklevel=3,
+        )
 
 
 def check_leaks(corpus: Corpus, split: Split, protocol: Protocol, digests: Sequence[str]) -> None:

@@ -50,7 +50,11 @@ def run_metadata(run: Run) -> dict:
         "smoothing": to_dict(run.config.smoothing),
         "model": to_dict(run.config.model),
         "corpus": run.config.data.dataset,
+        "test_corpus": run.config.data.eval_dataset or run.config.data.dataset,
+        "label_set": run.config.data.label_set,
         "protocol": run.config.data.protocol,
         "split": run.config.data.split,
         "test_speakers": list(run.test_speakers),
+        "seed": run.config.train.seed,
+        "select": run.config.train.select,
     }

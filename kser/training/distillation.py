@@ -60,6 +60,12 @@ def _require_ignorance(path: str, run: Run, config: RunConfig, corpus: Corpus, s
             f"{path} cannot teach this run: it was trained on speaker {known[0]} of this run's validation or test part "
             f"({len(known)} such). Train a teacher with the same --split, --validation_speakers, --select and --seed."
         )
+    chose = sorted({*split.test_speakers} & {*run.validation_speakers})
+    if chose and run.config.train.select == "validation":
+        raise RunError(
+            f"{path} cannot teach this run: speaker {chose[0]} of this run's test part chose its epoch. Train a teacher "
+            "with the same --split and --validation_speakers, or with --select=last."
+        )
     # If parts share speakers, teacher and student must have exactly the same parts.
     shared = held_out & {corpus.utterances[i].speaker for i in split.train}
     if shared and _what_parts(run.config) != _what_parts(config):

@@ -11,7 +11,7 @@ from kser.datasets.corpus import Corpus
 from kser.datasets.feature_cache import Features, load_features
 from kser.datasets.labels import map_labels, shuffle_labels, train_here_test_there
 from kser.datasets.manifest import read_manifest, require_content
-from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
+from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, tell_repeated_audio, without_validation
 from kser.errors import ConfigError, DatasetError, KserWarning
 from kser.training.input_pipeline import Part, evaluation_part
 from kser.training.run_directory import Run
@@ -75,6 +75,7 @@ def _split(corpus: Corpus, features: Features, config: RunConfig) -> tuple[str, 
     protocol = find_protocol(corpus, data.protocol)[1]
     check_leaks(corpus, split, protocol, features.digests)
     if train.select == "validation" or train.select == "auto" and data.validation_speakers:
+        tell_repeated_audio(corpus, split, features.digests)
         return "validation", split
     whole = without_validation(split)
     try:

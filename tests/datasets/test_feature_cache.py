@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import io
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -142,6 +143,12 @@ def test_the_key_changes_with_a_files_time_or_size(corpus):
         file.write(b"\0\0")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert len({key, later, cache_key(corpus, CONFIG)}) == 3
+
+
+def test_the_key_knows_files_of_equal_name_size_and_time_apart(corpus, tmp_path):
+    twin = shutil.copytree(os.path.dirname(corpus.utterances[0].path), tmp_path / "twin")  # times are copied too
+    there = [dataclasses.replace(u, path=str(twin / os.path.basename(u.path))) for u in corpus.utterances]
+    assert cache_key(dataclasses.replace(corpus, utterances=tuple(there)), CONFIG) != cache_key(corpus, CONFIG)
 
 
 def test_the_key_changes_with_the_utterances_their_order_and_what_is_read_of_them(corpus):

@@ -213,3 +213,10 @@ def test_where_speakers_are_decided_for_they_keep_one_label_each():
     dealt = {seed: {(u.speaker, u.label) for u in shuffle_labels(corpus, seed).utterances} for seed in range(4)}
     assert all(len(pairs) == len(SPEAKERS) for pairs in dealt.values())
     assert len({frozenset(pairs) for pairs in dealt.values()}) > 1
+
+
+def test_two_corpora_of_one_name_keep_their_clips_apart():
+    corpus = Corpus("folder", ("calm", "sad"), tuple(Utterance(f"{s}{i}", "", "calm", s) for s in "ab" for i in range(2)))
+    both = train_here_test_there(corpus, corpus)
+    assert both.name == "folder-train+folder-test"
+    assert len({u.utterance_id for u in both.utterances}) == 8 and len(both.speakers) == 4

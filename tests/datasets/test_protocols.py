@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import Counter
 
 import numpy as np
 import pytest
 
 from kser.datasets.corpus import Corpus, HeldOut, Protocol, Utterance, label_counts, speakers_held_out
-from kser.datasets.protocols import Split, check_leaks, find_protocol, make_split, without_validation
-from kser.errors import DatasetError
+from kser.datasets.protocols import (
+    Split,
+    check_leaks,
+    find_protocol,
+    make_split,
+    tell_repeated_audio,
+    without_validation,
+)
+from kser.errors import DatasetError, KserWarning
 
 LABELS = ("calm", "angry", "sad")
 SPEAKERS = ("a", "b", "c", "d", "e", "f")
@@ -367,7 +375,14 @@ def test_identical_audio_within_a_part_is_no_leak():
 
 
 def test_identical_audio_in_training_and_validation_is_no_leak_of_the_test_part():
-    check_leaks(CORPUS, parts(), protocol(), digests({"c-calm-0": "d-sad-3"}))
+    same = digests({"c-calm-0": "d-sad-3"})
+    check_leaks(CORPUS, parts(), protocol(), same)
+    pair = r"\((c-calm-0 = d-sad-3|d-sad-3 = c-calm-0)\)"
+    with pytest.warns(KserWarning, match=f"1 clips of the validation part of 'small' .*{pair}"):
+        tell_repeated_audio(CORPUS, parts(), same)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tell_repeated_audio(CORPUS, parts(), digests())
 
 
 @pytest.mark.parametrize("other", ["c", "f"])

@@ -28,4 +28,6 @@ def test_the_metadata_tells_all_that_prediction_needs(trained):
     assert metadata["fold_certificate_sha256"] == hashlib.sha256(certificate).hexdigest()
     assert (metadata["corpus"], metadata["protocol"], metadata["split"]) == ("tiny", "", 1)
     assert tuple(metadata["test_speakers"]) == trained.run.test_speakers
+    assert (metadata["test_corpus"], metadata["label_set"], metadata["seed"]) == ("tiny", "", trained.run.config.train.seed)
+    assert metadata["select"] == trained.run.config.train.select
     assert metadata["test_UA"] == trained.result.report["scores"]["tflm"]["UA"]

@@ -207,6 +207,15 @@ def test_who_learned_from_the_validation_speakers_teaches_only_where_none_valida
     assert [teacher.run_dir for teacher in pupil.teachers] == [last.path, teachers[0]]
 
 
+def test_who_chose_its_epoch_on_a_test_speaker_does_not_teach(corpus, train, teachers):
+    teacher = run_directory.load(teachers[0])
+    (chose,) = teacher.validation_speakers
+    split = make_split(corpus, "", 1, 1, 0)
+    turned = dataclasses.replace(split, validation_speakers=split.test_speakers, test_speakers=(chose,))
+    with pytest.raises(RunError, match=rf"speaker {chose} of this run's test part chose its epoch"):
+        open_teachers(teachers[:1], tiny.run_config(), corpus, turned)
+
+
 def test_a_teacher_with_fewer_speakers_may_teach(corpus, train, teachers):
     assert len(open_on_first_split(corpus, [train("few", validation_speakers=2, epochs=1)[0].path])) == 1
 

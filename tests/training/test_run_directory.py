@@ -142,7 +142,7 @@ def test_a_run_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(KserError, match="Cannot write") as error:
         create(tmp_path / "file" / "run")
     assert_one_sentence(error)
-    with files_at_most(100), pytest.raises(KserError, match="Cannot write .*config.json") as error:
+    with files_at_most(100), pytest.raises(KserError, match="Cannot write .*split.csv") as error:
         create(tmp_path / "run")
     assert_one_sentence(error)
     assert os.listdir(tmp_path / "run") == []
