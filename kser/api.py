@@ -508,8 +508,8 @@ def check_board(model: bytes | str, board: str, decision_ms: float | None = None
 
     Args:
       model: any .tflite (bytes or path), with kser's metadata or without.
-      board: nano33ble, portenta_h7, nicla_vision, nicla_sense, rp2040, teensy41, esp32, esp32s3, esp32c3, generic_m4 or
-        generic_m55.
+      board: nano33ble, xiao_nrf52840, portenta_h7, nicla_vision, nicla_sense, rp2040, pico2, teensy41, esp32, esp32s3,
+        esp32c3, generic_m4 or generic_m55.
       decision_ms: milliseconds between two decisions; None: those of the model's metadata, or 500.
 
     Returns:

@@ -224,6 +224,11 @@ _BOARDS = (
         *("nano33ble", "Arduino Nano 33 BLE (Sense)", "nRF52840, Cortex-M4F", 64),
         *(262_144, 64 * KIB, 983_040, 88 * KIB, ARDUINO, _M4_CYCLES),
     ),
+    # Seeed's core on Mbed OS: of flash and RAM a SoftDevice has its part before them.
+    Board(
+        *("xiao_nrf52840", "Seeed XIAO nRF52840 Sense", "nRF52840, Cortex-M4F", 64),
+        *(237_568, 64 * KIB, 811_008, 88 * KIB, ARDUINO, _M4_CYCLES),
+    ),
     # The M7 core, with the default split of the flash.
     Board(
         *("portenta_h7", "Arduino Portenta H7", "STM32H747, Cortex-M7", 480),
@@ -242,6 +247,11 @@ _BOARDS = (
         *("rp2040", "Raspberry Pi Pico", "RP2040, Cortex-M0+", 133),
         *(270_336, 60 * KIB, 2_097_152, 64 * KIB, ARDUINO_M0, (2.0, 5.0)),
         fpu=False,
+    ),
+    # A Cortex-M33 has the M4F's DSP instructions and FPU; the core's reserves are taken to be the Pico's.
+    Board(
+        *("pico2", "Raspberry Pi Pico 2", "RP2350, Cortex-M33", 150),
+        *(524_288, 60 * KIB, 4_190_208, 64 * KIB, ARDUINO, _M4_CYCLES),
     ),
     # PJRC's technical page: RAM1 512 KB, in which the code runs as well (32 KB steps), RAM2 512 KB (not counted here).
     Board(

@@ -18,7 +18,7 @@ from kser.firmware import project
 from kser.tflite import interpreter, model_file, op_graph
 from tests.micro import small_model, sources
 
-ARDUINO = ("nano33ble", "portenta_h7", "nicla_vision", "rp2040")
+ARDUINO = ("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision", "rp2040", "pico2")
 ESP32 = ("esp32", "esp32s3", "esp32c3")
 GENERATED = {f"kser_{name}" for name in ("settings.h", "resolver.h", "memory.h", "golden.h", "model.h", "model.cpp")}
 SWITCHES = "kernels/switches.h"
@@ -140,7 +140,7 @@ def test_the_ring_is_the_doctors(projects, figures):
     assert figures.ring_samples == doctor.ring_samples(min(figures.inference_ms.high, figures.decision_ms), 1e6)
 
 
-def test_golden_logits_are_those_of_tflm_for_the_golden_input(projects):
+def test_golden_logits_are_those_of_litert_for_the_golden_input(projects):
     text = library_of(projects["esp32"])["kser_golden.h"].decode()
     golden, logits = (
         np.array(re.search(rf"{name}\[[^\]]*\] = {{([^}}]*)}}", text)[1].split(","), np.int8)
@@ -148,7 +148,8 @@ def test_golden_logits_are_those_of_tflm_for_the_golden_input(projects):
     )
     config = small_model.FEATURES
     assert golden.size == config.num_frames * config.num_mels and len(np.unique(golden)) > 50
-    output = interpreter.TFLMRunner(small_model.model_bytes()).invoke(golden.reshape(1, config.num_frames, config.num_mels))
+    clip = golden.reshape(1, config.num_frames, config.num_mels)
+    output = interpreter.LiteRTRunner(small_model.model_bytes()).invoke(clip)
     np.testing.assert_array_equal(output[0], logits)
 
 

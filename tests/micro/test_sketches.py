@@ -222,7 +222,8 @@ def test_a_board_with_memory_to_spare_finds_its_arena_by_itself(own_project, spe
 
 def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():
     for boards, own in (
-        (("nano33ble", "portenta_h7", "nicla_vision"), {"sketch.yaml", "platformio.ini", "kser_memory.h"}),
+        (("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision"), {"sketch.yaml", "platformio.ini", "kser_memory.h"}),
+        (("rp2040", "pico2"), {"sketch.yaml", "platformio.ini", "kser_memory.h", "switches.h", "kser_resolver.h"}),
         (("esp32", "esp32c3"), {"sdkconfig.defaults", "platformio.ini", "pins.h", "kser_memory.h"}),
     ):
         first, *others = (small_model.project_files(board) for board in boards)

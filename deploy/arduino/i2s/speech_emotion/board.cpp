@@ -1,8 +1,9 @@
-// Raspberry Pi Pico under the core of Earle Philhower, with an I2S microphone. The second core does nothing but listen.
+// Raspberry Pi Pico and Pico 2 under the core of Earle Philhower, with an I2S microphone. The second core does nothing but listen.
 #include "board.h"
 
 #include <Arduino.h>
 #include <I2S.h>
+#include <hardware/sync.h>
 
 #include <atomic>
 

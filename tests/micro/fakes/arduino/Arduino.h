@@ -16,10 +16,8 @@ constexpr int LEDG = 23;
 constexpr int LEDB = 24;
 
 // unsigned long, as cores have it.
-// Cortex-M's sleep; time passes in it alone, and in a stall. The Pico's second core wakes the first with an event.
+// Cortex-M's sleep; time passes in it alone, and in a stall.
 void __WFI();
-inline void __wfe() { __WFI(); }
-inline void __sev() {}
 
 unsigned long micros();
 unsigned long millis();
