@@ -1,4 +1,4 @@
-"""Scores a run's model, before or after conversion, on the held-out speakers."""
+"""Scores a run's model, before or after conversion, on the held-out speakers; or those of all splits, and all together."""
 
 from __future__ import annotations
 
@@ -33,8 +33,23 @@ def main(_) -> None:
     use_threads(FLAGS.threads)
     if FLAGS.compare:
         return _compare()
+    if workflow.splits_of(FLAGS.run_dir):
+        return print_all_splits(FLAGS.run_dir, FLAGS.model, FLAGS.json)
     run, found = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
     print(json.dumps({"model": FLAGS.model, **found.to_dict()}) if FLAGS.json else scores_text(run, found))
+
+
+def print_all_splits(run_dir: str, model: str, as_json: bool = False) -> None:
+    """The scores of each split of a directory that `bin/train --split=all` wrote, and of all together."""
+    from kser import workflow
+    from kser.cli.tables import splits_text
+
+    runs, evaluations, pooled = workflow.evaluate_all_splits(run_dir, model, corpus_flags.paths())
+    if as_json:
+        splits = [found.to_dict() for found in evaluations]
+        print(json.dumps({"model": model, "pooled": pooled.to_dict(), "splits": splits}))
+    else:
+        print(splits_text(runs, evaluations, pooled))
 
 
 def _compare() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from absl import flags
 
 from kser.boards.catalog import BOARDS
-from kser.cli import command, corpus_flags, settings
-from kser.config import QuantizationConfig, SmoothingConfig
-from kser.errors import KserError
+from kser.cli import command, corpus_flags, evaluate, settings
+from kser.config import INT8, QuantizationConfig, SmoothingConfig
+from kser.errors import ConfigError, KserError
 
 FLAGS = flags.FLAGS
 
@@ -34,19 +34,39 @@ def define_flags() -> None:
 
 def main(_) -> None:
     from kser import workflow
+    from kser.cli.threads import use_threads
+
+    use_threads(FLAGS.threads)
+    splits = workflow.splits_of(FLAGS.run_dir)
+    if splits:
+        return _convert_all_splits(splits)
+    _convert(FLAGS.run_dir)
+
+
+def _convert_all_splits(splits: list[str]) -> None:
+    """Converts the run of every split, then scores all of them on the boards' interpreter."""
+    if FLAGS.deploy_dir:
+        raise ConfigError(f"A project holds one model; choose a split, such as --run_dir={splits[0]}, for --deploy_dir.")
+    for path in splits:
+        print(f"{path}:")
+        _convert(path)
+    if QuantizationConfig(**settings.given(QuantizationConfig)).quantize in INT8:
+        evaluate.print_all_splits(FLAGS.run_dir, "tflm")
+
+
+def _convert(run_dir: str) -> None:
+    from kser import workflow
     from kser.boards.doctor import diagnosis_of
     from kser.cli.doctor import diagnosis_text
     from kser.cli.progress import Progress
     from kser.cli.tables import export_text
-    from kser.cli.threads import use_threads
     from kser.export.rewrites import DEPLOY_PASSES
 
-    use_threads(FLAGS.threads)
     passes = DEPLOY_PASSES if FLAGS.deploy_passes is None else FLAGS.deploy_passes
     quantization = QuantizationConfig(**settings.given(QuantizationConfig))
     with Progress() as progress:
         run, result = workflow.fold_and_convert(
-            *(FLAGS.run_dir, corpus_flags.paths(), quantization, tuple(passes), progress),
+            *(run_dir, corpus_flags.paths(), quantization, tuple(passes), progress),
             workflow.Deployment(FLAGS.board or "", FLAGS.deploy_dir, FLAGS.force, settings.given(SmoothingConfig)),
         )
     print(export_text(run, result.report, result.certificate, result.parity))

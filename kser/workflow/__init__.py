@@ -11,7 +11,16 @@ from kser.workflow.convert import (
     runs_on_board,
 )
 from kser.workflow.deploy import write_project
-from kser.workflow.runs import MODEL_FILE, MODELS, compare, evaluate, open_run, test_clips
+from kser.workflow.runs import (
+    MODEL_FILE,
+    MODELS,
+    compare,
+    evaluate,
+    evaluate_all_splits,
+    open_run,
+    splits_of,
+    test_clips,
+)
 from kser.workflow.train import SUMMARY_FILE, resume, resume_all_splits, train_all_splits, train_new
 
 __all__ = [
@@ -26,11 +35,13 @@ __all__ = [
     "Deployment",
     "compare",
     "evaluate",
+    "evaluate_all_splits",
     "fold_and_convert",
     "open_run",
     "resume",
     "resume_all_splits",
     "runs_on_board",
+    "splits_of",
     "test_clips",
     "train_all_splits",
     "train_new",

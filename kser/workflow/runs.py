@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
+
+import numpy as np
 
 from kser import api
 from kser.config import DataPaths
 from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
+from kser.models.inference import predict_logits
 from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory, split_record
-from kser.training.evaluation import Evaluation, read_predictions
+from kser.training.evaluation import Evaluation, Predictions, evaluate_predictions, pool, read_predictions
 from kser.training.input_pipeline import Part
 from kser.training.metrics import paired_intervals
 from kser.training.run_data import RunData, load_run_data
@@ -44,16 +48,42 @@ def where(run: Run, paths: DataPaths) -> DataPaths:
     return DataPaths(**{name: place or getattr(run.paths, name) for name, place in dataclasses.asdict(paths).items()})
 
 
+def splits_of(run_dir: str) -> list[str]:
+    """The runs of all splits that `bin/train --split=all` wrote into a directory, in order; empty if it is a run itself."""
+    if os.path.isfile(os.path.join(run_dir, run_directory.CONFIG)):
+        return []
+    paths = (os.path.join(run_dir, f"split_{number}") for number in itertools.count(1))
+    return list(itertools.takewhile(os.path.isdir, paths))
+
+
 def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
     """Scores a run's model in one form (one of MODELS) on the held-out speakers."""
+    run, found, decision = _predictions(run_dir, kind, paths)
+    return run, evaluate_predictions(found, decision)
+
+
+def evaluate_all_splits(run_dir: str, kind: str, paths: DataPaths) -> tuple[list[Run], list[Evaluation], Evaluation]:
+    """The runs of all splits, the scores of each on its own held-out speakers, and those of all predictions together."""
+    runs, found, decisions = zip(*(_predictions(path, kind, paths) for path in splits_of(run_dir)), strict=True)
+    evaluations = [evaluate_predictions(*pair) for pair in zip(found, decisions, strict=True)]
+    return list(runs), evaluations, evaluate_predictions(pool(found), decisions[0])
+
+
+def _predictions(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Predictions, str]:
+    """Of a run's model in one form for its held-out speakers, and what the corpus decides on."""
     if kind not in MODELS:
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, run_data = open_run(run_dir, paths)
     part = run_data.part(run, "test")
+    return run, Predictions.from_logits(part, _logits(run, kind, part)), part.decision
+
+
+def _logits(run: Run, kind: str, part: Part) -> np.ndarray:
     if kind in ("tflite", "tflm"):
-        return run, api.evaluate(_converted(run, part), part, kind)
+        with Sandbox() as sandbox:
+            return SandboxedRunner(kind, _converted(run, part), sandbox).logits(part.features)
     model = run_directory.load_model(run)
-    return run, api.evaluate(api.fold(model) if kind == "folded" else model, part)
+    return predict_logits(api.fold(model) if kind == "folded" else model, part.features)
 
 
 def compare(run_dir: str, other_dir: str) -> tuple[Run, Run, dict[str, tuple[float, tuple[float, float] | None]]]:

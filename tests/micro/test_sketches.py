@@ -13,6 +13,7 @@ import pytest
 from kser.export import convert
 from kser.files import write_tree
 from kser.firmware import codegen
+from kser.firmware import project as project_module
 from kser.tflite import model_file
 from tests.micro import host_board, small_model, sources, toolchain
 
@@ -194,6 +195,24 @@ def test_a_model_that_the_settings_are_not_of_is_told_in_a_sentence(own_project,
     # At the start, and then every second.
     told = {"error": "kser_settings.h was generated from another model; generate the project again."}
     assert lines == (1 + SECONDS) * [told]
+
+
+def test_what_the_readme_says_of_callbacks_is_called_with_each_decision(own_project, speech):
+    scores = decisions(run(own_project.program(), speech)[0])[-1]["scores"]
+    label = max(scores, key=scores.get)
+    label = max(decisions(run(own_project.program(), speech)[0])[-1]["scores"].items(), key=lambda item: item[1])[0]
+    sketch = own_project.sources.parent.parent / "speech_emotion.ino"
+    text = sketch.read_text().replace("void setup() {\n", f"{before}\nvoid setup() {{\n{within}")
+    # Of a test's model, whose scores are near each other.
+    sketch.write_text(text.replace('"angry"', f'"{label}"').replace("> 0.5f", "> 0.0f").replace("++*count;", _PRINT_COUNT))
+    done = subprocess.run([own_project.program(), speech, str(SECONDS), "0"], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    called = sum(line.get("label") == label for line in lines)
+    assert called > 0 and done.stdout.count("That sounded angry.") == called
+    assert [line["count"] for line in lines if "count" in line] == list(range(1, called + 1))
+
+
+_PRINT_COUNT = 'kser::JsonLine([](const char* text) { Serial.print(text); }).Number("count", ++*count);'
 
 
 def shrunk(project: Project) -> int:

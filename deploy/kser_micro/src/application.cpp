@@ -167,6 +167,7 @@ void Application::Decide() {
   if (status != Status::kOk) return Report(StatusMessage(status));
   board_.show(decision.label);
   PrintDecision(decision, inference_us, ring_.sample_count() - heard);
+  if (callback_ != nullptr) callback_(decision, callback_context_);
 }
 
 void Application::PrintDecision(const Decision& decision, std::uint32_t inference_us, std::uint32_t latency_samples) {

@@ -44,6 +44,9 @@ struct Board {
 #endif
 };
 
+// Receives each decision after it was shown and printed. `context` is what was given with the function.
+using DecisionCallback = void (*)(const Decision& decision, void* context);
+
 class Application {
  public:
   explicit Application(const Board& board)
@@ -57,6 +60,12 @@ class Application {
 
   // Loads the model, before the microphone is started. False, and the reason printed, where that fails.
   bool SetUp();
+
+  // Calls a function of yours for each decision, in Poll; nullptr: none. It should return within a few milliseconds.
+  void OnDecision(DecisionCallback callback, void* context = nullptr) {
+    callback_ = callback;
+    callback_context_ = context;
+  }
 
   // Takes samples in, in an interrupt or a task: just those that came, however few.
   void OnSamples(const std::int16_t* samples, std::uint32_t count) { ring_.Write(samples, count); }
@@ -88,6 +97,8 @@ class Application {
 #endif
 
   const Board board_;
+  DecisionCallback callback_ = nullptr;
+  void* callback_context_ = nullptr;
   RingBuffer<kRingSamples> ring_;
   EmotionClassifier classifier_;
   MicrophoneCheck microphone_;

@@ -36,7 +36,10 @@ bool FrameReader::HasFrame() {
   while (received_ > 0) {
     const State state = Examine();
     if (state != State::kNoFrame) return state == State::kWhole;
-    Drop(1);
+    // To the next byte that may begin one, at once: what is none of ours is moved over once, not byte by byte.
+    int begin = 1;
+    while (begin < received_ && bytes_[begin] != kMagic[0]) ++begin;
+    Drop(begin);
   }
   return false;
 }
