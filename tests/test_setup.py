@@ -24,6 +24,7 @@ case "$*" in
   *"-m venv "*) echo venv >>"$CALLS"; mkdir -p "${@: -1}/bin"; cp "$0" "${@: -1}/bin/python" ;;
   *"-m pip "*)
     echo "pip ${@: -1}" >>"$CALLS"
+    echo "PIP_USER=$PIP_USER PIP_TARGET=${PIP_TARGET-} PYTHONHOME=${PYTHONHOME-} PYTHONPATH=${PYTHONPATH-}" >"$CALLS.env"
     echo "output of pip"
     if [[ -e $STALL ]]; then touch "$STALL.begun"; while [[ -e $STALL ]]; do sleep 0.05; done; fi
     [[ ! -e $FAIL ]]
@@ -106,6 +107,13 @@ def test_first_start_installs_and_second_does_nothing(tree):
     assert first.stderr.count("\n") == 1
     second = tree.setup()
     assert (second.returncode, second.stdout, second.stderr, tree.calls()) == (0, "", "", [])
+
+
+def test_settings_for_other_programs_have_no_influence(tree, monkeypatch):
+    theirs = {"PIP_USER": "1", "PIP_TARGET": "/else", "PYTHONHOME": "/nowhere", "PYTHONPATH": "/theirs"}
+    monkeypatch.setattr(Tree, "environment", {**tree.environment, **theirs})
+    assert tree.setup().returncode == 0
+    assert Path(f"{tree.calls_file}.env").read_text() == "PIP_USER=0 PIP_TARGET= PYTHONHOME= PYTHONPATH=\n"
 
 
 def test_dev_adds_to_the_runtime_environment(tree):

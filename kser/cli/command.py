@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import pkgutil
@@ -33,8 +34,7 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
         arguments = list(argv[1:])
         # TensorFlow's messages below warnings are of no use to the user.
         logging.set_verbosity(logging.WARNING)
-        # File names need not be valid UTF-8; they are printed unchanged.
-        sys.stdout.reconfigure(errors="surrogateescape")
+        _print_any_text()
         _print_warnings_once()
         try:
             if arguments and not positional:
@@ -50,8 +50,18 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
             return INTERRUPTED
         return 0
 
+    # A user's settings for other programs (channels first, float64, another backend) are none of kser's: no directory, and
+    # none that Keras could make and write its own into.
+    os.environ["KERAS_HOME"] = os.devnull
     usage = functools.partial(_usage, sys.modules[main.__module__], positional)
     app.run(guarded, flags_parser=functools.partial(_parse_flags, usage))
+
+
+def _print_any_text() -> None:
+    """File names need not be valid UTF-8, and are printed unchanged; an ASCII locale is taken for one of UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+        stream.reconfigure(encoding="utf-8" if is_ascii else stream.encoding, errors="surrogateescape")
 
 
 def _print_warnings_once() -> None:
