@@ -35,7 +35,9 @@ class FeatureConfig(Settings):
         -75.0, "Level in dBFS of the white microphone noise added to every clip, padding included.", -120, -20
     )
     remove_level: bool = setting(
-        True, "Subtract each clip's mean log-mel, so that microphone gain and distance do not matter."
+        True,
+        "Subtract each clip's mean log-mel, so that microphone gain and distance matter less; near the floor, of sound that "
+        "is much quieter than the training's, they still do.",
     )
     clip_seconds: float = setting(2.5, "Clip length in seconds; longer clips are cropped, shorter ones padded.", 0.1, 60)
 

@@ -44,26 +44,57 @@ LABEL_SETS = {
 }
 
 
+# What users' own corpora call them; any case.
+SYNONYMS = {
+    **dict.fromkeys(("anger", "ang", "furious"), "angry"),
+    **dict.fromkeys(("happiness", "joy", "joyful", "hap"), "happy"),
+    **dict.fromkeys(("sadness", "sorrow"), "sad"),
+    **dict.fromkeys(("fear", "afraid", "anxious", "anxiety"), "fearful"),
+    **dict.fromkeys(("surprise", "pleasant_surprise", "pleasant surprise"), "surprised"),
+    **dict.fromkeys(("disgusted",), "disgust"),
+    **dict.fromkeys(("calmness", "relaxed"), "calm"),
+    **dict.fromkeys(("boredom",), "bored"),
+    **dict.fromkeys(("excitement",), "excited"),
+    **dict.fromkeys(("frustration",), "frustrated"),
+    **dict.fromkeys(("neutrality", "neu"), "neutral"),
+}
+
+
+def common_name(label: str) -> str:
+    """The name that the published corpora's loaders have for a label: "angry" for "Anger"."""
+    name = label.strip().lower()
+    return SYNONYMS.get(name, name)
+
+
 def map_labels(corpus: Corpus, label_set: str) -> Corpus:
-    """The corpus with its labels mapped to a set; clips with other labels are left out, with a warning.
+    """The corpus with its labels, or usual synonyms of them, mapped to a set; others are left out, with a warning.
 
     Raises:
       DatasetError: no such set, or the corpus has no clip for one of its labels.
     """
     if label_set not in LABEL_SETS:
         raise DatasetError(f"There is no label set '{label_set}'; known: {', '.join(LABEL_SETS)}.")
-    mapping = LABEL_SETS[label_set]
+    mapping = _mapping(corpus, label_set)
     kept = tuple(dataclasses.replace(u, label=mapping[u.label]) for u in corpus.utterances if u.label in mapping)
-    labels = tuple(dict.fromkeys(mapping.values()))
+    labels = tuple(dict.fromkeys(LABEL_SETS[label_set].values()))
     missing = [label for label in labels if label not in {u.label for u in kept}]
     if missing:
-        raise DatasetError(f"Corpus '{corpus.name}' has no clip for {', '.join(missing)} of the label set '{label_set}'.")
+        raise DatasetError(
+            f"Corpus '{corpus.name}' has no clip for {', '.join(missing)} of the label set '{label_set}'; its labels are "
+            f"{', '.join(corpus.labels)}."
+        )
     dropped = sorted({u.label for u in corpus.utterances} - set(mapping))
     warnings = corpus.warnings
     if dropped:
         left_out = len(corpus.utterances) - len(kept)
         warnings += (f"{left_out} clips of '{corpus.name}' are left out: '{label_set}' has no {', '.join(dropped)}.",)
     return dataclasses.replace(corpus, labels=labels, utterances=kept, warnings=warnings)
+
+
+def _mapping(corpus: Corpus, label_set: str) -> dict[str, str]:
+    """From the corpus' own names of labels to the set's."""
+    known = LABEL_SETS[label_set]
+    return {u.label: known[common_name(u.label)] for u in corpus.utterances if common_name(u.label) in known}
 
 
 def shuffle_labels(corpus: Corpus, seed: int) -> Corpus:

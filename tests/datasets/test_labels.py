@@ -81,7 +81,8 @@ def test_excited_alone_stands_for_happy():
 
 
 def test_a_set_with_a_label_the_corpus_has_not_is_refused():
-    with pytest.raises(DatasetError, match=r"^Corpus 'toy' has no clip for angry, sad of the label set '4class'\.$"):
+    told = r"^Corpus .toy. has no clip for angry, sad of the label set .4class.; its labels are happy, neutral, bored\.$"
+    with pytest.raises(DatasetError, match=told):
         map_labels(corpus_of(("happy", "neutral", "bored")), "4class")
 
 
@@ -220,3 +221,15 @@ def test_two_corpora_of_one_name_keep_their_clips_apart():
     both = train_here_test_there(corpus, corpus)
     assert both.name == "folder-train+folder-test"
     assert len({u.utterance_id for u in both.utterances}) == 8 and len(both.speakers) == 4
+
+
+def test_usual_synonyms_are_known_in_any_case():
+    corpus = corpus_of(("Anger", "HAPPINESS", "joy", "Neutral", "sadness", "doubt"))
+    found = map_labels(corpus, "4class")
+    assert label_counts(found) == {"angry": 8, "happy": 16 + 24, "neutral": 32, "sad": 40}
+    assert found.warnings == ("48 clips of 'toy' are left out: '4class' has no doubt.",)
+
+
+def test_a_set_without_clips_is_told_with_the_labels_there_are():
+    with pytest.raises(DatasetError, match="has no clip for angry, happy, neutral of .*; its labels are doubt, sadness"):
+        map_labels(corpus_of(("doubt", "sadness")), "4class")
