@@ -242,13 +242,13 @@ def _time(figures: Figures, board: Board) -> Iterator[Problem]:
         return
     what = f"front end and inference take {factor.middle:.2f} of the {figures.decision_ms:g} ms between decisions"
     band = f"{factor.low:.2f} to {factor.high:.2f}"
-    enough = _interval_ms(figures)
+    enough = shortest_interval_ms(figures)
     less_often = f"decide every {enough} ms or less often (--decision_ms={enough}), " if enough else ""
     fix = f"{less_often}a smaller preset, relu for swish, or a faster board"
     yield Problem("fatal" if factor.low > 1 else "warning", f"{what} ({band})", "the whole model", fix)
 
 
-def _interval_ms(figures: Figures) -> int | None:
+def shortest_interval_ms(figures: Figures) -> int | None:
     """The shortest time between decisions, in steps of 100 ms, that is not tight; None where the front end alone is."""
     front_end = figures.front_end_ms.middle / figures.decision_ms if figures.front_end_ms else 0.0
     if front_end >= TIGHT_TIME:
