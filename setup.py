@@ -46,7 +46,7 @@ INSTALL_REQUIRES = [
     "soundfile>=0.12,<1",
     # Band-limited resampling; the wheel has no further dependencies.
     "soxr>=0.5,<2",
-    # Student's t, of the confidence intervals.
+    # Student's t, of the confidence intervals; the filters that find the voice in a recording.
     "scipy>=1.13,<2",
     # The serial port to a board, on every operating system.
     "pyserial~=3.5",

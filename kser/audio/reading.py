@@ -9,6 +9,8 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
+import scipy.signal
 import soxr
 
 from kser.audio.decoding import decode
@@ -27,6 +29,11 @@ INTEGER_SCALES = (2**15, 2**23, 2**31)
 INTEGERS_FROM = 8
 ACTIVITY_FRAME_SAMPLES = 320
 ACTIVITY_RANGE_DB = 35.0
+CLICK_FRAMES = 5
+# Of a recording without pauses the quietest tenth is voice too: so the range is at least 15 dB.
+ROOM_PERCENTILE, ROOM_MARGIN_DB, LEAST_RANGE_DB = 10, 10.0, 15.0
+_HIGH_PASS = scipy.signal.butter(4, 200, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+_HIGH_PASS_START = scipy.signal.sosfilt_zi(_HIGH_PASS)
 NOISE_SEED = 16000
 PCM16_FULL_SCALE = 32768
 
@@ -158,11 +165,19 @@ def resample(samples: np.ndarray, sample_rate_hz: int) -> np.ndarray:
 
 
 def active_range(samples: np.ndarray) -> tuple[int, int]:
-    """First and one-past-last sample of the part of (num_samples,) within 35 dB of the loudest 20 ms."""
+    """First and one-past-last sample of the voice in (num_samples,), by the levels of frames of 20 ms.
+
+    A frame counts from 35 dB below the loudest or, where the room is louder than that, from 10 dB above the quietest tenth.
+    Offsets, hum and what settles are filtered away before, and the median over 100 ms passes over clicks.
+    """
+    voice, _ = scipy.signal.sosfilt(_HIGH_PASS, samples, zi=_HIGH_PASS_START * samples[0])
     num_frames = max(1, len(samples) // ACTIVITY_FRAME_SAMPLES)
-    frames = samples[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
+    frames = voice[: num_frames * ACTIVITY_FRAME_SAMPLES].reshape(num_frames, -1)
     energy = np.einsum("ij,ij->i", frames, frames)
-    active = energy >= energy.max() * 10 ** (-ACTIVITY_RANGE_DB / 10)
+    energy = scipy.ndimage.median_filter(energy, min(CLICK_FRAMES, num_frames), mode="nearest")
+    level = 10 * np.log10(energy + np.finfo(np.float32).tiny)
+    above_room = min(np.percentile(level, ROOM_PERCENTILE) + ROOM_MARGIN_DB, level.max() - LEAST_RANGE_DB)
+    active = level >= max(level.max() - ACTIVITY_RANGE_DB, above_room)
     begin, end = int(active.argmax()), num_frames - int(active[::-1].argmax())
     return begin * ACTIVITY_FRAME_SAMPLES, min(len(samples), end * ACTIVITY_FRAME_SAMPLES)
 

@@ -23,7 +23,7 @@ from kser.files import replacing, temporary_beside
 from kser.progress import counting
 
 # Incremented when the front end computes different numbers for the same settings.
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 MAX_NAMED_FAILURES = 3
 
 
