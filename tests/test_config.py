@@ -70,7 +70,7 @@ UNUSUAL = RunConfig(
         head_layers=1,
     ),
     AugmentConfig("codec:0.43,gain:8.7,spec:0.7", 7),
-    TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "none", "factors", 0.23, 0.57, 3, 0.37, "last"),
+    TrainConfig(71, 13, 1.3e-3, 0.13, 0.017, "adam", "factors", 0.23, 0.57, 3, 0.37, "last"),
     SmoothingConfig(700.0, 2100.0, 0.2, 1400.0, -50.0),
 )
 

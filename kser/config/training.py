@@ -77,13 +77,13 @@ class TrainConfig(Settings):
     warmup_share: float = setting(0.05, "Share of all steps used for learning-rate warm-up.", 0, 1)
     weight_decay: float = setting(0.05, "Decoupled weight decay of the kernels, multiplied by the learning rate.", 0, 1)
     hrf_balance: str = setting(
-        "adam",
-        "Scale the steps of HRF's factors so that a step of Adam moves their product as far as a plain kernel (adam), or "
-        "let the product learn faster, the more so the wider its factors are (none).",
+        "none",
+        "For a comparison with a plain network: scale the steps of HRF's factors so that a step of Adam moves their product "
+        "as far as a plain kernel (adam). Or let the product learn faster, the more so the wider its factors are (none).",
         choices=HRF_BALANCE,
     )
     hrf_decay: str = setting(
-        "kernel",
+        "product",
         "Weight decay of HRF's factors: their product shrinks like a plain kernel (kernel), by the gradient of its squared "
         "norm (product: several times as fast), or each factor shrinks like a plain kernel (factors).",
         choices=HRF_DECAY,

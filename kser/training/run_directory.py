@@ -157,8 +157,6 @@ def load(path: str) -> Run:
 
 
 def _from_json(path: str, values: dict) -> Run:
-    # Runs of before there was a choice were not balanced, and go on as they began.
-    values["config"]["train"].setdefault("hrf_balance", "none")
     config = from_dict(RunConfig, values["config"])
     return Run(
         path,
