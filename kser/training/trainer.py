@@ -14,9 +14,8 @@ import tf_keras as keras
 
 from kser.config import TrainConfig
 from kser.errors import DivergenceError
-from kser.models.hrf import HRFDense
 from kser.models.inference import predict_logits
-from kser.training.balance import FactorSteps, ScaledAdam
+from kser.training.factor_updates import FactorSteps, ScaledAdam, decay_kernels
 from kser.training.input_pipeline import EpochBatches, Part
 from kser.training.metrics import score
 
@@ -47,46 +46,6 @@ def average_momentum(num_steps: int) -> float:
     Averaged weights change little from epoch to epoch, so that few validation speakers do not choose a lucky epoch.
     """
     return 1 - 1 / max(1, AVERAGE_SHARE * num_steps)
-
-
-def decay_kernels(model: keras.Model, rate, hrf_decay: str = "kernel") -> None:
-    """Decoupled weight decay (Loshchilov & Hutter 2019) of the effective kernels.
-
-    A plain kernel shrinks by `rate * W`. With `hrf_decay` "kernel" the n factors of an HRFDense shrink to
-    `(1 - rate)^(1 / n)` of themselves, their product thus like a plain kernel. With "product" they follow the gradient of
-    the same penalty for their product, `||W1 W2||^2 / 2` (Khodak et al. 2021, arXiv 2105.01029), which shrinks the product
-    several times as fast where the factors are wide; with "factors" each factor shrinks like a plain kernel.
-    """
-    for layer in model.layers:
-        if isinstance(layer, HRFDense):
-            for factor, direction in zip(layer.factors, _factor_decay(layer, rate, hrf_decay), strict=True):
-                factor.assign_sub(direction)
-            continue
-        for name in ("kernel", "depthwise_kernel"):
-            variable = getattr(layer, name, None)
-            if variable is not None:
-                variable.assign_sub(rate * variable)
-
-
-def _factor_decay(layer: HRFDense, rate, hrf_decay: str) -> list[tf.Tensor]:
-    if hrf_decay == "product":
-        return [rate * direction for direction in product_decay(layer)]
-    share = rate if hrf_decay == "factors" else 1 - (1 - rate) ** (1 / len(layer.factors))
-    return [share * factor for factor in layer.factors]
-
-
-def product_decay(layer: HRFDense) -> list[tf.Tensor]:
-    """The gradient of `||W1 W2 ...||^2 / 2` with respect to each factor: (W1 ... Wi-1)^T W (Wi+1 ...)^T."""
-    kernel = layer.effective_kernel()
-    gradients = []
-    for i in range(len(layer.factors)):
-        gradient = kernel
-        for factor in layer.factors[:i]:
-            gradient = tf.matmul(factor, gradient, transpose_a=True)
-        for factor in reversed(layer.factors[i + 1 :]):
-            gradient = tf.matmul(gradient, factor, transpose_b=True)
-        gradients.append(gradient)
-    return gradients
 
 
 class Trainer:

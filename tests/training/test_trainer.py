@@ -18,16 +18,15 @@ from kser.errors import DatasetError, DivergenceError, KserWarning, RunError
 from kser.models.hrf import HRFDense
 from kser.training import run_directory
 from kser.training import trainer as training
+from kser.training.factor_updates import decay_kernels, product_decay
 from kser.training.input_pipeline import epoch_batches, training_data
 from kser.training.resumable import RunKeeper
 from kser.training.trainer import (
     BATCHES_AHEAD,
     best_row,
-    decay_kernels,
     in_turns,
     learning_rate_schedule,
     mean_loss,
-    product_decay,
 )
 from tests import tiny, tiny_run
 

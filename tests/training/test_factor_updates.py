@@ -10,8 +10,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from kser.models.hrf import HRFDense
-from kser.training.balance import FactorSteps, ScaledAdam, step_ratio
-from kser.training.trainer import decay_kernels
+from kser.training.factor_updates import FactorSteps, ScaledAdam, decay_kernels, step_ratio
 
 D_IN, UNITS, RATE = 32, 128, 0.002
 INITS, DEPTHS, EXPANSIONS = ("spectral", "identity", "glorot"), (1, 2, 3), (1, 2, 4, 8)
