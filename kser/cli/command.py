@@ -59,9 +59,10 @@ def run(main: Callable[[list[str]], None], positional: str = "") -> NoReturn:
 
 def _print_any_text() -> None:
     """File names need not be valid UTF-8, and are printed unchanged; an ASCII locale is taken for one of UTF-8."""
-    for stream in (sys.stdout, sys.stderr):
-        is_ascii = codecs.lookup(stream.encoding).name == "ascii"
-        stream.reconfigure(encoding="utf-8" if is_ascii else stream.encoding, errors="surrogateescape")
+    if codecs.lookup(sys.stdout.encoding).name == "ascii":
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 def _print_warnings_once() -> None:
