@@ -137,6 +137,12 @@ def _dbfs(mels: np.ndarray, config: FeatureConfig) -> np.ndarray:
     return np.rint(np.clip(dbfs, -128, 127)).astype(np.int8)
 
 
+def loudest_dbfs(features: np.ndarray, config: FeatureConfig) -> np.ndarray:
+    """(num_clips,) level in dBFS of the loudest frame of log-mel (num_clips, num_frames, num_mels), not normalized."""
+    power = np.maximum(0, np.exp(features.astype(np.float64)) - config.log_floor).sum(axis=2).max(axis=1)
+    return DB_PER_NEPER * np.log(power * mean_square_per_power(config) + LEAST_POWER)
+
+
 def _board_mels(samples: np.ndarray, config: FeatureConfig) -> np.ndarray:
     """(num_samples,) int16 to the power in the mel bands, (num_mels, num_frames) float32."""
     frames = np.lib.stride_tricks.sliding_window_view(samples, config.window_samples)[:: config.hop_samples]

@@ -1,17 +1,19 @@
 """Sends audio files (or all files in folders) to a board over its serial port and compares its results with this computer's.
 
-The board runs the firmware with KSER_SERIAL=1. Exit status: 0 all within the bounds, 1 not, or bad input.
+With --record or --level, and without files, the board listens to its own microphone instead. It runs the firmware with
+KSER_SERIAL=1. Exit status: 0 all within the bounds, 1 not, or bad input.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 
 from absl import flags
 
-from kser.cli import command
+from kser.cli import board_microphone, command
 from kser.cli.columns import table_text
 from kser.errors import AudioError, ConfigError, KserError
 
@@ -21,8 +23,11 @@ FLAGS = flags.FLAGS
 def define_flags() -> None:
     flags.DEFINE_string("port", "", "The board's serial port, such as /dev/ttyACM0.")
     flags.DEFINE_string("model", "", "The model.tflite that the board's sketch was generated from.")
-    flags.DEFINE_integer("baud", 115200, "Baud rate of the port; boards with native USB ignore it.", lower_bound=1)
+    flags.DEFINE_integer("baud", 921600, "Baud rate of the port; boards with native USB ignore it.", lower_bound=1)
     flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer of the board.", lower_bound=0.1)
+    flags.DEFINE_string("record", "", "A new .wav file for what the board's microphone hears, while the board decides on it.")
+    flags.DEFINE_bool("level", False, "Tell whether the microphone brings speech at the level of the training clips.")
+    flags.DEFINE_float("seconds", 0.0, "Seconds to listen with --record or --level; 0: until Ctrl-C.", lower_bound=0.0)
     flags.DEFINE_bool("json", False, "Print one JSON object per clip and one summary object instead of text.")
 
 
@@ -31,12 +36,22 @@ def main(paths: list[str]) -> None:
 
     if not FLAGS.port or not FLAGS.model:
         raise ConfigError("bin/board needs --port, the board's serial port, and --model, the .tflite it runs.")
-    if not paths:
-        raise ConfigError("bin/board needs one or more audio files or folders.")
-    files = list(audio_files(paths))
+    if FLAGS.record or FLAGS.level:
+        _require_only_listening(paths)
+    elif not paths:
+        raise ConfigError("bin/board needs one or more audio files or folders, or --record or --level.")
+    clips = list(audio_files(paths))
     with Predictor(FLAGS.model, "tflm") as predictor:
-        sys.exit(compare_all(predictor, files))
+        sys.exit(compare_all(predictor, clips) if clips else board_microphone.listen(predictor, print_board))
 
+
+def _require_only_listening(paths: list[str]) -> None:
+    if paths:
+        raise ConfigError("With --record and --level the board listens to its microphone; leave out the audio files.")
+    if FLAGS.record and not FLAGS.record.lower().endswith(".wav"):
+        raise ConfigError(f"--record={FLAGS.record}: choose a name that ends in .wav.")
+    if os.path.lexists(FLAGS.record):
+        raise ConfigError(f"--record={FLAGS.record} exists already; choose another name.")
 
 def compare_all(predictor, files: list[str]) -> int:
     """Prints a line for each file (on stderr for unusable ones), then a summary; returns the exit status."""
@@ -46,7 +61,9 @@ def compare_all(predictor, files: list[str]) -> int:
     with SerialPort(FLAGS.port, FLAGS.baud) as port:
         board = Board(port, FLAGS.timeout)
         comparison = Comparison(board, predictor)
-        _print_head(board.hello)
+        print_board(board.hello)
+        if not FLAGS.json:
+            print("other inputs  steps  logits    heard     board      PC         clip")
         clips, failed = [], False
         for path in files:
             try:
@@ -60,7 +77,7 @@ def compare_all(predictor, files: list[str]) -> int:
     return int(failed)
 
 
-def _print_head(hello) -> None:
+def print_board(hello) -> None:
     if FLAGS.json:
         return
     clock = f", {hello.cpu_hz / 1e6:g} MHz" if hello.cpu_hz else ""
@@ -68,7 +85,6 @@ def _print_head(hello) -> None:
         f"board: kser {hello.kser_version}, model {hello.metadata_hash:08x}, {hello.num_frames} x {hello.num_mels} inputs, "
         f"{hello.num_classes} labels, arena {hello.arena_bytes} bytes{clock}"
     )
-    print("other inputs  steps  logits    heard     board      PC         clip")
 
 
 def clip_line(clip) -> str:

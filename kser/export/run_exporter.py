@@ -15,6 +15,9 @@ from kser.training import run_directory
 from kser.training.input_pipeline import Part
 from kser.training.run_directory import Run
 
+# Of the loudest frames of training clips: what a microphone's gain should bring speech to.
+LEVEL_PERCENTILES = (5, 50, 95)
+
 
 def export_run(
     run: Run,
@@ -23,12 +26,14 @@ def export_run(
     passes: Sequence[str] = tuple(DEPLOY_PASSES),
     settings: QuantizationConfig = QuantizationConfig(),  # noqa: B008 (frozen)
     tune: Tune | None = None,
+    loudest_dbfs: Sequence[float] = (),
 ) -> Export:
     """`export` of the run's network with its best weights.
 
     Args:
       representative: (n, num_frames, num_mels) normalized clips of the training part.
       test: the held-out part.
+      loudest_dbfs: levels of the training clips' loudest frames, for whoever sets a microphone's gain.
 
     Raises:
       RunError: the weights are missing, damaged, or of another network.
@@ -36,8 +41,11 @@ def export_run(
     """
     model = run_directory.load_model(run)
     unfactorized = build_model(plain(run.config.model), run.config.features, len(run.labels))
+    metadata = run_metadata(run)
+    if len(loudest_dbfs):
+        metadata["training_dbfs"] = [round(float(level), 1) for level in np.percentile(loudest_dbfs, LEVEL_PERCENTILES)]
     return export(
-        model, representative, test.features, test.labels, settings, passes, run_metadata(run), plain=unfactorized, tune=tune
+        model, representative, test.features, test.labels, settings, passes, metadata, plain=unfactorized, tune=tune
     )
 
 

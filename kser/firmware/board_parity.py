@@ -63,6 +63,18 @@ class ClipParity:
         return "" if self.consistent else "the board's label does not match its logits"
 
 
+def require_same_model(board: Board, predictor: Predictor) -> None:
+    """Raises BoardError if the board has another model, ModelFileError if this one is not int8."""
+    if {predictor.input.dtype, predictor.output.dtype} != {"int8"}:
+        raise ModelFileError("The board runs an int8 model; give --model the model.tflite of bin/fold_and_convert.")
+    wanted = codegen.fnv1a(model_file.encode_metadata(predictor.metadata))
+    if board.hello.metadata_hash != wanted:
+        raise BoardError(
+            f"The board has another model (metadata {board.hello.metadata_hash:08x}) than --model (metadata "
+            f"{wanted:08x}); flash the sketch that was generated for this one."
+        )
+
+
 class Comparison:
     """Sends files to a board and compares its results with this computer's.
 
@@ -72,14 +84,7 @@ class Comparison:
     """
 
     def __init__(self, board: Board, predictor: Predictor):
-        if {predictor.input.dtype, predictor.output.dtype} != {"int8"}:
-            raise ModelFileError("The board runs an int8 model; give --model the model.tflite of bin/fold_and_convert.")
-        wanted = codegen.fnv1a(model_file.encode_metadata(predictor.metadata))
-        if board.hello.metadata_hash != wanted:
-            raise BoardError(
-                f"The board has another model (metadata {board.hello.metadata_hash:08x}) than --model (metadata "
-                f"{wanted:08x}); flash the sketch that was generated for this one."
-            )
+        require_same_model(board, predictor)
         self._board, self._predictor = board, predictor
 
     def compare(self, path: str) -> ClipParity:

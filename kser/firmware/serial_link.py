@@ -185,6 +185,7 @@ _HELLO = struct.Struct("<BI5I2I")
 _HEARD = struct.Struct("<II")
 _DECISION = struct.Struct("<Ibf")
 _MICROSECONDS = struct.Struct("<I")
+_HEARD_HERE = struct.Struct("<I?")
 
 
 class _Type(enum.IntEnum):
@@ -195,6 +196,7 @@ class _Type(enum.IntEnum):
     FEATURES = 5
     INPUT = 6
     CLASSIFY = 7
+    HEARD = 8
     REFUSED = 0x7F
 
 
@@ -228,6 +230,19 @@ class BoardDecision:
     probabilities: np.ndarray
     loudest_dbfs: float
     microseconds: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a board's microphone has brought since the last answer: (n,) int16, which the board has heard too.
+
+    `first` is the place of the first sample among all that it has brought, modulo 2^32: samples that the board had no room
+    for, because the line was too slow, leave a gap. `decision_due`: whether `Board.decide` has something to decide on.
+    """
+
+    first: int
+    samples: np.ndarray
+    decision_due: bool
 
 
 class Board:
@@ -297,6 +312,15 @@ class Board:
         logits = self._array(answer, _DECISION.size, np.int8)
         probabilities = self._array(answer, _DECISION.size + len(logits), "<f4")
         return BoardDecision(label, logits, probabilities, loudest_dbfs, microseconds)
+
+    def heard(self) -> Heard:
+        """What the microphone has brought since the last call, or since `reset`; raises BoardError also without one."""
+        answer = self._ask(_Type.HEARD)
+        first, decision_due = self._unpack(_HEARD_HERE, answer)
+        data = answer[_HEARD_HERE.size :]
+        if len(data) % 2:
+            self._misunderstood()
+        return Heard(first, np.frombuffer(data, "<i2"), decision_due)
 
     def features(self) -> np.ndarray:
         """(num_frames, num_mels) int8: the input of the last decision, or the last one given to `classify`."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from kser import api
+from kser.audio.device_log_mel import loudest_dbfs
 from kser.boards.catalog import find_board
 from kser.config import INT8, QAT, DataPaths, QuantizationConfig
 from kser.errors import ConfigError, DatasetError
@@ -69,7 +70,8 @@ def fold_and_convert(
     run = _with_smoothing(run, deployment.smoothing)
     test = run_data.part(run, "test")
     tune = functools.partial(_tune, run, run_data, paths, settings, progress)
-    result = export_run(run, _representative(run, run_data, settings), test, passes, settings, tune)
+    representative, levels = _representative(run, run_data, settings)
+    result = export_run(run, representative, test, passes, settings, tune, levels)
     models = {"": result.model_bytes}
     if settings.compress:
         compressed = compress_and_measure(result.model_bytes, settings.compress, test.features, test.labels)
@@ -172,11 +174,12 @@ def _remove(run: Run, names: Iterable[str]) -> None:
             os.remove(run.file(name))
 
 
-def _representative(run: Run, run_data: RunData, settings: QuantizationConfig) -> np.ndarray:
-    """Random clips of the training part, by the run's seed: (n, num_frames, num_mels), normalized."""
+def _representative(run: Run, run_data: RunData, settings: QuantizationConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Random clips of the training part, by the run's seed: (n, num_frames, num_mels), normalized, and their (n,) levels."""
     order = np.random.default_rng(run.config.train.seed).permutation(len(run_data.split.train))
     chosen = np.array(run_data.split.train)[np.sort(order[: settings.representative_clips])]
-    return evaluation_part(run_data.corpus, run_data.features, chosen, run.normalization).features
+    part = evaluation_part(run_data.corpus, run_data.features, chosen, run.normalization)
+    return part.features, loudest_dbfs(run_data.features.values[chosen], run.config.features)
 
 
 def _tune(

@@ -35,6 +35,14 @@ def test_clips_are_needed(board, model, tmp_path):
     assert_told(board("--port=/dev/null", model, tmp_path), "No audio file (WAV, FLAC")
 
 
+def test_listening_takes_no_clips_and_writes_over_no_file(board, model, clip, tmp_path):
+    assert_told(board("--port=/dev/null", model, "--level", clip), "leave out the audio files")
+    assert_told(board("--port=/dev/null", model, "--record=heard.mp3"), "ends in .wav")
+    (tmp_path / "heard.wav").write_bytes(b"mine")
+    assert_told(board("--port=/dev/null", model, f"--record={tmp_path}/heard.wav"), "exists already")
+    assert (tmp_path / "heard.wav").read_bytes() == b"mine"
+
+
 def test_no_port_is_told(board, model, clip, tmp_path):
     assert_told(board(f"--port={tmp_path}/ttyACM0", model, clip), "There is no port", "plug in the board")
     assert_told(board("--port=/dev/null", model, clip), "/dev/null is not a usable serial port")
@@ -48,5 +56,5 @@ def test_wrong_settings_are_told(board, model, clip, tmp_path):
 
 def test_help_lists_the_flags(board):
     outcome = board("--help")
-    for flag in ("--port", "--model", "--baud", "--timeout", "--[no]json"):
+    for flag in ("--port", "--model", "--baud", "--timeout", "--record", "--[no]level", "--seconds", "--[no]json"):
         assert f"  {flag}:" in outcome.stdout

@@ -1,10 +1,13 @@
 // A board in the serial mode, standard input and output being its line: the whole firmware in a real TensorFlow Lite Micro.
+// Its arguments are what the microphone hears, a file of 16-bit samples that it repeats, and samples a second; without: none.
 #include <poll.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <vector>
 
 #include "kser_micro.h"
 #include "kser_model.h"
@@ -39,15 +42,47 @@ std::uint32_t Micros() {
   return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
+std::vector<std::int16_t> ReadSamples(const char* path) {
+  std::vector<std::int16_t> samples;
+  std::FILE* const file = std::fopen(path, "rb");
+  for (std::int16_t sample; std::fread(&sample, sizeof(sample), 1, file) == 1;) samples.push_back(sample);
+  std::fclose(file);
+  return samples;
+}
+
+// Brings as many samples as have come by now.
+class Microphone {
+ public:
+  Microphone(const char* path, double rate) : samples_(ReadSamples(path)), rate_(rate), begin_(Micros()) {}
+
+  void Run(kser::RingBuffer<4096>* ring) {
+    const auto due = static_cast<std::uint64_t>((Micros() - begin_) * 1e-6 * rate_);
+    for (; brought_ < due; ++brought_) ring->Write(&samples_[brought_ % samples_.size()], 1);
+  }
+
+ private:
+  std::vector<std::int16_t> samples_;
+  double rate_;
+  std::uint32_t begin_;
+  std::uint64_t brought_ = 0;
+};
+
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
   const kser::KernelOpResolver own(ops, kser::kModelData);
   const bool ready = kser::RegisterOps(&ops) == kTfLiteOk;
   const kser::Status status = classifier.SetUp(kser::kModelData, own, arena, ready ? kArenaBytes : 0);
   if (status != kser::Status::kOk) std::fprintf(stderr, "%s\n", kser::StatusMessage(status));
   static kser::SerialLink link(&classifier, ReadByte, WriteByte, Micros);
+  static kser::RingBuffer<4096> ring;
+  static Microphone* microphone = nullptr;
+  if (count == 3) {
+    microphone = new Microphone(arguments[1], std::atof(arguments[2]));
+    link.SetMicrophone(&ring);
+  }
   while (true) {
+    if (microphone != nullptr) microphone->Run(&ring);
     if (!link.Poll()) WaitForInput(-1);
     std::fflush(stdout);
   }

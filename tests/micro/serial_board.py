@@ -38,6 +38,7 @@ class SerialBoard:
 
     Args:
       program: `toolchain.serial_board`; None: nobody answers.
+      microphone: a file of 16-bit samples, which it hears again and again, and samples a second.
       to_board, to_pc: what becomes of bytes on their way, none of which need arrive.
 
     Attributes:
@@ -46,7 +47,8 @@ class SerialBoard:
     A context manager.
     """
 
-    def __init__(self, program: Path | None, to_board=CLEAN, to_pc=CLEAN):
+    def __init__(self, program: Path | None, to_board=CLEAN, to_pc=CLEAN, microphone: tuple[Path, float] | None = None):
+        self._microphone = [str(word) for word in microphone or ()]
         self._program, self._to_board, self._to_pc = program, to_board, to_pc
         # The terminal stays open here: else it would hang up when a PC closes it.
         self._line, self._terminal = pty.openpty()
@@ -78,7 +80,9 @@ class SerialBoard:
 
     def _start(self) -> None:
         if self._program is not None:
-            self._process = subprocess.Popen([self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+            self._process = subprocess.Popen(
+                [self._program, *self._microphone], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            )
 
     def _end(self) -> None:
         if self._process is not None:

@@ -21,6 +21,8 @@ from kser.boards.catalog import OWN_OPS
 from kser.config import SAMPLE_RATE_HZ
 from kser.export import convert
 from kser.export.rewrites import deploy_model
+from kser.firmware import board_microphone
+from kser.firmware.board_microphone import Sound
 from kser.firmware.board_parity import Comparison, summary
 from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, SerialPort
 from kser.tflite.interpreter import smallest_arena_bytes
@@ -35,8 +37,8 @@ REASON = toolchain.missing("g++") or toolchain.missing_tflm()
 pytestmark = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 NUM_CLIPS = 12
-HELLO, RESET, SAMPLES, DECIDE, FEATURES, INPUT, CLASSIFY, REFUSED = 1, 2, 3, 4, 5, 6, 7, 0x7F
-NO_HELLO, BAD_REQUEST, NO_RESULT = 1, 2, 3
+HELLO, RESET, SAMPLES, DECIDE, FEATURES, INPUT, CLASSIFY, HEARD, REFUSED = 1, 2, 3, 4, 5, 6, 7, 8, 0x7F
+NO_HELLO, BAD_REQUEST, NO_RESULT, NO_MICROPHONE = 1, 2, 3, 4
 WAIT = {"timeout_seconds": 5.0, "resend_seconds": 0.2}
 CLIP = tiny.tone(0, 0, 0)
 
@@ -187,6 +189,81 @@ def test_a_board_that_falls_silent_is_told(conformer):
         silent.append(True)
         with pytest.raises(BoardError, match="sent nothing for 0.5 s"):
             board.reset()
+
+
+# --- Its own microphone -----------------------------------------------------------------------------------------------
+
+# Faster than a board's, so that the tests are.
+RATE = 10 * SAMPLE_RATE_HZ
+
+
+@pytest.fixture(scope="module")
+def ramp(tmp_path_factory) -> Path:
+    """What a microphone hears: each sample tells its place, from 1."""
+    path = tmp_path_factory.mktemp("microphone") / "ramp.raw"
+    np.arange(1, 1 << 15, dtype="<i2").tofile(path)
+    return path
+
+
+def heard_by(firmware: Firmware, sound: Path, rate: float, num_samples: int) -> list[Sound]:
+    found = []
+    with SerialBoard(firmware.program, microphone=(sound, rate)) as stand_in, SerialPort(stand_in.port, 115200) as port:
+        for part in board_microphone.listen(Board(port, **WAIT)):
+            found.append(part)
+            if sum(len(part.samples) for part in found) >= num_samples:
+                return found
+
+
+def test_a_board_sends_what_its_microphone_hears_and_decides_on_it(conformer, ramp):
+    parts = heard_by(conformer, ramp, RATE, 30000)
+    samples = np.concatenate([part.samples for part in parts])
+    assert not any(part.lost for part in parts)
+    assert len(samples) >= 30000 and set(np.diff(samples)) <= {1, -(1 << 15) + 2}
+    # A decision when the window is full and every 0.5 s from then on.
+    config = networks.FEATURES
+    ends = np.cumsum([len(part.samples) for part in parts])[[part.decision is not None for part in parts]]
+    wanted = np.arange(config.clip_samples, ends[-1] + 1, SAMPLE_RATE_HZ // 2)
+    assert len(ends) == len(wanted) >= 2 and np.all(np.abs(ends - wanted) <= 253 + config.hop_samples)
+    # Those of the same sound played to the board.
+    first = samples[: ends[0]]
+    with SerialBoard(conformer.program) as stand_in, SerialPort(stand_in.port, 115200) as port:
+        board = Board(port, **WAIT)
+        board.play(first)
+        played = board.decide()
+    decided = next(part.decision for part in parts if part.decision)
+    np.testing.assert_array_equal(decided.logits, played.logits)
+    assert (decided.label, decided.loudest_dbfs) == (played.label, played.loudest_dbfs)
+
+
+def test_what_a_slow_line_loses_is_counted_in_its_place(conformer, ramp):
+    parts = heard_by(conformer, ramp, 500 * SAMPLE_RATE_HZ, 200_000)
+    assert sum(part.lost for part in parts) > 1000
+    place = parts[0].samples[0]
+    for part in parts:
+        kept = part.samples[part.lost :]
+        assert not part.samples[: part.lost].any()
+        place += part.lost
+        np.testing.assert_array_equal(kept, (place - 1 + np.arange(len(kept))) % ((1 << 15) - 1) + 1)
+        place += len(kept)
+
+
+def test_a_board_without_a_microphone_says_so(greeted):
+    reason, sentence = greeted.refusal(Frame(HEARD, 1))
+    assert reason == NO_MICROPHONE and "could not be started" in sentence
+
+
+def test_a_microphone_that_brings_nothing_is_told(conformer, ramp, monkeypatch):
+    monkeypatch.setattr(board_microphone, "_PATIENCE_SECONDS", 0.3)
+    with pytest.raises(BoardError, match="brings no samples"):
+        heard_by(conformer, ramp, 0.0, 1)
+
+
+@pytest.mark.parametrize(
+    "loudest, words", [(-25.0, ""), (-45.0, "20 dB quieter than most of training; raise"), (-5.0, "20 dB louder")]
+)
+def test_the_advice_is_how_far_speech_is_from_most_of_training(loudest, words):
+    advice = board_microphone.level_advice(loudest, (-35.0, -25.0, -12.0))
+    assert advice.startswith(words) and bool(advice) == bool(words)
 
 
 # --- The firmware's end -----------------------------------------------------------------------------------------------
@@ -350,3 +427,24 @@ def test_other_weights_are_beyond_the_bounds(command, conformer, clips, tmp_path
 
 def test_silence_is_told(command, conformer, clips):
     assert_told(command(SerialBoard(None), conformer.model_file, "--timeout=0.5", clips[0]), "sent nothing for 0.5 s")
+
+
+def test_what_a_board_hears_is_recorded(command, conformer, ramp, tmp_path):
+    path = tmp_path / "heard.wav"
+    stand_in = SerialBoard(conformer.program, microphone=(ramp, RATE))
+    outcome = command(stand_in, conformer.model_file, f"--record={path}", "--level", "--seconds=2")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    samples, rate = soundfile.read(path, dtype="int16")
+    assert rate == SAMPLE_RATE_HZ and 2 * rate <= len(samples) <= 2 * rate + 253 and set(np.diff(samples)) <= {1, 2 - (1 << 15)}
+    _, *decisions, recorded = outcome.stdout.splitlines()
+    assert recorded == f"recorded {len(samples) / rate:.1f} s to {path}"
+    assert len(decisions) == 3 and all(line.split()[2] in (*sources.LABELS, "silence") for line in decisions)
+    assert all(line.endswith("convert it again)") for line in decisions if "silence" not in line)
+
+
+def test_a_recording_that_a_slow_line_tore_is_told(command, conformer, ramp, tmp_path):
+    stand_in = SerialBoard(conformer.program, microphone=(ramp, 500 * SAMPLE_RATE_HZ))
+    outcome = command(stand_in, conformer.model_file, f"--record={tmp_path}/heard.wav", "--seconds=10", "--json")
+    assert outcome.status == 1 and "did not arrive and are silence here" in outcome.stderr
+    assert all({"second", "label", "scores", "loudest_dbfs"} == set(json.loads(line)) for line in outcome.stdout.splitlines())
+    assert len(soundfile.read(tmp_path / "heard.wav")[0]) >= 10 * SAMPLE_RATE_HZ

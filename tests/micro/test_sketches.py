@@ -256,3 +256,13 @@ def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():
 def test_the_pins_of_other_esp32_boards_compile(other, tmp_path):
     write_tree(str(tmp_path / other), small_model.project_files(other))
     toolchain.check_project_sources(tmp_path / other, toolchain.ESP_IDF, ["main/pins.h"])
+
+
+@pytest.mark.parametrize("board", SHELLS)
+@pytest.mark.parametrize("console", ["CONFIG_ESP_CONSOLE_UART", "CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG"])
+def test_what_answers_a_pc_compiles(board, console, tmp_path):
+    write_tree(str(tmp_path / board), small_model.project_files(board))
+    shell = SHELLS[board]
+    main = "speech_emotion/speech_emotion.ino" if shell is toolchain.ARDUINO else "main/main.cpp"
+    flags = ("-DKSER_SERIAL=1", f"-D{console}=1", "-DCONFIG_ESP_CONSOLE_UART_NUM=0")
+    toolchain.check_project_sources(tmp_path / board, shell, [main, f"{shell.library}/application.cpp"], flags)

@@ -373,7 +373,7 @@ def project_command(project: Path, shell: Shell) -> list:
     return ["g++", "-Wall", "-Wextra", "-Werror", *shell.flags, "-O1", *tflm_flags(), *folders]
 
 
-def check_project_sources(project: Path, shell: Shell, names: Iterable[str]) -> None:
+def check_project_sources(project: Path, shell: Shell, names: Iterable[str], flags: Iterable[str] = ()) -> None:
     """Compiles some of a project's sources, each on its own."""
     for name in names:
-        _compile([*project_command(project, shell), "-fsyntax-only", "-x", "c++", project / name], Path("unused"))
+        _compile([*project_command(project, shell), *flags, "-fsyntax-only", "-x", "c++", project / name], Path("unused"))

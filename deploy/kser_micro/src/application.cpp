@@ -29,6 +29,13 @@ bool Application::SetUp() {
   return is_set_up_;
 }
 
+void Application::OnMicrophone(bool started) {
+  if (!started) return Report("The microphone could not be started.");
+#if KSER_SERIAL
+  link_.SetMicrophone(&ring_);
+#endif
+}
+
 // --- Arena
 
 // Where the arena is too small, finds out on the heap how large it should be; with KSER_ARENA_AUTO it then has that size.
@@ -95,7 +102,7 @@ void Application::Poll() {
 void Application::Work() {
   if (!is_set_up_) return Complain();
 #if KSER_SERIAL
-  link_.Poll();  // The PC's sound in place of the microphone's, and its answers in place of the lines below.
+  link_.Poll();  // Its answers are in place of the lines below.
 #else
   Watch();
   if (!microphone_.Done()) return CheckMicrophone();

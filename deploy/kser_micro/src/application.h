@@ -23,7 +23,7 @@
 #define KSER_ARENA_AUTO 0  // Takes the arena from the heap, as large as the model turns out to need.
 #endif
 #ifndef KSER_SERIAL
-#define KSER_SERIAL 0  // Takes sound from the serial line in place of the microphone.
+#define KSER_SERIAL 0  // Answers a PC at the serial line: with its sound in place of the microphone's, or with what that hears.
 #endif
 
 #if KSER_SERIAL
@@ -57,6 +57,9 @@ class Application {
 #endif
   {
   }
+
+  // To be called when the microphone has been started, or not.
+  void OnMicrophone(bool started);
 
   // Loads the model, before the microphone is started. False, and the reason printed, where that fails.
   bool SetUp();

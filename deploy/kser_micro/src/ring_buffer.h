@@ -48,6 +48,14 @@ class RingBuffer {
     return true;
   }
 
+  // Consumer: takes the oldest samples, at most so many; returns how many.
+  std::uint32_t ReadUpTo(std::int16_t* samples, std::uint32_t most) {
+    const std::uint32_t waiting = Available();
+    const std::uint32_t count = waiting < most ? waiting : most;
+    Read(samples, count);
+    return count;
+  }
+
   // Consumer: after an overrun, discards what waits and lets the producer go on; returns whether there was one.
   bool Recover() {
     if (!stopped_.load(std::memory_order_acquire)) return false;
@@ -60,6 +68,8 @@ class RingBuffer {
   std::uint32_t sample_count() const {
     return write_.load(std::memory_order_relaxed) + lost_.load(std::memory_order_relaxed);
   }
+  // Of these, samples that were read or discarded; neither those that wait nor lost ones.
+  std::uint32_t read_count() const { return read_.load(std::memory_order_relaxed); }
   std::uint32_t lost_samples() const { return lost_.load(std::memory_order_relaxed); }
   std::uint32_t overruns() const { return overruns_.load(std::memory_order_relaxed); }
 

@@ -11,10 +11,10 @@ namespace {
 // Of the frames and what is in them.
 constexpr std::uint8_t kProtocolVersion = 1;
 
-enum Type : std::uint8_t { kHello = 1, kReset, kSamples, kDecide, kFeatures, kInput, kClassify, kRefused = 0x7f };
+enum Type : std::uint8_t { kHello = 1, kReset, kSamples, kDecide, kFeatures, kInput, kClassify, kHeard, kRefused = 0x7f };
 
 // Why a request was refused; a sentence follows.
-enum Reason : std::uint8_t { kNoHello = 1, kBadRequest, kNoResult };
+enum Reason : std::uint8_t { kNoHello = 1, kBadRequest, kNoResult, kNoMicrophone };
 
 // The processor's clock where the core says it when compiling, else 0.
 #if defined(F_CPU)
@@ -25,6 +25,8 @@ constexpr std::uint32_t kCpuHz = 0;
 
 constexpr int kOffsetBytes = 4;
 constexpr int kPartBytes = kMaxPayloadBytes - kOffsetBytes;
+// After the place of the first sample and whether a decision is due.
+constexpr int kHeardSamples = (kMaxPayloadBytes - 4 - 1) / 2;
 
 static_assert(10 + 5 * kNumClasses <= kMaxPayloadBytes, "a decision must fit into a frame");
 
@@ -75,6 +77,8 @@ void SerialLink::Do() {
       return TakeInput();
     case kClassify:
       return Classify();
+    case kHeard:
+      return SendHeard();
     default:
       return Refuse(kBadRequest, "The board does not know this request.");
   }
@@ -104,7 +108,20 @@ void SerialLink::Hello() {
   answer_.PutText(kVersion);
 }
 
+// What the microphone has brought until now is old: its samples are sent from here on.
 void SerialLink::Reset() {
+  if (take_ != nullptr) {
+    std::int16_t sample;
+    Heard heard;
+    do {
+      heard = take_(microphone_, &sample, 1, &microphone_lost_);
+    } while (heard.count != 0);
+    next_heard_ = heard.first;
+  }
+  Forget();
+}
+
+void SerialLink::Forget() {
   for (std::int16_t sample; ring_.Read(&sample, 1);) {
   }
   classifier_->Reset();
@@ -169,6 +186,24 @@ void SerialLink::Classify() {
   if (Refused(status)) return;
   answer_.Put32(spent);
   answer_.PutBytes(logits, kNumClasses);
+}
+
+// Samples of the microphone, which the classifier hears too, with the first one's place: what was lost leaves a gap in it.
+void SerialLink::SendHeard() {
+  if (take_ == nullptr) return Refuse(kNoMicrophone, "The board's microphone could not be started.");
+  std::int16_t samples[kHeardSamples];
+  const Heard heard = take_(microphone_, samples, kHeardSamples, &microphone_lost_);
+  if (heard.first != next_heard_) Forget();
+  next_heard_ = heard.first + heard.count;
+  ring_.Write(samples, heard.count);
+  if (Refused(classifier_->Listen(&ring_))) return;
+  answer_.Put32(heard.first);
+  answer_.Put8(classifier_->DecisionDue());
+  for (std::uint32_t i = 0; i < heard.count; ++i) {
+    const auto sample = static_cast<std::uint16_t>(samples[i]);
+    answer_.Put8(sample & 0xffu);
+    answer_.Put8(sample >> 8);
+  }
 }
 
 }  // namespace kser

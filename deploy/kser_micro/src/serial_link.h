@@ -1,4 +1,5 @@
-// A PC in place of the microphone: samples come over a serial line, features, scores and times go back (bin/board).
+// A PC at the serial line (bin/board): it sends samples in place of the microphone's, or asks for what the microphone hears;
+// features, scores and times go back.
 //
 // The PC asks and the board answers, in the frames of serial_frame.h. The PC sends nothing more before it has the answer: no
 // more than one block of samples is under way, whatever the speed of line and board. An answer has the type and sequence of its
@@ -29,17 +30,36 @@ class SerialLink {
   // Microseconds, modulo 2^32.
   using ReadClock = std::uint32_t (*)();
 
-  // The classifier, which must outlive this, hears what the PC sends and nothing else.
+  // The classifier, which must outlive this, hears what the PC sends, or what it takes from the microphone.
   SerialLink(EmotionClassifier* classifier, ReadByte read, WriteByte write, ReadClock clock)
       : classifier_(classifier), read_(read), write_(write), clock_(clock) {}
   SerialLink(const SerialLink&) = delete;
   SerialLink& operator=(const SerialLink&) = delete;
+
+  // Where the microphone's samples wait. Without one the PC is told that there is none.
+  template <std::uint32_t kCapacity>
+  void SetMicrophone(RingBuffer<kCapacity>* ring) {
+    microphone_ = ring;
+    take_ = [](void* microphone, std::int16_t* samples, std::uint32_t most, std::uint32_t* lost) {
+      auto* const ring = static_cast<RingBuffer<kCapacity>*>(microphone);
+      if (ring->Recover()) *lost = ring->lost_samples();
+      const std::uint32_t count = ring->ReadUpTo(samples, most);
+      return Heard{ring->read_count() + *lost - count, count};
+    };
+  }
 
   // Takes bytes until none waits or a request is answered; returns whether one was.
   bool Poll();
 
  private:
   static constexpr int kBlockSamples = kMaxPayloadBytes / 2;
+
+  // Samples of the microphone: the first one's place among all it has brought, lost ones included, and how many.
+  struct Heard {
+    std::uint32_t first;
+    std::uint32_t count;
+  };
+  using Take = Heard (*)(void* microphone, std::int16_t* samples, std::uint32_t most, std::uint32_t* lost);
 
   void Answer();
   void Do();
@@ -48,16 +68,22 @@ class SerialLink {
 
   void Hello();
   void Reset();
+  void Forget();
   void TakeSamples();
   void Decide();
   void SendFeatures();
   void TakeInput();
   void Classify();
+  void SendHeard();
 
   EmotionClassifier* classifier_;
   ReadByte read_;
   WriteByte write_;
   ReadClock clock_;
+  void* microphone_ = nullptr;
+  Take take_ = nullptr;
+  std::uint32_t microphone_lost_ = 0;  // Samples that the microphone's ring had no room for, before those that wait.
+  std::uint32_t next_heard_ = 0;       // The place of the sample after the last one sent.
   // Holds a block, and what is left of those before: less than a window.
   RingBuffer<PowerOfTwoFrom(kWindowSamples + kBlockSamples)> ring_;
   std::int8_t values_[kWindowValues];  // The input of the last decision, or the one the PC gave.

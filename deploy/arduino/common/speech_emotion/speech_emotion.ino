@@ -26,8 +26,7 @@ void setup() {
   while (!Serial && millis() - start < kSerialWaitMs) {
   }
   SetUpLed();
-  if (!application.SetUp() || KSER_SERIAL) return;
-  if (!StartMicrophone(&application)) application.Report("The microphone could not be started.");
+  if (application.SetUp()) application.OnMicrophone(StartMicrophone(&application));
 }
 
 void loop() { application.Poll(); }

@@ -8,6 +8,9 @@
 #include "freertos/task.h"
 #include "microphone.h"
 #include "pins.h"
+#if KSER_SERIAL && CONFIG_ESP_CONSOLE_UART
+#include "driver/uart.h"
+#endif
 
 static void PrintText(const char* text) {
   std::fputs(text, stdout);
@@ -23,6 +26,13 @@ static void ShowLabel(int label) { gpio_set_level(kLedPin, label != kser::kSilen
 static void Sleep() { vTaskDelay(1); }
 
 #if KSER_SERIAL
+// Sound is 32 kB a second, which the console's usual 115200 baud do not carry.
+static void SpeedUpConsole() {
+#if CONFIG_ESP_CONSOLE_UART
+  uart_set_baudrate(static_cast<uart_port_t>(CONFIG_ESP_CONSOLE_UART_NUM), 921600);
+#endif
+}
+
 static int ReadByte() { return std::getchar(); }  // EOF is -1
 
 static void WriteByte(uint8_t byte) {
@@ -32,13 +42,15 @@ static void WriteByte(uint8_t byte) {
 
 static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep, ReadByte, WriteByte});
 #else
+static void SpeedUpConsole() {}
+
 static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep});
 #endif
 
 extern "C" void app_main() {
+  SpeedUpConsole();
   gpio_reset_pin(kLedPin);
   gpio_set_direction(kLedPin, GPIO_MODE_OUTPUT);
-  const bool is_set_up = application.SetUp();
-  if (is_set_up && !KSER_SERIAL && !StartMicrophone(&application)) application.Report("The microphone could not be started.");
+  if (application.SetUp()) application.OnMicrophone(StartMicrophone(&application));
   for (;;) application.Poll();
 }
