@@ -316,6 +316,8 @@ _ARDUINO_M0 = _ARDUINO | {
     "AVERAGE_POOL_2D": replace(_ARDUINO["AVERAGE_POOL_2D"], scratch=_none),
     "DEPTHWISE_CONV_2D": replace(_ARDUINO["DEPTHWISE_CONV_2D"], scratch=_none),
 }
+# The same where enums have 4 bytes.
+_ARDUINO_ESP32 = _ARDUINO_M0 | {"FULLY_CONNECTED": replace(_ARDUINO["FULLY_CONNECTED"], options=(12, 4))}
 
 
 # --- ESP-NN -----------------------------------------------------------------------------------------------------------
@@ -475,6 +477,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "upstream_mve": replace(_ARM, kernels=_UPSTREAM_MVE),
     "arduino": replace(_ARM_FULL, kernels=_ARDUINO),
     "arduino_m0": replace(_ARM_FULL, kernels=_ARDUINO_M0),
+    "arduino_esp32": replace(_ARM_FULL, kernels=_ARDUINO_ESP32),
     "esp_nn_c": replace(_INT_ENUMS, kernels=_ESP),
     "esp_nn_s3": replace(_INT_ENUMS, kernels=_ESP_S3),
     "esp_nn_p4": replace(_INT_ENUMS, kernels=_ESP_P4),

@@ -209,7 +209,9 @@ UPSTREAM_MVE = replace(UPSTREAM, kernels=_with_own(MVE, better=f"ADD BATCH_MATMU
 ARDUINO_M0 = replace(
     ARDUINO, kernels=_with_own(replace(REFERENCE, for_size=True), dsp=False), arena="arduino_m0", code_bytes=104_600
 )
-LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0)
+# Nor has an ESP32: there the library's kernels are plain C too.
+ARDUINO_ESP32 = replace(ARDUINO_M0, arena="arduino_esp32")
+LIBRARIES = (UPSTREAM, UPSTREAM_MVE, ESP_IDF, ESP_IDF_S3, ARDUINO, ARDUINO_M0, ARDUINO_ESP32)
 
 
 # --- Boards -----------------------------------------------------------------------------------------------------------
@@ -248,12 +250,21 @@ _BOARDS = (
         *(270_336, 60 * KIB, 2_097_152, 64 * KIB, ARDUINO_M0, (2.0, 5.0)),
         fpu=False,
     ),
+    Board(
+        *("nano_rp2040", "Arduino Nano RP2040 Connect", "RP2040, Cortex-M0+", 133),
+        *(270_336, 84 * KIB, 16_777_216, 88 * KIB, ARDUINO_M0, (2.0, 5.0)),
+        fpu=False,
+    ),
     # A Cortex-M33 has the M4F's DSP instructions and FPU; the core's reserves are taken to be the Pico's.
     Board(
         *("pico2", "Raspberry Pi Pico 2", "RP2350, Cortex-M33", 150),
         *(524_288, 60 * KIB, 4_190_208, 64 * KIB, ARDUINO, _M4_CYCLES),
     ),
     # PJRC's technical page: RAM1 512 KB, in which the code runs as well (32 KB steps), RAM2 512 KB (not counted here).
+    Board(
+        *("teensy40", "Teensy 4.0", "i.MX RT1062, Cortex-M7", 600),
+        *(524_288, 256 * KIB, 2_031_616, 64 * KIB, ARDUINO, (0.6, 1.1)),
+    ),
     Board(
         *("teensy41", "Teensy 4.1", "i.MX RT1062, Cortex-M7", 600),
         *(524_288, 256 * KIB, 8_126_464, 64 * KIB, ARDUINO, (0.6, 1.1)),
@@ -268,6 +279,19 @@ _BOARDS = (
     Board(
         *("esp32s3", "ESP32-S3", "Xtensa LX7", 240),
         *(512 * KIB, 256 * KIB, 1024 * KIB, 220 * KIB, ESP_IDF_S3, (0.9, 2.2)),
+    ),
+    Board(
+        *("xiao_esp32s3", "Seeed XIAO ESP32S3 Sense", "Xtensa LX7", 240),
+        *(512 * KIB, 256 * KIB, 1024 * KIB, 220 * KIB, ESP_IDF_S3, (0.9, 2.2)),
+    ),
+    # Espressif's Arduino core: its default partition table gives a sketch 1280 kB. It compiles for size.
+    Board(
+        *("esp32_arduino", "ESP32, Arduino core", "Xtensa LX6", 240),
+        *(320 * KIB, 180 * KIB, 1280 * KIB, 260 * KIB, ARDUINO_ESP32, (0.9, 2.5)),
+    ),
+    Board(
+        *("esp32s3_arduino", "ESP32-S3, Arduino core", "Xtensa LX7", 240),
+        *(512 * KIB, 256 * KIB, 1280 * KIB, 280 * KIB, ARDUINO_ESP32, (0.9, 2.2)),
     ),
     # 400 KB of SRAM, 16 KB of it cache, shared with code.
     Board(

@@ -38,23 +38,34 @@ class _Shell:
     readme: str
 
 
-def _arduino(board: str, microphone: str) -> _Shell:
+def _arduino(board: str, microphone: str, *more: tuple[str, str]) -> _Shell:
     """The library lies inside the sketch, where every Arduino tool compiles it without being told."""
     sources = "speech_emotion/src/kser_micro"
     shells = ("arduino/common", f"arduino/{microphone}", f"arduino/boards/{board}")
-    return _Shell((*((shell, "") for shell in shells), ("kser_micro/src", sources)), sources, "arduino/README.md")
+    return _Shell((*((shell, "") for shell in shells), *more, ("kser_micro/src", sources)), sources, "arduino/README.md")
+
+
+def _arduino_esp32(board: str, chip: str) -> _Shell:
+    """The microphone and its wires are those of the ESP-IDF project."""
+    shared = ((folder, "speech_emotion") for folder in ("esp32/microphone", f"esp32/boards/{chip}/main"))
+    return _arduino(board, "esp32", *shared)
 
 
 def _esp32(board: str) -> _Shell:
-    shells = ("esp32/common", f"esp32/boards/{board}")
+    shells = (("esp32/common", ""), ("esp32/microphone", "main"), (f"esp32/boards/{board}", ""))
     library = "components/kser_micro"
-    return _Shell((*((shell, "") for shell in shells), ("kser_micro", library)), f"{library}/src", "esp32/README.md")
+    folders = (*shells, ("esp32/examples", "examples"), ("kser_micro", library))
+    return _Shell(folders, f"{library}/src", "esp32/README.md")
 
 
+_BLUETOOTH = ("arduino/examples", "examples")
 _SHELLS: Mapping[str, _Shell] = {
-    **{board: _arduino(board, "pdm") for board in ("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision")},
+    **{board: _arduino(board, "pdm", _BLUETOOTH) for board in ("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision")},
+    "nano_rp2040": _arduino("nano_rp2040", "pdm"),
     **{board: _arduino(board, "i2s") for board in ("rp2040", "pico2")},
-    **{board: _esp32(board) for board in ("esp32", "esp32s3", "esp32c3")},
+    **{board: _arduino(board, "teensy") for board in ("teensy40", "teensy41")},
+    **{f"{chip}_arduino": _arduino_esp32(f"{chip}_arduino", chip) for chip in ("esp32", "esp32s3")},
+    **{board: _esp32(board) for board in ("esp32", "esp32s3", "xiao_esp32s3", "esp32c3")},
 }
 
 

@@ -1,5 +1,6 @@
 // A board in the serial mode, standard input and output being its line: the whole firmware in a real TensorFlow Lite Micro.
-// Its arguments are what the microphone hears, a file of 16-bit samples that it repeats, and samples a second; without: none.
+// Its arguments are what the microphone hears, a file of 16-bit samples that it repeats, and how many of them it brings for
+// each request that is answered; without: it has none.
 #include <poll.h>
 #include <unistd.h>
 
@@ -50,21 +51,18 @@ std::vector<std::int16_t> ReadSamples(const char* path) {
   return samples;
 }
 
-// Brings as many samples as have come by now.
 class Microphone {
  public:
-  Microphone(const char* path, double rate) : samples_(ReadSamples(path)), rate_(rate), begin_(Micros()) {}
+  Microphone(const char* path, int samples_per_request) : samples_(ReadSamples(path)), count_(samples_per_request) {}
 
   void Run(kser::RingBuffer<4096>* ring) {
-    const auto due = static_cast<std::uint64_t>((Micros() - begin_) * 1e-6 * rate_);
-    for (; brought_ < due; ++brought_) ring->Write(&samples_[brought_ % samples_.size()], 1);
+    for (int i = 0; i < count_; ++i) ring->Write(&samples_[place_++ % samples_.size()], 1);
   }
 
  private:
   std::vector<std::int16_t> samples_;
-  double rate_;
-  std::uint32_t begin_;
-  std::uint64_t brought_ = 0;
+  int count_;
+  std::size_t place_ = 0;
 };
 
 }  // namespace
@@ -78,12 +76,15 @@ int main(int count, char** arguments) {
   static kser::RingBuffer<4096> ring;
   static Microphone* microphone = nullptr;
   if (count == 3) {
-    microphone = new Microphone(arguments[1], std::atof(arguments[2]));
+    microphone = new Microphone(arguments[1], std::atoi(arguments[2]));
     link.SetMicrophone(&ring);
   }
   while (true) {
-    if (microphone != nullptr) microphone->Run(&ring);
-    if (!link.Poll()) WaitForInput(-1);
+    if (!link.Poll()) {
+      WaitForInput(-1);
+    } else if (microphone != nullptr) {
+      microphone->Run(&ring);
+    }
     std::fflush(stdout);
   }
 }

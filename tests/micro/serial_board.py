@@ -38,7 +38,7 @@ class SerialBoard:
 
     Args:
       program: `toolchain.serial_board`; None: nobody answers.
-      microphone: a file of 16-bit samples, which it hears again and again, and samples a second.
+      microphone: a file of 16-bit samples, which it hears again and again, and how many for each request.
       to_board, to_pc: what becomes of bytes on their way, none of which need arrive.
 
     Attributes:
@@ -47,7 +47,7 @@ class SerialBoard:
     A context manager.
     """
 
-    def __init__(self, program: Path | None, to_board=CLEAN, to_pc=CLEAN, microphone: tuple[Path, float] | None = None):
+    def __init__(self, program: Path | None, to_board=CLEAN, to_pc=CLEAN, microphone: tuple[Path, int] | None = None):
         self._microphone = [str(word) for word in microphone or ()]
         self._program, self._to_board, self._to_pc = program, to_board, to_pc
         # The terminal stays open here: else it would hang up when a PC closes it.

@@ -244,6 +244,7 @@ def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():
     for boards, own in (
         (("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision"), {"sketch.yaml", "platformio.ini", "kser_memory.h"}),
         (("rp2040", "pico2"), {"sketch.yaml", "platformio.ini", "kser_memory.h", "switches.h", "kser_resolver.h"}),
+        (("teensy40", "teensy41"), {"sketch.yaml", "platformio.ini", "kser_memory.h"}),
         (("esp32", "esp32c3"), {"sdkconfig.defaults", "platformio.ini", "pins.h", "kser_memory.h"}),
     ):
         first, *others = (small_model.project_files(board) for board in boards)
@@ -252,10 +253,29 @@ def test_boards_of_a_shell_differ_in_their_settings_and_pins_only():
             assert {Path(name).name for name in first if first[name] != other[name]} <= own
 
 
-@pytest.mark.parametrize("other", ["esp32", "esp32c3"])
-def test_the_pins_of_other_esp32_boards_compile(other, tmp_path):
-    write_tree(str(tmp_path / other), small_model.project_files(other))
-    toolchain.check_project_sources(tmp_path / other, toolchain.ESP_IDF, ["main/pins.h"])
+@pytest.mark.parametrize(
+    ("board", "fakes", "flags", "names"),
+    [
+        ("esp32", (), (), ["main/pins.h"]),
+        ("esp32c3", (), (), ["main/pins.h"]),
+        ("xiao_esp32s3", (), (), ["main/main.cpp", "main/microphone.cpp"]),
+        *(
+            (board, ("esp_idf",), (), ["speech_emotion/board.cpp", "speech_emotion/microphone.cpp"])
+            for board in ("esp32_arduino", "esp32s3_arduino")
+        ),
+        *((board, ("teensy",), (), ["speech_emotion/board.cpp"]) for board in ("teensy40", "teensy41")),
+        ("nano_rp2040", (), ("-DARDUINO_NANO_RP2040_CONNECT",), ["speech_emotion/board.cpp"]),
+        ("nicla_vision", (), ("-DARDUINO_NICLA_VISION",), ["speech_emotion/board.cpp"]),
+        ("nano33ble", (), (), ["examples/ble/speech_emotion.ino"]),
+    ],
+)
+def test_what_boards_have_of_their_own_compiles(board, fakes, flags, names, tmp_path):
+    project = tmp_path / board
+    write_tree(str(project), small_model.project_files(board))
+    shell = toolchain.ESP_IDF if (project / "main").is_dir() else toolchain.ARDUINO
+    folders = [f"-I{project / 'speech_emotion'}", *(f"-I{toolchain.HERE / 'fakes' / fake}" for fake in fakes)]
+    warnings = ["-std=gnu++20", "-Wno-missing-field-initializers"] if "esp_idf" in fakes else []
+    toolchain.check_project_sources(project, shell, names, [*folders, *warnings, *flags])
 
 
 @pytest.mark.parametrize("board", SHELLS)

@@ -73,6 +73,11 @@ def _compile(command: Iterable, output: Path) -> Path:
     return output
 
 
+def check(command: Iterable) -> None:
+    """Asserts that a compiler accepts what it is given."""
+    _compile(command, Path("unused"))
+
+
 def _includes(directories: Iterable[Path]) -> list[str]:
     return [f"-I{directory}" for directory in (*directories, LIBRARY, HERE)]
 
@@ -235,7 +240,7 @@ class ArduinoBuilder:
     def program(self, project: Path, seconds: int, flags: tuple[str, ...] = ()) -> Path:
         """A program that runs the project's sketch for so many seconds of sound."""
         fakes = HERE / "fakes" / "arduino_m4"
-        own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+        own = _project_sources(project)
         sources = [*own, fakes / "board.cc", HERE / "cortex_m" / "machine.cc"]
         folders = [fakes, HERE, project / ARDUINO.library]
         more = [f"-DKSER_SECONDS={seconds}", *flags, *(f"-I{folder}" for folder in folders)]
@@ -341,7 +346,7 @@ class ProjectBuilder:
         self._directory = directory
 
     def program(self, project: Path, shell: Shell, flags: tuple[str, ...] = ()) -> Path:
-        own = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+        own = _project_sources(project)
         sources = [*own, HERE / "fakes" / shell.fake / "board.cc"]
         headers = [path for path in sorted(project.rglob("*.h")) if path.name != "kser_golden.h"]
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -365,6 +370,12 @@ class ProjectBuilder:
 
 def _digest(files: Iterable[Path]) -> str:
     return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()
+
+
+def _project_sources(project: Path) -> list[Path]:
+    """What the board's tools compile: not the examples."""
+    sources = [path for path in sorted(project.rglob("*")) if path.suffix in (".ino", ".cpp")]
+    return [path for path in sources if "examples" not in path.parts]
 
 
 def project_command(project: Path, shell: Shell) -> list:

@@ -21,7 +21,7 @@ static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep}
 #endif
 
 void setup() {
-  Serial.begin(115200);
+  Serial.begin(KSER_SERIAL ? 921600 : 115200);  // Native USB has no baud rate.
   const uint32_t start = millis();
   while (!Serial && millis() - start < kSerialWaitMs) {
   }

@@ -20,7 +20,7 @@ static void PrintText(const char* text) {
 static uint32_t Microseconds() { return static_cast<uint32_t>(esp_timer_get_time()); }
 
 // On while somebody speaks.
-static void ShowLabel(int label) { gpio_set_level(kLedPin, label != kser::kSilence); }
+static void ShowLabel(int label) { gpio_set_level(kLedPin, (label != kser::kSilence) == kLedOn); }
 
 // For a tick. The idle task then halts the core; a running I2S clock allows no deeper sleep.
 static void Sleep() { vTaskDelay(1); }
