@@ -25,7 +25,7 @@ def define_flags() -> None:
     flags.DEFINE_string("model", "", "The model.tflite that the board's sketch was generated from.")
     flags.DEFINE_integer("baud", 921600, "Baud rate of the port; boards with native USB ignore it.", lower_bound=1)
     flags.DEFINE_float("timeout", 10.0, "Seconds to wait for an answer of the board.", lower_bound=0.1)
-    flags.DEFINE_string("record", "", "A new .wav file for what the board's microphone hears, while the board decides on it.")
+    flags.DEFINE_string("record", "", "New .wav file for what the board's microphone hears, while the board decides on it.")
     flags.DEFINE_bool("level", False, "Tell whether the microphone brings speech at the level of the training clips.")
     flags.DEFINE_float("seconds", 0.0, "Seconds to listen with --record or --level; 0: until Ctrl-C.", lower_bound=0.0)
     flags.DEFINE_bool("json", False, "Print one JSON object per clip and one summary object instead of text.")

@@ -70,8 +70,8 @@ def _listen(board, predictor, recording) -> tuple[int, bool]:
         failed = command.fail(str(error))
     if lost:
         failed = command.fail(
-            f"{lost / SAMPLE_RATE_HZ:.2f} s of {heard / SAMPLE_RATE_HZ:.2f} did not arrive and are silence here: the line is "
-            "slower than sound. Use the board's native USB port, or a higher --baud on both sides."
+            f"{lost / SAMPLE_RATE_HZ:.2f} s of {heard / SAMPLE_RATE_HZ:.2f} did not arrive and are silence here: the line "
+            "is slower than sound. Use the board's native USB port, or a higher --baud on both sides."
         )
     return heard, bool(failed)
 

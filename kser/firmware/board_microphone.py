@@ -1,4 +1,4 @@
-"""Sound of a board's own microphone over its serial line, with what the board decides on it, and whether its level is right."""
+"""What a board's own microphone hears, what the board decides on it, and whether speech has the right level."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def listen(board: Board) -> Iterator[Sound]:
         heard = board.heard()
         if not len(heard.samples):
             if time.monotonic() - last > _PATIENCE_SECONDS:
-                raise BoardError("The board's microphone brings no samples; look at its wires and pins, and restart the board.")
+                raise BoardError("The board's microphone brings no samples; look at its wires, and restart the board.")
             time.sleep(_PAUSE_SECONDS)
             continue
         lost = 0 if expected is None else (heard.first - expected) % _PLACES

@@ -165,7 +165,7 @@ def test_a_wrong_setting_of_a_training(train, tmp_path, argument, words):
         ("fold_and_convert", ["--representative_clips=0"], "representative_clips must be a whole number from 1"),
         ("fold_and_convert", ["--deploy_dir=new"], "--deploy_dir needs --board"),
         ("fold_and_convert", ["--deploy_dir=/dev", "--board=esp32"], "/dev is not an empty directory"),
-        ("fold_and_convert", ["--deploy_dir=new", "--board=teensy41"], "no project for the board 'teensy41'"),
+        ("fold_and_convert", ["--deploy_dir=new", "--board=nicla_sense"], "no project for the board 'nicla_sense'"),
         ("fold_and_convert", ["--deploy_dir=new", "--board=esp32", "--quantize=float"], "takes an int8 model"),
         ("train", ["--resume", "--run_dir=missing"], "missing is not a run directory"),
         ("train", ["--resume", "--run_dir=/dev"], "/dev is not a run directory"),

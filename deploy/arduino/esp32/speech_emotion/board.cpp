@@ -2,6 +2,8 @@
 #include "board.h"
 
 #include <Arduino.h>
+#include <freertos/FreeRTOS.h>
+#include <freertos/task.h>
 
 #include "pins.h"
 
