@@ -14,7 +14,7 @@ from kser.config import DataConfig, DataPaths, FeatureConfig
 
 FLAGS = flags.FLAGS
 USABLE = 2
-DATA_SETTINGS = ("dataset", "corpus_options", "columns", "protocol", "validation_speakers")
+DATA_SETTINGS = ("dataset", "corpus_options", "columns", "label_set", "protocol", "validation_speakers")
 
 
 def define_flags() -> None:

@@ -76,13 +76,13 @@ def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: 
 
 def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:
     """A corpus' contents, its split, remarks, and the path of the manifest."""
-    corpus, reports = prepared.corpus, prepared.reports
+    corpus, reports = prepared.labelled, prepared.reports
     hours = sum(r.seconds for r in reports) / 3600
     name, protocol = find_protocol(corpus, data.protocol)
     lines = [
-        f"{corpus.name}: {len(reports)} clips, {hours:.2f} h, {len(corpus.speakers)} speakers"
+        f"{corpus.name}: {len(reports)} clips, {hours:.2f} h, {len(prepared.corpus.speakers)} speakers"
         + (f"; left out: {len(prepared.excluded)}" if prepared.excluded else ""),
-        _counts_text("all", corpus, range(len(reports))),
+        _counts_text("all", corpus, range(len(corpus.utterances))),
         f"protocol {name}, {len(protocol.splits)} splits:",
     ]
     for number in range(1, min(len(protocol.splits), MAX_SPLITS) + 1):

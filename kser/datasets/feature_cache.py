@@ -17,14 +17,13 @@ from kser.audio.augment_waveform import augment_sound, variant_rng
 from kser.audio.log_mel import batch_extractor, clip_moments
 from kser.config import FeatureConfig, RunConfig, to_dict
 from kser.datasets.corpus import Corpus, Utterance
-from kser.datasets.scan import ClipReport, in_order, scan
+from kser.datasets.scan import MAX_NAMED_FAILURES, ClipReport, first_problems, in_order, scan
 from kser.errors import DatasetError, KserWarning
 from kser.files import replacing, temporary_beside
 from kser.progress import counting
 
 # Incremented when the front end computes different numbers for the same settings.
 CACHE_VERSION = 4
-MAX_NAMED_FAILURES = 3
 
 
 def default_cache_dir() -> str:
@@ -128,7 +127,7 @@ def _write_header(file, shape: tuple[int, ...]) -> None:
 def _require_usable(reports: Sequence[ClipReport]) -> None:
     problems = [r.problem for r in reports if r.problem]
     if problems:
-        named = " ".join(problems[:MAX_NAMED_FAILURES])
+        named = first_problems(problems)
         raise DatasetError(
             f"{len(problems)} of {len(reports)} audio files cannot be used; repair or remove them, or train with the "
             f"--manifest of bin/prepare, which leaves them out: {named}"

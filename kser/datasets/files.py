@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from kser.audio.decoding import AUDIO_EXTENSIONS, LOSSLESS_EXTENSIONS
+from kser.datasets import checksums
 from kser.datasets.corpus import Utterance
 from kser.errors import DatasetError
 
@@ -107,13 +109,15 @@ class Grammar:
 def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...], tuple[str, ...]]:
     """The clips below `data_dir` in the order of their ids, and warnings of differences from the published corpus.
 
-    Some copies contain every folder twice: of several clips with the same id the first is taken.
+    Some copies contain every folder twice, or a filtered copy of it: of several files with the same id the one as
+    distributed is taken, by its checksum, where that is known and one is; else the first.
 
     Raises:
       DatasetError: no such directory, or no file in it is named like those of this corpus.
     """
     require_directory(data_dir, grammar.corpus)
-    by_id, repeated, others = {}, [], []
+    candidates: dict[str, list[Utterance]] = {}
+    others = []
     for path in lossless_first(find_audio(data_dir)):
         stem = os.path.splitext(os.path.relpath(path, data_dir))[0].replace(os.sep, "/")
         match = grammar.pattern.search(stem)
@@ -121,16 +125,17 @@ def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...],
             others.append(stem)
             continue
         utterance = grammar.utterance(path, match)
-        if utterance.utterance_id in by_id:
-            repeated.append(stem)
-        by_id.setdefault(utterance.utterance_id, utterance)
-    if not by_id:
+        candidates.setdefault(utterance.utterance_id, []).append(utterance)
+    if not candidates:
         hint = f" (found: {few(others)})" if others else ""
         raise DatasetError(
             f"There is no clip of '{grammar.corpus}' (such as {grammar.example}) below {data_dir}{hint}; "
             "point --data_dir at the corpus as distributed."
         )
+    by_id = {name: _as_distributed(grammar.corpus, found) for name, found in candidates.items()}
     utterances = tuple(by_id[name] for name in sorted(by_id))
+    left_out = [u for name in sorted(by_id) for u in candidates[name] if u is not by_id[name]]
+    repeated = [os.path.splitext(os.path.relpath(u.path, data_dir))[0].replace(os.sep, "/") for u in left_out]
 
     def is_missing(stem: str) -> bool:
         match = grammar.pattern.search(stem)
@@ -139,12 +144,34 @@ def parse_names(data_dir: str, grammar: Grammar) -> tuple[tuple[Utterance, ...],
     return utterances, (*_differences(grammar, utterances, repeated, others), *other_sound(data_dir, is_missing))
 
 
+def _as_distributed(corpus: str, found: list[Utterance]) -> Utterance:
+    """Of files with the same id the one whose checksum is that of the corpus; the first if none is, or none is known."""
+    if len(found) == 1:
+        return found[0]
+    known, sizes = checksums.known(corpus) or {}, checksums.sizes(corpus) or {}
+    for utterance in found:
+        name = checksums.name_of(corpus, utterance.path)
+        if name and _size(utterance.path) == sizes[name] and _sha256(utterance.path).startswith(known[name]):
+            return utterance
+    return found[0]
+
+
+def _size(path: str) -> int:
+    """In bytes; -1 without such a file, which is told where the audio is read."""
+    return os.path.getsize(path) if os.path.isfile(path) else -1
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 def _differences(grammar: Grammar, utterances, repeated: list[str], others: list[str]) -> tuple[str, ...]:
     warnings = []
     if repeated:
         warnings.append(
-            f"{len(repeated)} files of '{grammar.corpus}' have the same name as another, as in copies that contain every "
-            f"folder twice; the first of each was taken ({few(repeated)})."
+            f"{len(repeated)} files of '{grammar.corpus}' have the same name as another and are left out, as in copies that "
+            f"contain every folder twice: of each the original was taken, or else the first ({few(repeated)})."
         )
     if others:
         warnings.append(

@@ -103,7 +103,8 @@ def _without_speaker(utterances: tuple[Utterance, ...]) -> list[str]:
         return []
     return [
         f"{unknown} of {len(utterances)} clips have no speaker; scores on clips of speakers known from training say nothing "
-        "about new speakers."
+        "about new speakers. Name them by folders, LABEL/SPEAKER, or in a column 'speaker' of manifest.csv, or give the "
+        "parts as folders train and test; else only --protocol=speakers_shared_5 splits the clips."
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kser.audio.decoding import AUDIO_EXTENSIONS, FORMATS
@@ -72,7 +72,7 @@ def clips_of_folders(data_dir: str) -> FolderClips:
     return FolderClips(
         utterances,
         (*copies, *other_sound(data_dir), *_without_audio(data_dir, names)),
-        (*_notes(bool(parts), swapped, any(len(folders) > 1 for folders in inner.values())), *_other_files(files)),
+        (*_notes(bool(parts), swapped, inner.values(), utterances), *_other_files(files)),
     )
 
 
@@ -148,8 +148,16 @@ def _without_audio(data_dir: str, names: Sequence[str]) -> list[str]:
     return [f"{len(empty)} folders have no audio file that can be read, and give no label: {few(empty)}."] if empty else []
 
 
-def _notes(has_parts: bool, swapped: bool, has_speakers: bool) -> list[str]:
+def _notes(has_parts: bool, swapped: bool, inner: Iterable[list[str]], utterances: Sequence[Utterance]) -> list[str]:
+    """How the folders are read, where that may not be what is meant."""
+    has_speakers = any(len(folders) > 1 for folders in inner)
+    labels = sorted({u.label for u in utterances})
     order = ("PART/" if has_parts else "") + ("SPEAKER/LABEL" if swapped else "LABEL/SPEAKER" if has_speakers else "LABEL")
+    if _emotions(set(labels)) == 0:
+        return [
+            f"The folders are read as {order}, though no label ({few(labels)}) is a usual word for an emotion; if they are "
+            "something else, list the clips in manifest.csv (path, label, speaker), which is looked for first."
+        ]
     return [f"The folders are read as {order}."] if has_parts or swapped else []
 
 

@@ -12,16 +12,19 @@ from dataclasses import dataclass
 
 from kser.config import DataConfig, DataPaths, FeatureConfig
 from kser.datasets import checksums, load_corpus
-from kser.datasets.corpus import Corpus, Utterance
+from kser.datasets.corpus import Corpus, Utterance, label_counts
 from kser.datasets.feature_cache import Features, default_cache_dir, extract_to_cache, read_cache
 from kser.datasets.files import few
+from kser.datasets.labels import map_labels
 from kser.datasets.manifest import manifest_text
-from kser.datasets.protocols import find_protocol, make_split
-from kser.datasets.scan import CHUNK_CLIPS, ClipReport, scan
+from kser.datasets.protocols import Split, find_protocol, make_split
+from kser.datasets.scan import CHUNK_CLIPS, ClipReport, first_problems, scan
 from kser.errors import ConfigError, DatasetError
 from kser.files import write_text
 
 CHECKED_SPLITS = 12
+# Fewer clips may well have one length by chance.
+MANY_CLIPS = 10
 # From the utterances and the front end's settings to the results of `scan.scan`.
 Scanner = Callable[[Sequence[Utterance], FeatureConfig], Iterable]
 
@@ -31,10 +34,11 @@ class Preparation:
     """The usable clips of a corpus with their reports, the reasons why others were left out, remarks and notes.
 
     `remarks` report defects, `notes` are of interest even for an unchanged copy. `manifest` is the path of the manifest
-    that was written.
+    that was written, of all labels. `labelled` is what training with the label set would see of the corpus.
     """
 
     corpus: Corpus
+    labelled: Corpus
     reports: tuple[ClipReport, ...]
     excluded: dict[str, str]
     remarks: tuple[str, ...]
@@ -50,14 +54,36 @@ class Preparation:
 def prepare_corpus(data: DataConfig, features: FeatureConfig, paths: DataPaths, scanner: Scanner = scan) -> Preparation:
     """Reads and prepares the corpus of the settings, which must be possible to split; see `prepare`."""
 
+    def labelled(corpus: Corpus) -> Corpus:
+        return map_labels(corpus, data.label_set) if data.label_set else corpus
+
     def require_splits(corpus: Corpus) -> None:
-        name, protocol = find_protocol(corpus, data.protocol)
-        for number in range(1, min(len(protocol.splits), CHECKED_SPLITS) + 1):
-            make_split(corpus, name, number, data.validation_speakers)
+        _splits(labelled(corpus), data)
 
     corpus = load_corpus(data.dataset, paths.data_dir, data.corpus_options, data.columns)
     require_splits(corpus)  # before any work
-    return prepare(corpus, features, paths, scanner, require_splits)
+    prepared = prepare(corpus, features, paths, scanner, require_splits)
+    seen = labelled(prepared.corpus)
+    mapped = seen.warnings[len(prepared.corpus.warnings) :]
+    notes = (*prepared.notes, *mapped, *_note_missing_labels(seen, data))
+    return dataclasses.replace(prepared, labelled=seen, notes=notes)
+
+
+def _splits(corpus: Corpus, data: DataConfig) -> list[Split]:
+    """The first splits of the protocol; raises DatasetError if one is impossible."""
+    name, protocol = find_protocol(corpus, data.protocol)
+    numbers = range(1, min(len(protocol.splits), CHECKED_SPLITS) + 1)
+    return [make_split(corpus, name, number, data.validation_speakers) for number in numbers]
+
+
+def _note_missing_labels(corpus: Corpus, data: DataConfig) -> list[str]:
+    """Splits whose test part has no clip of some label, which a score over it then says nothing about."""
+    missing = []
+    for number, split in enumerate(_splits(corpus, data), start=1):
+        labels = [label for label, count in label_counts(corpus, split.test).items() if not count]
+        if labels:
+            missing.append(f"split {number} tests no {', '.join(labels)}")
+    return [f"Some labels are not tested in every split: {few(missing)}."] if missing else []
 
 
 def beam_scanner(runner: str, runner_flags: Sequence[str], work_dir: str = "") -> Scanner:
@@ -108,7 +134,12 @@ def prepare(
         )
     check(usable)
     remarks += _remark_on_checksums(usable, features.reports)
-    notes = (*corpus.notes, *_note_repeats(usable, features.digests), *_note_rates(usable, features.reports))
+    notes = (
+        *corpus.notes,
+        *_note_repeats(usable, features.digests),
+        *_note_rates(usable, features.reports),
+        *_note_lengths(features.reports),
+    )
     text = manifest_text(usable, features.reports, paths.data_dir or ".", excluded)
     path = paths.manifest or os.path.join(
         paths.cache_dir or default_cache_dir(), f"{corpus.name}-{usable.fingerprint()}.jsonl"
@@ -116,7 +147,7 @@ def prepare(
     if paths.manifest:
         _require_free(path, text)
     write_text(path, text)
-    return Preparation(usable, features.reports, excluded, tuple(remarks), notes, path)
+    return Preparation(usable, usable, features.reports, excluded, tuple(remarks), notes, path)
 
 
 def _scanned(
@@ -177,7 +208,7 @@ def _remark_on_problems(reports: Sequence[ClipReport]) -> list[str]:
     problems = [r.problem for r in reports if r.problem]
     if not problems:
         return []
-    return [f"{len(problems)} of {len(reports)} clips cannot be used and are left out: {' '.join(problems[:3])}"]
+    return [f"{len(problems)} of {len(reports)} clips cannot be used and are left out: {first_problems(problems)}"]
 
 
 def _remark_on_corrections(reports: Sequence[ClipReport]) -> list[str]:
@@ -191,6 +222,13 @@ def _note_repeats(corpus: Corpus, digests: Sequence[str]) -> list[str]:
         return []
     names = [" = ".join(u.utterance_id for u in group) for group in groups]
     return [f"Recordings that occur more than once: {few(names)}; training refuses splits that separate them."]
+
+
+def _note_lengths(reports: Sequence[ClipReport]) -> list[str]:
+    lengths = {r.seconds for r in reports}
+    if len(reports) < MANY_CLIPS or len(lengths) > 1:
+        return []
+    return [f"All clips last {lengths.pop():g} s: they were cut or filled up, and may not be whole utterances."]
 
 
 def _note_rates(corpus: Corpus, reports: Sequence[ClipReport]) -> list[str]:

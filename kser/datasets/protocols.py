@@ -6,7 +6,7 @@ import dataclasses
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +87,38 @@ def _held_out_groups(corpus: Corpus, units: list[tuple[str, ...]], num_groups: i
             "hold out in turn. A corpus whose speakers are not known can only be split by --protocol=speakers_shared_5, "
             "which says nothing about new speakers."
         )
-    counts = Counter(u.speaker for u in corpus.utterances)
-    groups = [[] for _ in range(num_groups)]
-    clips = [0] * num_groups
-    for unit in sorted(units, key=lambda unit: (-sum(counts[s] for s in unit), unit)):
-        smallest = clips.index(min(clips))
-        groups[smallest] += unit
-        clips[smallest] += sum(counts[s] for s in unit)
-    return speakers_held_out(sorted(tuple(sorted(group)) for group in groups))
+    counts = Counter((u.speaker, u.label) for u in corpus.utterances)
+    clips = {unit: np.array([sum(counts[s, label] for s in unit) for label in corpus.labels]) for unit in units}
+    order = sorted(units, key=lambda unit: (-clips[unit].sum(), unit))
+    groups = _dealt(order, clips, num_groups, lambda held, own: held.sum())
+    if _labels_missing(groups, clips):
+        # Each where its labels are fewest.
+        share = 1 / np.maximum(1, sum(clips.values()))
+        balanced = _dealt(order, clips, num_groups, lambda held, own: (held * own * share).sum())
+        if _labels_missing(balanced, clips) < _labels_missing(groups, clips):
+            groups = balanced
+    return speakers_held_out(sorted(tuple(sorted(s for unit in group for s in unit)) for group in groups))
+
+
+def _dealt(order: list[tuple[str, ...]], clips: Mapping, num_groups: int, cost: Callable) -> list[list[tuple[str, ...]]]:
+    """Units of speakers, each given to the group where it costs least, to an empty one first.
+
+    Args:
+      clips: of each unit, its number of clips by label.
+      cost: of the clips by label that a group has, and those that it would get.
+    """
+    groups, held = [[] for _ in range(num_groups)], np.zeros((num_groups, len(next(iter(clips.values())))))
+    for unit in order:
+        costs = [(bool(group), cost(sums, clips[unit])) for group, sums in zip(groups, held, strict=True)]
+        place = costs.index(min(costs))
+        groups[place].append(unit)
+        held[place] += clips[unit]
+    return groups
+
+
+def _labels_missing(groups: list[list[tuple[str, ...]]], clips: Mapping) -> int:
+    """How many labels, over all groups, a group has no clip of."""
+    return sum(int((sum(clips[unit] for unit in group) == 0).sum()) for group in groups)
 
 
 def _shared_speakers(corpus: Corpus, num_parts: int) -> Protocol:

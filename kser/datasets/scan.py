@@ -26,6 +26,9 @@ READERS = max(1, CORES - 1)
 MAX_SECONDS = 120.0
 
 
+MAX_NAMED_FAILURES = 3
+
+
 @dataclass(frozen=True)
 class ClipReport:
     """Properties of a clip, a sentence on why it is unusable, and one on what was corrected, if anything. The digest is that
@@ -38,6 +41,12 @@ class ClipReport:
     channels: int = 0
     problem: str = ""
     remark: str = ""
+
+
+def first_problems(problems: Sequence[str]) -> str:
+    """The first few of these sentences; only one, where all say that audio is still to be fetched."""
+    is_one = len(problems) > 1 and all("Git LFS pointer" in problem for problem in problems)
+    return f"all of them are Git LFS pointers. {problems[0]}" if is_one else " ".join(problems[:MAX_NAMED_FAILURES])
 
 
 def examine(utterance: Utterance, config: FeatureConfig) -> tuple[ClipReport, np.ndarray | None]:

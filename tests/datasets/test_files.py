@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 
 import pytest
 
+from kser.datasets import checksums
 from kser.datasets.corpus import Utterance
 from kser.datasets.files import Grammar, few, find_audio, find_files, parse_names, require_directory
 from kser.errors import DatasetError
@@ -128,7 +130,20 @@ def test_clips_are_in_the_order_of_their_ids_whatever_folder_they_lie_in(tmp_pat
 def test_of_clips_of_one_name_the_first_is_taken_and_it_is_told(tmp_path):
     utterances, warnings = letters(tmp_path, "x/a1.wav", "y/a1.wav", "y/a1.flac", "a2.wav", "b1.wav")
     assert [u.path for u in utterances] == [str(tmp_path / name) for name in ("x/a1.wav", "a2.wav", "b1.wav")]
-    assert warnings.startswith("2 files of 'letters' have the same name as another, ") and "(y/a1, y/a1)" in warnings
+    assert warnings.startswith("2 files of 'letters' have the same name as another and ") and "(y/a1, y/a1)" in warnings
+
+
+def test_of_files_of_one_name_the_original_is_taken_wherever_it_lies(tmp_path, monkeypatch):
+    original = hashlib.sha256(b"as distributed").hexdigest()
+    monkeypatch.setattr(checksums, "known", lambda corpus: {"a1.wav": original[:16]})
+    monkeypatch.setattr(checksums, "sizes", lambda corpus: {"a1.wav": len(b"as distributed")})
+    monkeypatch.setattr(checksums, "name_of", lambda corpus, path: os.path.basename(path))
+    letters(tmp_path, "denoised/a1.wav", "other/a1.wav", "wav/a1.wav", "b1.wav")
+    (tmp_path / "other" / "a1.wav").write_bytes(b"of equal size!")
+    (tmp_path / "wav" / "a1.wav").write_bytes(b"as distributed")
+    utterances, warnings = letters(tmp_path)
+    assert [os.path.relpath(u.path, tmp_path) for u in utterances] == ["wav/a1.wav", "b1.wav"]
+    assert "2 files of 'letters'" in warnings and "the original was taken" in warnings
 
 
 def test_other_names_and_other_numbers_are_told(tmp_path):

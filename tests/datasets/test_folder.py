@@ -217,6 +217,15 @@ def test_clips_without_a_speaker_are_told_with_their_count(tmp_path):
     corpus = load(tmp_path)
     assert [u.speaker for u in corpus.utterances] == ["unknown", "ann", "unknown"]
     assert len(corpus.warnings) == 1 and corpus.warnings[0].startswith("2 of 3 clips have no speaker;")
+    assert all(words in corpus.warnings[0] for words in ("LABEL/SPEAKER", "manifest.csv", "--protocol=speakers_shared_5"))
+
+
+def test_labels_that_are_no_words_for_emotions_are_asked_about(tmp_path):
+    for name in ("ann/x/1.wav", "bob/y/2.wav"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    (note,) = load(tmp_path).notes
+    assert note.startswith("The folders are read as LABEL/SPEAKER, though no label (ann, bob) is") and "manifest.csv" in note
 
 
 def test_without_any_speaker_nobody_can_be_held_out(tmp_path):

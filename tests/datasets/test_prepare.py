@@ -143,6 +143,52 @@ def test_no_usable_clip_at_all(corpus, paths):
     assert not os.path.exists(paths.manifest) and os.listdir(paths.cache_dir) == []
 
 
+def test_pointers_in_place_of_all_audio_are_told_once(corpus, paths):
+    for i in range(36):
+        path_of(corpus, i).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DatasetError) as error:
+        run(corpus, paths)
+    assert str(error.value).count("git lfs pull") == 1 and "all of them are Git LFS pointers" in str(error.value)
+
+
+def test_clips_that_all_have_one_length_are_noted(corpus, paths):
+    for i in range(36):
+        soundfile.write(path_of(corpus, i), np.resize(tiny.tone(i % 3, i % 4, i), 12000), 16000)
+    assert run(corpus, paths).notes == (
+        "All clips last 0.75 s: they were cut or filled up, and may not be whole utterances.",
+    )
+
+
+@pytest.fixture
+def folders(tmp_path) -> DataPaths:
+    """Clips of four speakers, of which one is never angry, in the words of others."""
+    labels = {"ann": ("Anger", "Happiness", "sadness", "neutral"), "bob": ("Happiness", "sadness", "neutral", "odd")}
+    labels["cid"] = labels["dan"] = labels["ann"]
+    for speaker, words in labels.items():
+        for label in words:
+            folder = tmp_path / "folders" / label / speaker
+            folder.mkdir(parents=True)
+            for take in range(2):
+                noise = np.random.default_rng(list(f"{speaker}{label}{take}".encode())).normal(0, 0.1, 12000 + 100 * take)
+                soundfile.write(folder / f"{speaker}{label}{take}.wav", noise, 16000)
+    return DataPaths(str(tmp_path / "folders"), str(tmp_path / "cache"), manifest=str(tmp_path / "manifest.jsonl"))
+
+
+def test_a_label_set_is_shown_with_what_it_leaves_out_and_not_written(folders):
+    data = DataConfig("folder", label_set="4class")
+    prepared = prepare_corpus(data, tiny.FEATURES, folders)
+    text = preparation_text(prepared, data, seed=0)
+    assert "angry 6  happy 8  neutral 8  sad 8" in text and "2 clips of 'folder' are left out: '4class' has no odd." in text
+    assert {u.label for u in prepared.corpus.utterances} == {"Anger", "Happiness", "sadness", "neutral", "odd"}
+    again, _ = read_manifest(folders.manifest, folders.data_dir, "folder")
+    assert len(again.utterances) == len(prepared.corpus.utterances) == 32
+
+
+def test_labels_that_a_split_does_not_test_are_told(folders):
+    prepared = prepare_corpus(DataConfig("folder", label_set="4class"), tiny.FEATURES, folders)
+    assert "Some labels are not tested in every split: split 2 tests no angry." in prepared.notes
+
+
 def test_another_file_in_the_manifests_place_is_kept(corpus, paths):
     Path(paths.manifest).write_text("something of mine")
     with pytest.raises(DatasetError, match="exists and is not a manifest"):

@@ -176,6 +176,18 @@ def test_groups_of_speakers_differ_by_the_largest_speaker_at_most(count, seed):
     assert max(clips) - min(clips) <= max(Counter(u.speaker for u in corpus.utterances).values())
 
 
+def test_groups_have_all_labels_where_speakers_allow_it():
+    # Whoever is angry has many clips of nothing else, so that sizes alone put both into groups of their own.
+    utterances = [Utterance(f"{s}-sad-{i}", f"{s}{i}.wav", "sad", s) for s in "abcdef" for i in range(4)]
+    utterances += [Utterance(f"{s}-calm-{i}", f"{s}{i}.wav", "calm", s) for s in "abcd" for i in range(3)]
+    utterances += [Utterance(f"{s}-angry-{i}", f"{s}{i}.wav", "angry", s) for s in "ef" for i in range(3)]
+    corpus = Corpus("small", LABELS, tuple(utterances))
+    for seed in range(3):
+        _, protocol = find_protocol(shuffled(corpus, seed), "speaker_groups_2")
+        for group in protocol.splits:
+            assert {u.label for u in corpus.utterances if u.speaker in group.test} == set(LABELS)
+
+
 def test_a_speaker_of_many_clips_is_alone():
     corpus = corpus_of({"a": 1, "b": 30, "c": 2, "d": 3, "e": 1})
     held_out = {split.test for split in find_protocol(corpus, "speaker_groups_2")[1].splits}

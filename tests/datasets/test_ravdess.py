@@ -128,8 +128,8 @@ def test_a_copy_that_holds_every_folder_twice(complete, corpus):
     assert len({u.path for u in twice.utterances}) == 1440
     first = "audio_speech_actors_01-24/Actor_01/03-01-01-01-01-"
     assert twice.warnings == (
-        "1440 files of 'ravdess' have the same name as another, as in copies that contain every folder twice; the "
-        f"first of each was taken ({first}01-01, {first}02-01, {first[:-3]}02-01-01 ...).",
+        "1440 files of 'ravdess' have the same name as another and are left out, as in copies that contain every folder "
+        f"twice: of each the original was taken, or else the first ({first}01-01, {first}02-01, {first[:-3]}02-01-01 ...).",
     )
 
 
