@@ -35,8 +35,16 @@ def main(_) -> None:
         return _compare()
     if workflow.splits_of(FLAGS.run_dir):
         return print_all_splits(FLAGS.run_dir, FLAGS.model, FLAGS.json)
-    run, found = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
-    print(json.dumps({"model": FLAGS.model, **found.to_dict()}) if FLAGS.json else scores_text(run, found))
+    run, found, long_clips = workflow.evaluate_windows(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
+    if FLAGS.json:
+        print(json.dumps({"model": FLAGS.model, **found.to_dict(), **_several_windows(long_clips)}))
+    else:
+        print(scores_text(run, found, long_clips))
+
+
+def _several_windows(long_clips) -> dict:
+    """Scores by several windows, where clips are longer than one, as JSON."""
+    return {"several_windows": {"clips": long_clips.count, **long_clips.evaluation.to_dict()}} if long_clips else {}
 
 
 def print_all_splits(run_dir: str, model: str, as_json: bool = False) -> None:
@@ -44,12 +52,12 @@ def print_all_splits(run_dir: str, model: str, as_json: bool = False) -> None:
     from kser import workflow
     from kser.cli.tables import splits_text
 
-    runs, evaluations, pooled = workflow.evaluate_all_splits(run_dir, model, corpus_flags.paths())
+    runs, evaluations, pooled, long_clips = workflow.evaluate_all_splits(run_dir, model, corpus_flags.paths())
     if as_json:
         splits = [found.to_dict() for found in evaluations]
-        print(json.dumps({"model": model, "pooled": pooled.to_dict(), "splits": splits}))
+        print(json.dumps({"model": model, "pooled": pooled.to_dict(), "splits": splits, **_several_windows(long_clips)}))
     else:
-        print(splits_text(runs, evaluations, pooled))
+        print(splits_text(runs, evaluations, pooled, long_clips))
 
 
 def _compare() -> None:

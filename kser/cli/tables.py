@@ -16,16 +16,30 @@ from kser.models.size import multiply_accumulates, num_tokens
 from kser.training.evaluation import Evaluation, over_splits
 from kser.training.metrics import Scores
 from kser.training.run_directory import Run
+from kser.workflow import LongClips
 
 METRIC_NAMES = {"WA": "WA", "UA": "UA", "macro_f1": "macro-F1", "weighted_f1": "weighted F1"}
 MAX_SPEAKERS = 12
 MAX_SPLITS = 12
 
 
-def scores_text(run: Run, found: Evaluation) -> str:
-    """The scores on the held-out speakers, with intervals, and the recall of each label."""
+def scores_text(run: Run, found: Evaluation, long_clips: LongClips | None = None) -> str:
+    """The scores on the held-out speakers, with intervals, and the recall of each label; also by several windows, where
+    clips are longer than one."""
     head = f"{run.title}, held-out speakers {_few(run.test_speakers)}: {found.scores.confusion.sum()} clips"
-    return "\n".join([head, *_score_lines(found), _recalls(found.scores, run.labels)])
+    scores = [*_score_lines(found), _recalls(found.scores, run.labels)]
+    return "\n".join([head, *scores, *_window_lines(run, long_clips)])
+
+
+def _window_lines(run: Run, long_clips: LongClips | None) -> list[str]:
+    if not long_clips:
+        return []
+    config = run.config
+    head = (
+        f"above by the {config.features.clip_seconds:g} s in the middle of a clip; {long_clips.count} clips are longer, and "
+        f"by windows of that length every {config.smoothing.decision_ms:g} ms, as a board hears them (mean of probabilities):"
+    )
+    return [head, *_score_lines(long_clips.evaluation)]
 
 
 def _few(names: Sequence[str]) -> str:
@@ -62,7 +76,9 @@ def _recalls(scores: Scores, labels: Sequence[str]) -> str:
     return "recall: " + "  ".join(f"{label} {value:.2f}" for label, value in zip(labels, recall, strict=True))
 
 
-def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation) -> str:
+def splits_text(
+    runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: Evaluation, long_clips: LongClips | None = None
+) -> str:
     """A line per split, mean and standard deviation over splits, and the scores of all predictions pooled."""
     rows = [
         (f"split {run.config.data.split}", *(f"{getattr(found.scores, metric):.3f}" for metric in METRIC_NAMES))
@@ -71,7 +87,8 @@ def splits_text(runs: Sequence[Run], evaluations: Sequence[Evaluation], pooled: 
     rows.append(("mean over splits", *(f"{m['mean']:.3f}±{m['std']:.3f}" for m in over_splits(evaluations).values())))
     table = table_text(("", *METRIC_NAMES.values()), rows, left=("",))
     head = f"pooled: {pooled.scores.confusion.sum()} clips"
-    return "\n".join([table, head, *_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)])
+    scores = [*_score_lines(pooled), _recalls(pooled.scores, runs[0].labels)]
+    return "\n".join([table, head, *scores, *_window_lines(runs[0], long_clips)])
 
 
 def preparation_text(prepared: Preparation, data: DataConfig, seed: int) -> str:

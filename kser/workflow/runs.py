@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from kser import api
 from kser.config import DataPaths
 from kser.datasets.corpus import Utterance
 from kser.errors import ConfigError, ModelFileError, RunError
-from kser.models.inference import predict_logits
+from kser.models.inference import predict_logits, softmax
 from kser.tflite.sandbox import Sandbox, SandboxedRunner
 from kser.training import run_directory, split_record
 from kser.training.evaluation import Evaluation, Predictions, evaluate_predictions, pool, read_predictions
@@ -20,6 +21,7 @@ from kser.training.input_pipeline import Part
 from kser.training.metrics import paired_intervals
 from kser.training.run_data import RunData, load_run_data
 from kser.training.run_directory import Run
+from kser.training.windows import windows_of
 
 MODEL_FILE = "model.tflite"
 MODELS = ("keras", "folded", "tflite", "tflm")
@@ -57,33 +59,74 @@ def splits_of(run_dir: str) -> list[str]:
 
 
 def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
-    """Scores a run's model in one form (one of MODELS) on the held-out speakers."""
-    run, found, decision = _predictions(run_dir, kind, paths)
-    return run, evaluate_predictions(found, decision)
+    """Scores a run's model in one form (one of MODELS) on the held-out speakers: a clip by the window in its middle."""
+    return evaluate_windows(run_dir, kind, paths)[:2]
 
 
-def evaluate_all_splits(run_dir: str, kind: str, paths: DataPaths) -> tuple[list[Run], list[Evaluation], Evaluation]:
-    """The runs of all splits, the scores of each on its own held-out speakers, and those of all predictions together."""
-    runs, found, decisions = zip(*(_predictions(path, kind, paths) for path in splits_of(run_dir)), strict=True)
-    evaluations = [evaluate_predictions(*pair) for pair in zip(found, decisions, strict=True)]
-    return list(runs), evaluations, evaluate_predictions(pool(found), decisions[0])
+def evaluate_windows(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation, LongClips | None]:
+    """As `evaluate`, and where clips are longer than a window also the scores with those seen through several."""
+    held_out = _held_out(run_dir, kind, paths)
+    return held_out.run, evaluate_predictions(held_out.found, held_out.decision), _long_clips([held_out])
 
 
-def _predictions(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Predictions, str]:
-    """Of a run's model in one form for its held-out speakers, and what the corpus decides on."""
+def evaluate_all_splits(
+    run_dir: str, kind: str, paths: DataPaths
+) -> tuple[list[Run], list[Evaluation], Evaluation, LongClips | None]:
+    """The runs of all splits, the scores of each on its own held-out speakers, and those of all predictions together, also
+    with longer clips seen through several windows."""
+    parts = [_held_out(path, kind, paths) for path in splits_of(run_dir)]
+    evaluations = [evaluate_predictions(part.found, part.decision) for part in parts]
+    pooled = evaluate_predictions(pool([part.found for part in parts]), parts[0].decision)
+    return [part.run for part in parts], evaluations, pooled, _long_clips(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class LongClips:
+    """How many clips are longer than the window, and the scores over all clips if these are decided on by the mean of the
+    probabilities of several windows, as far apart as a board's decisions."""
+
+    count: int
+    evaluation: Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class _HeldOut:
+    """Predictions for a run's held-out speakers, by the window in the middle and by several, which `num_long` clips have."""
+
+    run: Run
+    found: Predictions
+    several: Predictions
+    num_long: int
+    decision: str
+
+
+def _long_clips(parts: Sequence[_HeldOut]) -> LongClips | None:
+    count = sum(part.num_long for part in parts)
+    several = pool([part.several for part in parts]) if count else None
+    return several and LongClips(count, evaluate_predictions(several, parts[0].decision))
+
+
+def _held_out(run_dir: str, kind: str, paths: DataPaths) -> _HeldOut:
     if kind not in MODELS:
         raise ConfigError(f"--model must be one of {', '.join(MODELS)}, not '{kind}'.")
     run, run_data = open_run(run_dir, paths)
-    part = run_data.part(run, "test")
-    return run, Predictions.from_logits(part, _logits(run, kind, part)), part.decision
+    part, config = run_data.part(run, "test"), run.config
+    step_ms = config.smoothing.decision_ms
+    test = run_data.split.test
+    windows = windows_of(run_data.corpus, run_data.features, test, run.normalization, config.features, step_ms)
+    logits = _logits(run, kind, part, np.concatenate([part.features, windows.features]))
+    found = Predictions.from_logits(part, logits[: len(part.features)])
+    probabilities = windows.mean(found.probabilities, softmax(logits[len(part.features) :]))
+    several = dataclasses.replace(found, probabilities=probabilities)
+    return _HeldOut(run, found, several, len(np.unique(windows.clips)), part.decision)
 
 
-def _logits(run: Run, kind: str, part: Part) -> np.ndarray:
+def _logits(run: Run, kind: str, part: Part, features: np.ndarray) -> np.ndarray:
     if kind in ("tflite", "tflm"):
         with Sandbox() as sandbox:
-            return SandboxedRunner(kind, _converted(run, part), sandbox).logits(part.features)
+            return SandboxedRunner(kind, _converted(run, part), sandbox).logits(features)
     model = run_directory.load_model(run)
-    return predict_logits(api.fold(model) if kind == "folded" else model, part.features)
+    return predict_logits(api.fold(model) if kind == "folded" else model, features)
 
 
 def compare(run_dir: str, other_dir: str) -> tuple[Run, Run, dict[str, tuple[float, tuple[float, float] | None]]]:

@@ -277,11 +277,13 @@ def test_all_splits_are_trained_and_summed_up(server, train, tmp_path):
     assert {"split_1", "split_2", "summary.json", "predictions.csv"} <= set(os.listdir(tmp_path / "run"))
     assert_told(train("--split=all", *settings), "already holds runs of splits", "--resume")
     evaluated = server.run("evaluate", f"--run_dir={tmp_path}/run")
-    assert (evaluated.status, evaluated.stdout.splitlines()) == (0, lines[:-1])
+    scores, several = evaluated.stdout.splitlines()[:8], evaluated.stdout.splitlines()[8:]
+    assert (evaluated.status, scores) == (0, lines[:-1])
+    assert several[0].startswith("above by the ") and len(several) == 3
     values = json.loads(server.run("evaluate", f"--run_dir={tmp_path}/run", "--json").stdout)
-    assert len(values["splits"]) == 2 and values["pooled"]["speakers"] == 4
+    assert len(values["splits"]) == 2 and values["pooled"]["speakers"] == values["several_windows"]["speakers"] == 4
     converted = server.run("fold_and_convert", f"--run_dir={tmp_path}/run", "--representative_clips=4")
-    assert converted.status == 0 and converted.stdout.splitlines()[-4].startswith("pooled: 32 clips"), converted
+    assert converted.status == 0 and converted.stdout.splitlines()[-7].startswith("pooled: 32 clips"), converted
     assert all((tmp_path / "run" / f"split_{number}" / "model.tflite").is_file() for number in (1, 2))
     refused = server.run("fold_and_convert", f"--run_dir={tmp_path}/run", "--board=esp32", f"--deploy_dir={tmp_path}/p")
     assert_told(refused, "A project holds one model", "split_1")
