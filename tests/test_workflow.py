@@ -136,6 +136,9 @@ def require_running(mine, result, kind):
     assert (result.parity["layers"]["compared"] > 10) == (dtype == "int8") and result.parity["layers"]["beyond_bound"] == []
     assert op_graph.describe(result.model_bytes).inputs[0].dtype == result.report["input"]["dtype"] == dtype
     assert model_file.read_metadata(result.model_bytes)["quantization"]["quantize"] == kind
+    # Tones with a peak of 0.13 and noise.
+    low, middle, high = model_file.read_metadata(result.model_bytes)["training_dbfs"]
+    assert -24 < low <= middle <= high < -20
     assert result.report["scores"]["tflm"]["UA"] == workflow.evaluate(mine.path, "tflm", mine.paths)[1].scores.UA
     assert ("fold_after_qat" in result.certificate) == kind.startswith("qat")
     folded = [layer["name"] for layer in result.certificate.get("fold_after_qat", {}).get("layers", ())]
@@ -701,7 +704,7 @@ def test_no_project_for_a_board_the_model_does_not_fit_unless_by_force(spoilt, e
     ("board", "kind", "message"),
     [
         ("", "ptq", "^--deploy_dir needs --board"),
-        ("generic_m4", "ptq", "There is no project for the board 'generic_m4'"),
+        ("nicla_sense", "ptq", "There is no project for the board 'nicla_sense'"),
         ("esp32", "float", "takes an int8 model, not --quantize=float; choose ptq or qat or qat_hrf"),
         ("esp32", "int16x8", "takes an int8 model, not --quantize=int16x8"),
     ],

@@ -35,9 +35,10 @@ def _window_lines(run: Run, long_clips: LongClips | None) -> list[str]:
     if not long_clips:
         return []
     config = run.config
+    length, step = f"{config.features.clip_seconds:g} s", f"{config.smoothing.decision_ms:g} ms"
     head = (
-        f"above by the {config.features.clip_seconds:g} s in the middle of a clip; {long_clips.count} clips are longer, and "
-        f"by windows of that length every {config.smoothing.decision_ms:g} ms, as a board hears them (mean of probabilities):"
+        f"above by the {length} in the middle of a clip; {long_clips.count} clips are longer, and by windows of that length "
+        f"every {step}, as a board hears them (mean of probabilities):"
     )
     return [head, *_score_lines(long_clips.evaluation)]
 

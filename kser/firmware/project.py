@@ -58,6 +58,11 @@ def _esp32(board: str) -> _Shell:
     return _Shell(folders, f"{library}/src", "esp32/README.md")
 
 
+def _cmake(board: str) -> _Shell:
+    folders = (("cmake/common", ""), (f"cmake/boards/{board}", ""), ("kser_micro/src", "kser_micro"))
+    return _Shell(folders, "kser_micro", "cmake/README.md")
+
+
 _BLUETOOTH = ("arduino/examples", "examples")
 _SHELLS: Mapping[str, _Shell] = {
     **{board: _arduino(board, "pdm", _BLUETOOTH) for board in ("nano33ble", "xiao_nrf52840", "portenta_h7", "nicla_vision")},
@@ -66,6 +71,7 @@ _SHELLS: Mapping[str, _Shell] = {
     **{board: _arduino(board, "teensy") for board in ("teensy40", "teensy41")},
     **{f"{chip}_arduino": _arduino_esp32(f"{chip}_arduino", chip) for chip in ("esp32", "esp32s3")},
     **{board: _esp32(board) for board in ("esp32", "esp32s3", "xiao_esp32s3", "esp32c3")},
+    **{board: _cmake(board) for board in ("generic_m4", "generic_m55")},
 }
 
 

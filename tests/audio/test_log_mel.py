@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kser.audio import reading
+from kser.audio.device_log_mel import board_frames, loudest_dbfs
 from kser.audio.log_mel import (
     MIN_STD,
     Normalization,
@@ -270,3 +271,13 @@ def test_normalization_survives_json_bit_for_bit(remove_level):
 def test_a_normalization_that_does_not_fit_the_features_is_refused(values):
     with pytest.raises(ConfigError, match="of 8 mel bands needs 8 means"):
         Normalization.from_dict(values, EIGHT_MELS)
+
+
+def test_the_loudest_frame_of_a_training_clip_is_as_loud_as_a_board_finds_it():
+    config = FeatureConfig()
+    time = np.arange(config.clip_samples) / 16000
+    for level in (0.5, 0.02):
+        samples = level * np.sin(2 * np.pi * 440 * time) * np.linspace(0.2, 1, len(time))
+        features = log_mel_numpy(samples, config)[np.newaxis]
+        _, dbfs = board_frames(reading.to_pcm16(samples), config)
+        assert abs(loudest_dbfs(features, config)[0] - dbfs.max()) < 0.6

@@ -1,0 +1,1 @@
+set(cpu_flags "-mcpu=cortex-m55 -mthumb -mfloat-abi=hard")
