@@ -10,7 +10,7 @@ from absl import flags
 from kser import files
 from kser.cli import command
 from kser.config import SAMPLE_RATE_HZ
-from kser.errors import BoardError
+from kser.errors import BoardError, ModelFileError
 
 FLAGS = flags.FLAGS
 
@@ -76,6 +76,21 @@ def _listen(board, predictor, recording) -> tuple[int, bool]:
     return heard, bool(failed)
 
 
+def training_levels(metadata: dict) -> tuple[float, float, float] | None:
+    """5th, 50th and 95th percentile of the levels of the training clips, in dBFS; None where the model does not tell them.
+
+    Raises:
+      ModelFileError: they are no such numbers.
+    """
+    levels = metadata.get("training_dbfs")
+    if levels is None:
+        return None
+    are_numbers = isinstance(levels, list) and all(isinstance(level, int | float) for level in levels)
+    if not are_numbers or len(levels) != 3 or levels != sorted(levels):
+        raise ModelFileError("--model has damaged kser metadata; write it again with bin/fold_and_convert.")
+    return tuple(levels)
+
+
 def decision_line(second: float, decision, predictor) -> str:
     """A decision of a board that listens, for a person or as JSON."""
     from kser.firmware.board_microphone import level_advice
@@ -91,7 +106,7 @@ def decision_line(second: float, decision, predictor) -> str:
     line = f"{second:8.2f} s  {label:<12} {score:.2f}  {decision.loudest_dbfs:4.0f} dBFS"
     if not FLAGS.level or is_silent:
         return line
-    training_dbfs = predictor.metadata.get("training_dbfs")
+    training_dbfs = training_levels(predictor.metadata)
     if not training_dbfs:
         return f"{line}  (the model does not say how loud its training was; convert it again)"
     low, _, high = training_dbfs

@@ -18,7 +18,9 @@ import soundfile
 
 import kser
 from kser.boards.catalog import OWN_OPS
+from kser.cli.board_microphone import training_levels
 from kser.config import SAMPLE_RATE_HZ
+from kser.errors import ModelFileError
 from kser.export import convert
 from kser.export.rewrites import deploy_model
 from kser.firmware import board_microphone
@@ -268,6 +270,17 @@ def test_a_microphone_that_brings_nothing_is_told(conformer, ramp, monkeypatch):
 def test_the_advice_is_how_far_speech_is_from_most_of_training(loudest, words):
     advice = board_microphone.level_advice(loudest, (-35.0, -25.0, -12.0))
     assert advice.startswith(words) and bool(advice) == bool(words)
+
+
+@pytest.mark.parametrize("levels", [[1.0], "loud", [-10.0, -20.0, -30.0], [None, None, None]])
+def test_levels_that_are_none_are_told(levels):
+    with pytest.raises(ModelFileError, match="damaged kser metadata"):
+        training_levels({"training_dbfs": levels})
+
+
+def test_levels_of_training():
+    assert training_levels({"training_dbfs": [-30.5, -20.0, -10]}) == (-30.5, -20.0, -10)
+    assert training_levels({}) is None
 
 
 # --- The firmware's end -----------------------------------------------------------------------------------------------
