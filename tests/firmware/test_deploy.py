@@ -79,7 +79,7 @@ def test_an_average_follows_the_interval_unless_it_is_given():
     [
         (("--model=",), ("needs --model",)),
         (("--model=none.tflite",), ("none.tflite",)),
-        (("--board=generic_m4",), ("There is no project for the board 'generic_m4'", "nano33ble")),
+        (("--board=nicla_sense",), ("There is no project for the board 'nicla_sense'", "nano33ble")),
         (("--decision_ms=0",), ("decision_ms must be a number from 10 to 60000",)),
         (("--decision_ms=500", "--average_ms=100"), ("average_ms (100)",)),
     ],
