@@ -35,7 +35,7 @@ def main(_) -> None:
         return _compare()
     if workflow.splits_of(FLAGS.run_dir):
         return print_all_splits(FLAGS.run_dir, FLAGS.model, FLAGS.json)
-    run, found, long_clips = workflow.evaluate_windows(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
+    run, found, long_clips = workflow.evaluate(FLAGS.run_dir, FLAGS.model, corpus_flags.paths())
     if FLAGS.json:
         print(json.dumps({"model": FLAGS.model, **found.to_dict(), **_several_windows(long_clips)}))
     else:

@@ -134,12 +134,7 @@ def prepare(
         )
     check(usable)
     remarks += _remark_on_checksums(usable, features.reports)
-    notes = (
-        *corpus.notes,
-        *_note_repeats(usable, features.digests),
-        *_note_rates(usable, features.reports),
-        *_note_lengths(features.reports),
-    )
+    notes = (*corpus.notes, *_notes(usable, features))
     text = manifest_text(usable, features.reports, paths.data_dir or ".", excluded)
     path = paths.manifest or os.path.join(
         paths.cache_dir or default_cache_dir(), f"{corpus.name}-{usable.fingerprint()}.jsonl"
@@ -214,6 +209,11 @@ def _remark_on_problems(reports: Sequence[ClipReport]) -> list[str]:
 def _remark_on_corrections(reports: Sequence[ClipReport]) -> list[str]:
     told = [r.remark for r in reports if r.remark]
     return [f"{len(told)} of {len(reports)} clips were corrected: {' '.join(told[:3])}"] if told else []
+
+
+def _notes(corpus: Corpus, features: Features) -> list[str]:
+    reports = features.reports
+    return [*_note_repeats(corpus, features.digests), *_note_rates(corpus, reports), *_note_lengths(reports)]
 
 
 def _note_repeats(corpus: Corpus, digests: Sequence[str]) -> list[str]:

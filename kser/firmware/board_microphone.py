@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kser.config import SAMPLE_RATE_HZ
 from kser.errors import BoardError
 from kser.firmware.serial_link import Board, BoardDecision
 
 _PLACES = 1 << 32
+# A slow line loses fractions of a second at a time; no board forgets to count for longer than it was not asked.
+_MOST_LOST = 60 * SAMPLE_RATE_HZ
 _PAUSE_SECONDS = 0.002
 _PATIENCE_SECONDS = 2.0
 
@@ -46,6 +49,8 @@ def listen(board: Board) -> Iterator[Sound]:
             time.sleep(_PAUSE_SECONDS)
             continue
         lost = 0 if expected is None else (heard.first - expected) % _PLACES
+        if lost > _MOST_LOST:
+            raise BoardError("The board's count of samples makes no sense; restart the board and start again.")
         expected, last = heard.first + len(heard.samples), time.monotonic()
         samples = np.concatenate([np.zeros(lost, np.int16), heard.samples])
         yield Sound(samples, lost, board.decide() if heard.decision_due else None)

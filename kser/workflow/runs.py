@@ -58,13 +58,9 @@ def splits_of(run_dir: str) -> list[str]:
     return list(itertools.takewhile(os.path.isdir, paths))
 
 
-def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation]:
-    """Scores a run's model in one form (one of MODELS) on the held-out speakers: a clip by the window in its middle."""
-    return evaluate_windows(run_dir, kind, paths)[:2]
-
-
-def evaluate_windows(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation, LongClips | None]:
-    """As `evaluate`, and where clips are longer than a window also the scores with those seen through several."""
+def evaluate(run_dir: str, kind: str, paths: DataPaths) -> tuple[Run, Evaluation, LongClips | None]:
+    """Scores a run's model in one form (one of MODELS) on the held-out speakers: a clip by the window in its middle, and
+    where clips are longer than a window also by several."""
     held_out = _held_out(run_dir, kind, paths)
     return held_out.run, evaluate_predictions(held_out.found, held_out.decision), _long_clips([held_out])
 

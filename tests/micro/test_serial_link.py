@@ -26,7 +26,7 @@ from kser.export.rewrites import deploy_model
 from kser.firmware import board_microphone
 from kser.firmware.board_microphone import Sound
 from kser.firmware.board_parity import Comparison, summary
-from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, SerialPort
+from kser.firmware.serial_link import Board, BoardError, Frame, FrameDecoder, Heard, SerialPort
 from kser.tflite.interpreter import smallest_arena_bytes
 from kser.tflite.model_file import add_metadata, pack, parse
 from kser.tflite.predict import Predictor
@@ -270,6 +270,22 @@ def test_a_microphone_that_brings_nothing_is_told(conformer, ramp, monkeypatch):
 def test_the_advice_is_how_far_speech_is_from_most_of_training(loudest, words):
     advice = board_microphone.level_advice(loudest, (-35.0, -25.0, -12.0))
     assert advice.startswith(words) and bool(advice) == bool(words)
+
+
+def test_a_count_that_goes_back_is_told_and_no_silence_made_of_it():
+    class Confused:
+        places = iter((1000, 500))
+
+        def reset(self):
+            pass
+
+        def heard(self):
+            return Heard(next(self.places), np.ones(100, np.int16), False)
+
+    sounds = board_microphone.listen(Confused())
+    assert len(next(sounds).samples) == 100
+    with pytest.raises(BoardError, match="makes no sense"):
+        next(sounds)
 
 
 @pytest.mark.parametrize("levels", [[1.0], "loud", [-10.0, -20.0, -30.0], [None, None, None]])
