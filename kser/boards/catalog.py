@@ -284,8 +284,8 @@ _BOARDS = (
         *("xiao_esp32s3", "Seeed XIAO ESP32S3 Sense", "Xtensa LX7", 240),
         *(512 * KIB, 256 * KIB, 1024 * KIB, 220 * KIB, ESP_IDF_S3, (0.9, 2.2)),
     ),
-    # Espressif's Arduino core: its default partition table gives a sketch 1280 kB. What it takes of flash is an estimate, RAM
-    # is taken to be as under ESP-IDF.
+    # Espressif's Arduino core: its default partition table gives a sketch 1280 kB. What it takes of flash is an estimate,
+    # and RAM is taken to be as under ESP-IDF.
     Board(
         *("esp32_arduino", "ESP32, Arduino core", "Xtensa LX6", 240),
         *(320 * KIB, 180 * KIB, 1280 * KIB, 260 * KIB, ARDUINO_ESP32, (0.9, 2.5)),

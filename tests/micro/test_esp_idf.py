@@ -7,6 +7,7 @@ no compiler for an ESP32: that for Arm reads the headers of the RISC-V chip and 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -84,4 +85,12 @@ HAS_MQTT = (MQTT / "include" / "mqtt_client.h").is_file()
 def test_the_example_for_home_assistant_is_too(command, tmp_path):
     project = tmp_path / CHIP
     write_tree(str(project), small_model.project_files(CHIP))
-    check(command, project, project / "examples" / "mqtt" / "main.cpp")
+    example, main = project / "examples" / "mqtt", project / "main" / "main.cpp"
+    for path in example.iterdir():
+        (project / "main" / path.name).write_bytes(path.read_bytes())
+    include, call = re.findall(r"```cpp\n(.*?)```", (example / "README.md").read_text(), re.DOTALL)
+    text, place = main.read_text(), "  if (application.SetUp())"
+    assert text.count(place) == 1
+    main.write_text(include + text.replace(place, call + place))
+    for source in (main, project / "main" / "mqtt.cpp"):
+        check(command, project, source)

@@ -1,21 +1,18 @@
 // Emotions in speech as a sensor of Home Assistant, over Wi-Fi and MQTT: see README.md beside this file.
+#include "mqtt.h"
+
 #include <cstdio>
 #include <cstring>
 
-#include "application.h"
-#include "driver/gpio.h"
 #include "esp_event.h"
 #include "esp_mac.h"
 #include "esp_netif.h"
-#include "esp_timer.h"
 #include "esp_wifi.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/queue.h"
 #include "freertos/task.h"
-#include "microphone.h"
 #include "mqtt_client.h"
 #include "nvs_flash.h"
-#include "pins.h"
 
 static constexpr uint32_t kStackBytes = 4096;
 static constexpr UBaseType_t kPriority = 3;  // Above the main task's, which the model keeps busy; it mostly waits.
@@ -23,19 +20,6 @@ static constexpr UBaseType_t kPriority = 3;  // Above the main task's, which the
 static QueueHandle_t decisions;
 static esp_mqtt_client_handle_t client;
 static char device[16];  // "kser_" and the end of the MAC address.
-
-static void PrintText(const char* text) {
-  std::fputs(text, stdout);
-  std::fflush(stdout);
-}
-
-static uint32_t Microseconds() { return static_cast<uint32_t>(esp_timer_get_time()); }
-
-static void ShowLabel(int label) { gpio_set_level(kLedPin, (label != kser::kSilence) == kLedOn); }
-
-static void Sleep() { vTaskDelay(1); }
-
-static kser::Application application({PrintText, Microseconds, ShowLabel, Sleep});
 
 // --- Wi-Fi
 
@@ -125,16 +109,11 @@ static void Publish(void*) {
   }
 }
 
-extern "C" void app_main() {
-  gpio_reset_pin(kLedPin);
-  gpio_set_direction(kLedPin, GPIO_MODE_OUTPUT);
+bool PublishDecisions(kser::Application* application) {
+  StartWifi();
+  StartMqtt();
   decisions = xQueueCreate(1, sizeof(kser::Decision));
-  application.OnDecision(Keep);
-  if (application.SetUp()) {
-    StartWifi();
-    StartMqtt();
-    xTaskCreate(Publish, "publish", kStackBytes, nullptr, kPriority, nullptr);
-    application.OnMicrophone(StartMicrophone(&application));
-  }
-  for (;;) application.Poll();
+  if (decisions == nullptr) return false;
+  application->OnDecision(Keep);
+  return xTaskCreate(Publish, "publish", kStackBytes, nullptr, kPriority, nullptr) == pdPASS;
 }
